@@ -1,0 +1,49 @@
+"""physsim: differentiable soft-body physics, from a recording of a real thing to a material that predicts the next one.
+
+Public names are loaded on first use, so that ``import physsim`` stays quick and pulls in neither torch nor any optional library.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "NeoHookean": "physsim.physics.materials",
+    "Spring": "physsim.physics.materials",
+    "TetMesh": "physsim.physics.mesh",
+    "SpringNet": "physsim.physics.mesh",
+    "box_mesh": "physsim.physics.mesh",
+    "spring_net": "physsim.physics.mesh",
+    "load_mesh": "physsim.io.mesh",
+    "load_surface": "physsim.io.mesh",
+    "read_table": "physsim.io.table",
+    "ModelBuilder": "physsim.physics.builder",
+    "Body": "physsim.physics.model",
+    "Model": "physsim.physics.model",
+    "State": "physsim.physics.model",
+    "Control": "physsim.physics.model",
+    "SolverImplicit": "physsim.physics.solvers",
+    "SolverExplicit": "physsim.physics.solvers",
+    "solve_equilibrium": "physsim.physics.solvers",
+    "simulate": "physsim.physics.diff.torch_bridge",
+    "identify": "physsim.real2sim.identify",
+    "PhyssimError": "physsim.errors",
+    "InputError": "physsim.errors",
+    "SolverError": "physsim.errors",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str):
+    """Load a public name from its home on first use (PEP 562)."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'physsim' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

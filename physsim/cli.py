@@ -1,0 +1,188 @@
+"""The command ``physsim``: demo, warmup and bench.
+
+Arguments are checked here, before anything heavy is imported. Each subcommand then imports its worker and hands over plain keyword arguments;
+options that were not given are left out, so that a worker's own defaults hold. Wrong input ends in one line and exit code 2.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+from physsim import __version__
+from physsim.errors import PhyssimError
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+_EXAMPLES = """examples:
+  physsim demo                                  fit the shipped silicone beam, predict its second recording
+  physsim demo beam --out results               the same, written to ./results
+  physsim demo beam --fit a.csv --heldout b.csv --experiment experiment.json
+  physsim warmup                                compile the kernels now, so that later runs start at once
+  physsim bench --case cloth --json bench.json  time this machine
+  physsim bench --peers --json bench.json       the same, next to MuJoCo and Taichi where they are installed
+"""
+
+_DEMO_EXAMPLES = """examples:
+  physsim demo
+  physsim demo beam --out results --young-start 5e4
+  physsim demo beam --fit-seconds 1.5 --cells 8 2 2
+  physsim demo beam --fit a.csv --heldout b.csv --experiment experiment.json
+
+writes report.json, report.html and beam.mp4 (a PNG strip where no video encoder is found) to the folder given by --out
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors take one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"physsim: error: {message}; see '{self.prog} --help'\n")
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0.0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive, finite number")
+    return value
+
+
+def _count(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return value
+
+
+def _existing_file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a file that can be read")
+    return path
+
+
+def _output_folder(text: str) -> Path:
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} exists and is not a folder")
+    return path
+
+
+def _output_file(text: str) -> Path:
+    path = Path(text)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be written: it is a folder, or its folder does not exist")
+    return path
+
+
+def _add_demo(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="fit a material to a real recording and predict another one",
+        description="Fit Young's modulus and damping to one recording of a beam by gradients through the simulation, then predict another one.",
+        epilog=_DEMO_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("name", nargs="?", choices=["beam"], default="beam", help="which demo (default: beam)")
+    parser.add_argument("--out", type=_output_folder, default=Path("physsim-demo"), metavar="DIR", help="folder for the results")
+    parser.add_argument("--fit", type=_existing_file, metavar="CSV", help="recording to fit (default: the shipped recording a)")
+    parser.add_argument("--heldout", type=_existing_file, metavar="CSV", help="recording to predict (default: the shipped recording b)")
+    parser.add_argument("--experiment", type=_existing_file, metavar="JSON", help="facts of the experiment (default: the shipped ones)")
+    parser.add_argument("--young-start", type=_positive, metavar="PA", help="Young's modulus that the fit starts from [Pa]")
+    parser.add_argument("--fit-seconds", type=_positive, metavar="S", help="fit this much of the recording after the release [s]")
+    parser.add_argument("--cells", type=_count, nargs=3, metavar=("NX", "NY", "NZ"), help="cells of the mesh along x, y, z")
+    parser.add_argument("--quiet", action="store_true", help="no progress, only the table")
+    parser.set_defaults(run=_demo)
+
+
+def _add_warmup(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "warmup",
+        help="compile the kernels now",
+        description="Compile the kernels into the cache, and say how long it took.",
+        epilog="examples:\n  physsim warmup\n  physsim warmup --device cuda:0 --dtype float32\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--device", help="cpu, or a CUDA device such as cuda:0 (default: cpu)")
+    parser.add_argument("--dtype", choices=["float32", "float64"], help="precision (default: float64)")
+    parser.set_defaults(run=_warmup)
+
+
+def _add_bench(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="time this machine, alone or next to other engines",
+        description="Time cloth, beams and gradients; print a table and write its rows as JSON.",
+        epilog="examples:\n  physsim bench --json bench.json\n  physsim bench --case cloth --peers --json bench.json\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--case", metavar="NAME", help="only the cases whose name begins so")
+    parser.add_argument("--peers", action="store_true", help="also run MuJoCo and Taichi where they are installed")
+    parser.add_argument("--json", type=_output_file, required=True, metavar="FILE", help="file for the rows")
+    parser.set_defaults(run=_bench)
+
+
+def _demo(name: str, **arguments: object) -> int | None:
+    return _worker(f"physsim.real2sim.{name}")(**arguments)
+
+
+def _warmup(**arguments: object) -> int | None:
+    return _worker("physsim.physics.warmup")(**arguments)
+
+
+def _bench(**arguments: object) -> int | None:
+    return _worker("physsim.bench")(**arguments)
+
+
+def _worker(module: str) -> Callable[..., int | None]:
+    return import_module(module).main
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command ``physsim`` with all its subcommands."""
+    parser = _Parser(
+        prog="physsim",
+        description="Differentiable soft-body physics: from a recording of a real thing to a material that predicts the next one.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"physsim {__version__}")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    for add in (_add_demo, _add_warmup, _add_bench):
+        add(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: the words after ``physsim``; those of this process if left out
+
+    Returns:
+        Exit code: 0 for success, 2 for input that cannot be used, 130 when interrupted.
+    """
+    given = vars(build_parser().parse_args(arguments))
+    run = given.pop("run")
+    del given["command"]
+    try:
+        return run(**given) or 0
+    except (PhyssimError, OSError) as error:
+        print(f"physsim: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("physsim: interrupted", file=sys.stderr)
+        return INTERRUPTED

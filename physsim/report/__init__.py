@@ -1,0 +1,1 @@
+"""Pages, plots and videos of a run, for people to look at."""

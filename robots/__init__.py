@@ -1,0 +1,1 @@
+"""Robots of physsim: the robot interface and its backends. Nothing here yet."""
