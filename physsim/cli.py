@@ -1,7 +1,7 @@
 """The command ``physsim``: demo, warmup and bench.
 
-Arguments are checked here, before anything heavy is imported. Each subcommand then imports its worker and hands over plain keyword arguments;
-options that were not given are left out, so that a worker's own defaults hold. Wrong input ends in one line and exit code 2.
+Arguments are checked here, before anything heavy is imported. Each subcommand then imports its worker and hands over plain keyword
+arguments; options that were not given are left out, so that a worker's own defaults hold. Wrong input ends in one line and exit code 2.
 """
 
 import argparse
@@ -89,7 +89,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "demo",
         help="fit a material to a real recording and predict another one",
-        description="Fit Young's modulus and damping to one recording of a beam by gradients through the simulation, then predict another one.",
+        description="Fit Young's modulus and damping to one recording of a beam, by gradients, then predict another recording.",
         epilog=_DEMO_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
