@@ -1,0 +1,73 @@
+"""The benchmark's cases: what is simulated for one second, and what of it is compared."""
+
+from dataclasses import dataclass, replace
+
+from physsim.errors import InputError
+
+FRAMES = 60
+"""Heights are sampled at 1/60, 2/60, ... 1 s."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of work, the same for every engine."""
+
+    name: str
+    kind: str
+    """'cloth' (lowest point's z is compared), 'beam' (the tip's mean z) or 'gradient' (a cloth; see `gradient_of`)."""
+    size: int
+    """Particles along a cloth's edge, or tetrahedra of a beam."""
+    stiffness: float
+    """Spring constant [N/m] of a cloth, or Young's modulus [Pa] of a beam."""
+    damping: float = 0.0
+    """Spring damping [N s/m]; bend springs have the share of it that they have of the stiffness."""
+    gradient_of: str | None = None
+    """For a gradient: the cloth case whose largest good step is used. The height is the mean z of all particles at 1 s."""
+
+    @property
+    def size_label(self) -> str:
+        """The size as a table shows it, such as '32x32' or '4000'."""
+        return str(self.size) if self.kind == "beam" else f"{self.size}x{self.size}"
+
+    def miniature(self) -> "Case":
+        """The same work on a tiny body: what an engine imports and compiles for it is what it needs for the real one."""
+        return replace(self, size=40 if self.kind == "beam" else 6)
+
+
+CLOTH_DAMPING = 0.01
+"""Damping of a structural spring [N s/m]: one per cent of the critical one for a particle on one spring at 1,000 N/m."""
+
+CASES = (
+    Case("cloth-32-1000", "cloth", 32, 1.0e3, CLOTH_DAMPING),
+    Case("cloth-32-10000", "cloth", 32, 1.0e4, CLOTH_DAMPING),
+    Case("cloth-64-1000", "cloth", 64, 1.0e3, CLOTH_DAMPING),
+    Case("cloth-64-10000", "cloth", 64, 1.0e4, CLOTH_DAMPING),
+    Case("beam-500", "beam", 500, 1.0e6),
+    Case("beam-4000", "beam", 4000, 1.0e6),
+    Case("gradient-32-1000", "gradient", 32, 1.0e3, CLOTH_DAMPING, gradient_of="cloth-32-1000"),
+)
+
+
+def case_named(name: str) -> Case:
+    """Return the case called `name`.
+
+    Raises:
+        InputError: no case has that name; the message lists those that exist.
+    """
+    for case in CASES:
+        if case.name == name:
+            return case
+    raise InputError(f"case = {name!r}: no such benchmark case; choose from {', '.join(c.name for c in CASES)}")
+
+
+def cases_to_run(name: str | None) -> tuple[Case, ...]:
+    """Return every case, or the one called `name`, or else those whose names begin with it ('cloth', 'cloth-64', 'beam').
+
+    Raises:
+        InputError: no case's name is or begins so.
+    """
+    if name is None:
+        return CASES
+    if any(case.name == name for case in CASES):
+        return (case_named(name),)
+    return (name and tuple(case for case in CASES if case.name.startswith(name))) or (case_named(name),)

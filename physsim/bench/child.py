@@ -1,0 +1,100 @@
+"""One run in a process of its own: `python -m physsim.bench.child '{"case": ..., "engine": ..., "substeps": ...}'`.
+
+Prints one line of JSON: seconds, memory, and the height curve (or the gradient's figures). Anything else that a library
+prints goes to standard error.
+"""
+
+import json
+import os
+import statistics
+import sys
+import time
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+# Before numpy or torch are imported: their pools read these once.
+for _variable in THREAD_VARIABLES:
+    os.environ[_variable] = "1"
+
+import numpy as np  # noqa: E402
+
+from physsim.bench.cases import FRAMES, Case, case_named  # noqa: E402
+from physsim.bench.engines import Simulation, engine_named  # noqa: E402
+from physsim.bench.gradient_check import check_gradient  # noqa: E402
+from physsim.bench.measure import MemoryWatch, Stopwatch, repeats_for  # noqa: E402
+
+
+def _medians(timings: list) -> dict[str, float]:
+    return {
+        "cpu_s": round(statistics.median(t.cpu_s for t in timings), 5),
+        "wall_s": round(statistics.median(t.wall_s for t in timings), 5),
+        "repeats": len(timings),
+    }
+
+
+def run_simulation(simulation: Simulation, memory: MemoryWatch) -> dict:
+    """Time one simulated second, several times when it is short."""
+    timings, wanted = [], 1
+    while len(timings) < wanted:
+        with Stopwatch() as timing:
+            curve = simulation.simulate()
+        timings.append(timing)
+        wanted = repeats_for(timings[0].cpu_s) if np.isfinite(curve).all() else 1
+    heights = [float(z) if np.isfinite(z) else None for z in curve]
+    return {**_medians(timings), **memory.columns(), "curve": heights}
+
+
+def run_gradient(gradient: object, memory: MemoryWatch) -> dict:
+    """Time forward and backward, then compare the gradient with central differences of the same forward."""
+    forwards, backwards, wanted = [], [], 1
+    while len(forwards) < wanted:
+        with Stopwatch() as forward:
+            height = gradient.forward()
+        with Stopwatch() as backward:
+            slopes = gradient.backward()
+        forwards.append(forward)
+        backwards.append(backward)
+        wanted = repeats_for(forward.cpu_s + backward.cpu_s)
+    columns = memory.columns()
+    both = [type(f)(f.cpu_s + b.cpu_s, f.wall_s + b.wall_s) for f, b in zip(forwards, backwards, strict=True)]
+    return {
+        **_medians(both),
+        **columns,
+        "forward_s": _medians(forwards)["cpu_s"],
+        "backward_s": _medians(backwards)["cpu_s"],
+        "height": height,
+        **check_gradient(gradient, slopes),
+    }
+
+
+def run(spec: dict) -> dict:
+    """Run one spec (case, engine, substeps, and optionally options and the launch time) and return its row.
+
+    A miniature goes first, so that memory is counted from where imports and compiling have left it.
+    """
+    case: Case = case_named(spec["case"])
+    engine, options = engine_named(spec["engine"]), spec.get("options", {})
+    engine.build(case.miniature(), 1, options).warm_up()
+    started = round(time.time() - spec["launched"], 3) if "launched" in spec else None
+    memory = MemoryWatch()
+    memory.mark()
+    with Stopwatch() as setup:
+        built = engine.build(case, spec["substeps"], options)
+        built.warm_up()
+    row = run_gradient(built, memory) if case.kind == "gradient" else run_simulation(built, memory)
+    timed = {"dt": 1.0 / (FRAMES * spec["substeps"]), "startup_s": started, "setup_s": round(setup.wall_s, 3)}
+    return {**timed, **row, **built.facts()}
+
+
+def main() -> None:
+    """Read the spec from the command line, or from standard input when there is none, and print the row."""
+    text = sys.argv[1] if len(sys.argv) > 1 else sys.stdin.read()
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    row = run(json.loads(text))
+    out.write(json.dumps(row) + "\n")
+    out.flush()
+
+
+if __name__ == "__main__":
+    main()

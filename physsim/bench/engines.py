@@ -1,0 +1,113 @@
+"""The engines that can be benchmarked, what each can do, and the interface its module gives."""
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from physsim.bench.cases import Case
+from physsim.errors import InputError
+
+
+class Simulation(Protocol):
+    """One simulated second; built as `Class(case, substeps, options)` with `substeps` steps in 1/60 s."""
+
+    def warm_up(self) -> None:
+        """Compile and take a step; what follows is timed."""
+
+    def simulate(self) -> np.ndarray:
+        """Run one second from rest and return the compared height [m] at each frame, shape [60].
+
+        Frames after a breakdown are nan.
+        """
+
+    def facts(self) -> dict:
+        """Return extra columns: version, threads, dtype, iterations, warnings, profile [s by part]."""
+
+
+class Gradient(Protocol):
+    """The mean height at 1 s and its derivative by every spring's stiffness."""
+
+    stiffness: np.ndarray
+    """The springs' stiffness [N/m], in the order of `scenes.Cloth.edges`, shape [m]."""
+
+    def warm_up(self) -> None:
+        """Compile both directions."""
+
+    def set_stiffness(self, stiffness: np.ndarray) -> None:
+        """Set every spring's stiffness [N/m], shape [m]."""
+
+    def forward(self) -> float:
+        """Run one second and return the mean z of all particles [m]."""
+
+    def backward(self) -> np.ndarray:
+        """Return the derivative of the last `forward` [m / (N/m)], shape [m]."""
+
+    def facts(self) -> dict:
+        """Return extra columns, as a `Simulation` does."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine by name: where its classes are, what it needs and what it can run."""
+
+    name: str
+    module: str
+    requires: str
+    """Distribution that must be importable."""
+    simulation: str
+    kinds: tuple[str, ...]
+    gradient: str | None = None
+    peer: bool = False
+
+    def missing(self) -> str | None:
+        """Return why this engine cannot run here, in plain words, or None."""
+        if importlib.util.find_spec(self.requires) is None:
+            return f"{self.requires} is not installed (pip install {self.requires})"
+        return None
+
+    def build(self, case: Case, substeps: int, options: dict) -> Simulation | Gradient:
+        """Import the engine and set up `case` with `substeps` steps in 1/60 s.
+
+        Raises:
+            InputError: the engine has no such kind of case.
+        """
+        if case.kind not in self.kinds:
+            raise InputError(f"case = {case.name!r}: {self.name} cannot run a {case.kind}; it can run {', '.join(self.kinds)}")
+        module = importlib.import_module(f"physsim.bench.{self.module}")
+        name = self.gradient if case.kind == "gradient" else self.simulation
+        return getattr(module, name)(case, substeps, options)
+
+
+ENGINES = (
+    Engine(
+        "physsim-implicit",
+        "engine_physsim",
+        "warp",
+        "ImplicitSimulation",
+        ("cloth", "beam", "gradient"),
+        "ImplicitGradient",
+    ),
+    Engine("physsim-explicit", "engine_physsim", "warp", "ExplicitSimulation", ("cloth", "gradient"), "ExplicitGradient"),
+    Engine("mujoco", "engine_mujoco", "mujoco", "MujocoSimulation", ("cloth", "beam"), peer=True),
+    Engine("taichi", "engine_taichi", "taichi", "TaichiSimulation", ("cloth", "gradient"), "TaichiGradient", peer=True),
+)
+
+
+def engine_named(name: str) -> Engine:
+    """Return the engine called `name`.
+
+    Raises:
+        InputError: there is none; the message lists those that exist.
+    """
+    for engine in ENGINES:
+        if engine.name == name:
+            return engine
+    raise InputError(f"engine = {name!r}: no such engine; choose from {', '.join(e.name for e in ENGINES)}")
+
+
+def engines_for(case: Case, peers: bool) -> tuple[Engine, ...]:
+    """Return the engines that can run `case`: physsim's, and with `peers` the others."""
+    return tuple(engine for engine in ENGINES if case.kind in engine.kinds and (peers or not engine.peer))

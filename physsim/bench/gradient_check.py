@@ -1,0 +1,62 @@
+"""Compares a gradient with central differences of the same forward run, in the configuration that was timed."""
+
+import numpy as np
+
+from physsim.bench.metric import gradient_error
+
+RELATIVE_STEPS = tuple(10.0**-power for power in range(2, 12))
+"""Steps of the central difference, as shares of the stiffness: a buckled cloth can need very small ones, because its motion
+depends on the stiffness exponentially."""
+RANDOM_DIRECTIONS = 3
+SINGLE_SPRINGS = 3
+SEED = 20261123
+
+
+def directions(stiffness: np.ndarray, slopes: np.ndarray) -> list[np.ndarray]:
+    """Return groups of directions in stiffness [N/m], each array of shape [directions, m].
+
+    All springs together; random signs on every spring; the single springs that the gradient says matter most.
+    """
+    signs = np.random.default_rng(SEED).choice((-1.0, 1.0), size=(RANDOM_DIRECTIONS, len(stiffness)))
+    finite = np.where(np.isfinite(slopes), np.abs(slopes * stiffness), 0.0)
+    chosen = np.argsort(finite)[-SINGLE_SPRINGS:]
+    single = np.zeros((len(chosen), len(stiffness)))
+    single[np.arange(len(chosen)), chosen] = stiffness[chosen]
+    return [stiffness[None], signs * stiffness, *single[:, None]]
+
+
+def central_difference(gradient: object, stiffness: np.ndarray, direction: np.ndarray) -> tuple[float, float]:
+    """Return the slope along `direction` [m] and how much it changed between the two steps that agree best.
+
+    Long steps err by truncation, short ones by rounding and by the solver's tolerance; between them neighbours agree.
+    """
+    found = []
+    for step in RELATIVE_STEPS:
+        heights = []
+        for sign in (1.0, -1.0):
+            gradient.set_stiffness(stiffness + sign * step * direction)
+            heights.append(gradient.forward())
+        found.append((heights[0] - heights[1]) / (2.0 * step))
+    changes = np.abs(np.diff(found))
+    # Steps too short to be felt give zero twice; that is no agreement.
+    changes[np.array(found[1:]) == 0.0] = np.inf
+    best = int(np.argmin(np.where(np.isfinite(changes), changes, np.inf)))
+    return found[best + 1], float(changes[best])
+
+
+def check_gradient(gradient: object, slopes: np.ndarray) -> dict:
+    """Return `gradient_error`, the uncertainty of the differences themselves, and the slopes along each direction."""
+    stiffness = gradient.stiffness
+    groups, changes = [], []
+    for group in directions(stiffness, slopes):
+        found = [central_difference(gradient, stiffness, direction) for direction in group]
+        differences = np.array([slope for slope, _ in found])
+        groups.append((group @ slopes, differences))
+        changes.append(np.linalg.norm([change for _, change in found]) / max(np.linalg.norm(differences), 1e-300))
+    gradient.set_stiffness(stiffness)
+    return {
+        "gradient_error": gradient_error(groups),
+        "difference_uncertainty": float(max(changes)),
+        "slope_all_springs": float(groups[0][0][0]),
+        "difference_all_springs": float(groups[0][1][0]),
+    }

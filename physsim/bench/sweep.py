@@ -1,0 +1,164 @@
+"""Halves an engine's step until it has reached its own limit, and marks the step at which it is compared."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from physsim.bench.cases import FRAMES, Case
+from physsim.bench.engines import Engine
+from physsim.bench.metric import ERROR_ALLOWED, LIMIT_AGREEMENT, curve_error, largest_good_step
+from physsim.errors import InputError
+
+SUBSTEPS_MOST = 1024
+"""The shortest step tried is 1/60 s over this."""
+LIMIT_CPU_S = 300.0
+"""No run is started that should take longer than this [CPU s]."""
+
+
+@dataclass
+class Limit:
+    """An engine's own limit for a case."""
+
+    substeps: int
+    """Steps in 1/60 s of the finest run."""
+    gap: float
+    """Difference between the two finest runs, as a share of the body's size."""
+    curve: list[float]
+    """Heights of the finest run [m], shape [60]."""
+
+    @property
+    def reached(self) -> bool:
+        """Whether the two finest runs agree."""
+        return self.gap < LIMIT_AGREEMENT
+
+
+@dataclass
+class LimitCache:
+    """Limits by case and engine; kept in a JSON file when one is named."""
+
+    path: Path | None = None
+    limits: dict[str, Limit] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str | Path | None) -> "LimitCache":
+        """Read the file, or start an empty cache where there is none.
+
+        Raises:
+            InputError: the file is there and is not a limits file.
+        """
+        if path is None or not Path(path).exists():
+            return cls(Path(path) if path else None)
+        try:
+            content = json.loads(Path(path).read_text())
+            limits = {key: Limit(**value) for key, value in content.items()}
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"limits = {str(path)!r}: not a file of benchmark limits ({error}); delete it or name another") from error
+        return cls(Path(path), limits)
+
+    def get(self, case: Case, engine: Engine) -> Limit | None:
+        """Return the limit found earlier, if any."""
+        return self.limits.get(f"{case.name}/{engine.name}")
+
+    def put(self, case: Case, engine: Engine, limit: Limit) -> None:
+        """Remember a limit that was reached, and write the file."""
+        self.limits[f"{case.name}/{engine.name}"] = limit
+        if self.path is not None:
+            self.path.write_text(json.dumps({key: asdict(value) for key, value in self.limits.items()}))
+
+
+def _curve(row: dict) -> np.ndarray:
+    """The height curve of a child's row [m], nan where it broke down or failed."""
+    return np.array(row.get("curve", [None] * FRAMES), dtype=float)
+
+
+def _labelled(case: Case, engine: Engine, substeps: int, row: dict) -> dict:
+    labels = {"case": case.name, "size": case.size_label, "stiffness": case.stiffness, "engine": engine.name}
+    shown = {key: value for key, value in row.items() if key != "curve"}
+    return {**labels, "dt": 1.0 / (FRAMES * substeps), "substeps": substeps, **shown}
+
+
+def sweep(case: Case, engine: Engine, limits: LimitCache, run: Callable[[Case, Engine, int], dict]) -> list[dict]:
+    """Run 1/60, 1/120, 1/240, ... s and return a row for each, with `error` and `compared`.
+
+    Args:
+        case: a cloth or a beam.
+        engine: who runs it.
+        limits: where a limit found earlier spares the finest runs.
+        run: `launch`, or a stand-in with its arguments (case, engine, substeps) and result.
+
+    Returns:
+        Rows in the order of falling step. `compared` marks the largest step whose error is below two per cent.
+    """
+    known = limits.get(case, engine)
+    runs: dict[int, dict] = {}
+    substeps, gap = 1, np.inf
+    while substeps <= SUBSTEPS_MOST:
+        runs[substeps] = run(case, engine, substeps)
+        curve = _curve(runs[substeps])
+        if known is not None:
+            if curve_error(curve, known.curve) < ERROR_ALLOWED:
+                break
+        elif substeps > 1:
+            gap = curve_error(curve, _curve(runs[substeps // 2]))
+            if gap < LIMIT_AGREEMENT:
+                break
+        if 2.0 * runs[substeps].get("cpu_s", 0.0) > LIMIT_CPU_S or "stopped" in runs[substeps].get("note", ""):
+            break
+        substeps *= 2
+    limit = known or _finest(runs, gap)
+    if limit is not None and limit.reached and known is None:
+        limits.put(case, engine, limit)
+    return _rows(case, engine, runs, limit)
+
+
+def _finest(runs: dict[int, dict], gap: float) -> Limit | None:
+    """The finest run that did not break down, as the best limit there is."""
+    whole = [substeps for substeps, row in runs.items() if np.isfinite(_curve(row)).all()]
+    if not whole:
+        return None
+    return Limit(max(whole), float(gap), _curve(runs[max(whole)]).tolist())
+
+
+def _rows(case: Case, engine: Engine, runs: dict[int, dict], limit: Limit | None) -> list[dict]:
+    """Label the runs and add their errors."""
+    errors = {n: curve_error(_curve(row), limit.curve) if limit else np.inf for n, row in runs.items()}
+    picked = largest_good_step(errors)
+    rows = []
+    for substeps, row in runs.items():
+        out = _labelled(case, engine, substeps, row)
+        out["error"] = errors[substeps] if np.isfinite(errors[substeps]) else None
+        out["compared"] = substeps == picked
+        if out["error"] is None:
+            out.setdefault("note", "broke down at this step")
+        if limit is not None:
+            out["limit_dt"], out["limit_gap"] = 1.0 / (FRAMES * limit.substeps), limit.gap if np.isfinite(limit.gap) else None
+            if not limit.reached:
+                gap = f"{100.0 * limit.gap:.2f} %" if np.isfinite(limit.gap) else "an unknown amount"
+                out.setdefault("note", f"limit uncertain: its two finest steps differ by {gap}, not below 0.2 %")
+        rows.append(out)
+    return rows
+
+
+def gradient_row(case: Case, engine: Engine, rows: list[dict], run: Callable[[Case, Engine, int], dict]) -> dict:
+    """Run the gradient at the step at which `engine` is compared in the cloth case that `case` names.
+
+    Args:
+        case: the gradient case.
+        engine: who runs it.
+        rows: the rows of the cloth case.
+        run: as in `sweep`.
+    """
+    picked = next((r for r in rows if r["case"] == case.gradient_of and r["engine"] == engine.name and r["compared"]), None)
+    if picked is None:
+        return {**missing_row(case, engine, f"no step of {case.gradient_of} has an error below two per cent")}
+    row = _labelled(case, engine, picked["substeps"], run(case, engine, picked["substeps"]))
+    return {**row, "error": picked["error"], "compared": "cpu_s" in row}
+
+
+def missing_row(case: Case, engine: Engine, note: str) -> dict:
+    """Return a row that holds no figures and says why."""
+    labels = {"case": case.name, "size": case.size_label, "stiffness": case.stiffness, "engine": engine.name}
+    return {**labels, "dt": None, "cpu_s": None, "wall_s": None, "peak_rss_mb": None, "error": None, "compared": False, "note": note}

@@ -1,0 +1,114 @@
+"""Prints rows, and ratios between engines at equal error."""
+
+from physsim.bench.engines import engine_named
+
+_COLUMNS = (
+    ("case", 17, "<"),
+    ("stiffness", 10, ">"),
+    ("engine", 17, "<"),
+    ("dt", 8, ">"),
+    ("cpu_s", 9, ">"),
+    ("wall_s", 9, ">"),
+    ("peak_rss_mb", 11, ">"),
+    ("run_rss_mb", 10, ">"),
+    ("error", 8, ">"),
+)
+
+
+def _cell(row: dict, key: str) -> str:
+    """One value as text; a dash where there is none."""
+    value = row.get(key)
+    if value is None:
+        return "-"
+    if key == "dt":
+        return f"1/{round(1.0 / value)}"
+    if key == "error":
+        return f"{100.0 * value:.2f} %"
+    if key in ("cpu_s", "wall_s"):
+        return f"{value:.3g}"
+    if key == "stiffness":
+        return f"{value:g}"
+    return str(value)
+
+
+def _line(cells: list[str]) -> str:
+    return "  ".join(f"{cell:{align}{width}}" for cell, (_, width, align) in zip(cells, _COLUMNS, strict=True)).rstrip()
+
+
+def _worth_showing(row: dict, picked_dt: float | None) -> bool:
+    """Steps finer than the compared one only served to find the limit."""
+    return picked_dt is None or row.get("dt") is None or row["dt"] >= picked_dt * (1.0 - 1e-9)
+
+
+def format_table(rows: list[dict]) -> str:
+    """Return the rows as text, one line each; `*` marks the step at which an engine is compared.
+
+    Runs at finer steps than the compared one are left out; the JSON file has them.
+    """
+    lines = [_line([key for key, _, _ in _COLUMNS])]
+    for row in rows:
+        picked = next((r["dt"] for r in rows if _same_work(r, row) and r.get("compared")), None)
+        if not _worth_showing(row, picked):
+            continue
+        line = _line([_cell(row, key) for key, _, _ in _COLUMNS])
+        lines.append(line + (" *" if row.get("compared") else "") + (f"  {row['note']}" if row.get("note") else ""))
+        if row.get("forward_s") is not None:
+            lines.append(
+                f"{'':17}  forward {row['forward_s']:.3g} s, backward {row['backward_s']:.3g} s; gradient off by "
+                f"{row['gradient_error']:.1e} (the differences themselves are known to {row['difference_uncertainty']:.1e})"
+            )
+        if row.get("profile") and row.get("compared"):
+            parts = ", ".join(f"{part} {seconds:.3g}" for part, seconds in row["profile"].items())
+            lines.append(f"{'':17}  seconds by part: {parts}")
+    return "\n".join(lines)
+
+
+def _same_work(a: dict, b: dict) -> bool:
+    return a["case"] == b["case"] and a["engine"] == b["engine"]
+
+
+def equal_error_ratios(rows: list[dict]) -> list[dict]:
+    """Return ratios ours / peer of the compared rows: `cpu_ratio`, and for memory `peak_rss_ratio` and `run_rss_ratio`.
+
+    Below one means that physsim needs less.
+    """
+    compared = [row for row in rows if row.get("compared")]
+    peers = [row for row in compared if engine_named(row["engine"]).peer]
+    ratios = []
+    for ours in compared:
+        if engine_named(ours["engine"]).peer:
+            continue
+        for peer in peers:
+            if peer["case"] == ours["case"]:
+                ratios.append(
+                    {
+                        "case": ours["case"],
+                        "engine": ours["engine"],
+                        "peer": peer["engine"],
+                        "cpu_ratio": _ratio(ours, peer, "cpu_s"),
+                        "peak_rss_ratio": _ratio(ours, peer, "peak_rss_mb"),
+                        "run_rss_ratio": _ratio(ours, peer, "run_rss_mb"),
+                    }
+                )
+    return ratios
+
+
+def _ratio(ours: dict, peer: dict, key: str) -> float | None:
+    if ours.get(key) is None or not peer.get(key):
+        return None
+    return ours[key] / peer[key]
+
+
+def format_ratios(ratios: list[dict]) -> str:
+    """Return the ratios as text, one line each."""
+    if not ratios:
+        return "No ratio: no case has both a physsim row and a peer's with an error below two per cent."
+    lines = ["At equal error (each at its largest step below 2 %), physsim / peer; below 1 physsim needs less:"]
+    for ratio in ratios:
+        values = [
+            f"{label} {ratio[key]:.3f}"
+            for label, key in (("CPU", "cpu_ratio"), ("peak memory", "peak_rss_ratio"), ("memory of the run", "run_rss_ratio"))
+            if ratio[key] is not None
+        ]
+        lines.append(f"  {ratio['case']:17}  {ratio['engine']} / {ratio['peer']}:  {', '.join(values)}")
+    return "\n".join(lines)
