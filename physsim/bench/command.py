@@ -87,11 +87,14 @@ def _run_one(case: Case, engine: Engine, rows: list[dict], limits: LimitCache, r
 
 
 def _announced(run: Runner) -> Runner:
-    """The same runner, which says on standard error what the wait is for."""
+    """The same runner, which says on standard error what the wait is for and what came of it."""
 
     def announced(case: Case, engine: Engine, substeps: int) -> dict:
-        print(f"{case.name}: {engine.name} at 1/{60 * substeps} s ...", file=sys.stderr, flush=True)
-        return run(case, engine, substeps)
+        print(f"{case.name}: {engine.name} at 1/{60 * substeps} s ... ", end="", file=sys.stderr, flush=True)
+        row = run(case, engine, substeps)
+        outcome = row["note"] if row.get("cpu_s") is None else f"{row['cpu_s']:.3g} CPU s"
+        print(outcome, file=sys.stderr, flush=True)
+        return row
 
     return announced
 

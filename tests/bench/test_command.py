@@ -66,6 +66,16 @@ def test_an_engine_without_a_limit_says_so():
     assert "limit uncertain: its two finest steps differ by 1.00 %" in rows[-1]["note"]
 
 
+def test_halving_ends_when_runs_come_no_closer():
+    def buckling(case, engine, substeps):
+        return {"cpu_s": 1.0, "curve": [0.1 / substeps + 0.004 * (substeps.bit_length() % 2)] * 60}
+
+    rows = sweep(case_named("cloth-32-1000"), engine_named("mujoco"), LimitCache(), buckling)
+    assert len(rows) < 8
+    assert rows[-1]["limit_gap"] == pytest.approx(0.1 / rows[-1]["substeps"] + 0.004, abs=0.004)
+    assert "limit uncertain" in rows[-1]["note"]
+
+
 def test_bench_with_peers_prints_the_table_and_ratios_and_writes_the_rows(tmp_path, installed):
     path, stream = tmp_path / "bench.json", io.StringIO()
     assert main(case="gradient", peers=True, json_path=path, run=first_order, stream=stream) == 0
