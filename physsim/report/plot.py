@@ -1,0 +1,156 @@
+"""Line plots as SVG that can stand inside a page. Matplotlib draws them without a window and without pyplot's global state."""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from physsim.errors import InputError
+
+PALETTE = ("#2563eb", "#ea580c", "#16803c", "#9333ea", "#0e7490", "#be123c")
+INK, MUTED, GRID = "#1f2937", "#6b7280", "#e5e7eb"
+STYLES = ("line", "dashed", "points")
+
+_SETTINGS = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "physsim",
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.edgecolor": "#9ca3af",
+    "axes.labelcolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "lines.solid_capstyle": "round",
+}
+_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve: x and y, shape [k]; `band` is a pair (low, high), shape [k] each, shaded behind it. A NaN leaves a gap."""
+
+    label: str
+    x: Sequence[float] | np.ndarray
+    y: Sequence[float] | np.ndarray
+    style: str = "line"
+    colour: str | None = None
+    width: float = 1.7
+    band: tuple[np.ndarray, np.ndarray] | None = None
+
+    def __post_init__(self) -> None:
+        lengths = [np.shape(values) for values in (self.x, self.y, *(self.band or ()))]
+        if len(lengths[0]) != 1 or len(set(lengths)) != 1:
+            raise InputError(f"series {self.label!r}: x, y and band have shapes {lengths}; all must be [k]")
+        if self.style not in STYLES:
+            raise InputError(f"series {self.label!r}: style {self.style!r} is unknown; choose one of {', '.join(STYLES)}")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One set of axes. `spans` are shaded stretches of x, (start, end, label); `marks` are upright lines, (x, label)."""
+
+    title: str
+    series: Sequence[Series]
+    x_label: str = ""
+    y_label: str = ""
+    log_y: bool = False
+    spans: Sequence[tuple[float, float, str]] = field(default=())
+    marks: Sequence[tuple[float, str]] = field(default=())
+
+
+def plot_svg(panels: Sequence[Panel], columns: int = 1, width: float = 9.6, height: float = 2.9) -> str:
+    """Draw panels in rows.
+
+    Args:
+        panels: what to draw
+        columns: panels side by side
+        width: of the whole figure [inch]; a page scales it to its own width
+        height: of one row [inch]
+
+    Returns:
+        An ``<svg>`` element, without an XML header, that refers to nothing outside itself.
+
+    Raises:
+        InputError: there is no panel, or `columns` is below 1.
+    """
+    if not panels or columns < 1:
+        raise InputError(f"{len(panels)} panels in {columns} columns: at least one of each is needed")
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    rows = -(-len(panels) // columns)
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure(figsize=(width, height * rows), layout="constrained")
+        figure.patch.set_alpha(0.0)
+        figure.get_layout_engine().set(hspace=0.07, wspace=0.05)
+        canvas = FigureCanvasSVG(figure)
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axis, panel in zip(axes, panels):
+            _draw_panel(axis, panel, width / columns)
+        for axis in axes[len(panels) :]:
+            axis.set_visible(False)
+        text = io.StringIO()
+        canvas.print_svg(text, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _inline(text.getvalue())
+
+
+def _draw_panel(axis, panel: Panel, width: float) -> None:
+    axis.grid(axis="y")
+    axis.patch.set_alpha(0.0)
+    for start, end, label in panel.spans:
+        axis.axvspan(start, end, color="#f3f4f6", linewidth=0, zorder=0)
+        _note(axis, 0.5 * (start + end), label, "center")
+    for place, label in panel.marks:
+        axis.axvline(place, color="#9ca3af", linewidth=0.9, dashes=(4, 3), zorder=1)
+        _note(axis, place, f" {label}", "left")
+    for index, series in enumerate(panel.series):
+        _draw_series(axis, series, series.colour or PALETTE[index % len(PALETTE)])
+    if panel.log_y:
+        axis.set_yscale("log")
+    axis.set_title(panel.title, loc="left", fontsize=10.5, fontweight="bold", pad=9)
+    axis.set_xlabel(panel.x_label)
+    axis.set_ylabel(panel.y_label)
+    axis.tick_params(length=3)
+    noted = any(label for *_, label in (*panel.spans, *panel.marks))
+    axis.margins(x=0.01, y=0.17 if noted else 0.06)
+    labels = [series.label for series in panel.series if series.label]
+    if labels:
+        beside_title = len(panel.title) * 1.15 + sum(len(label) + 6 for label in labels) < 13.0 * width
+        place = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.985), "ncols": len(labels)} if beside_title else {"loc": "best"}
+        axis.legend(frameon=not beside_title, framealpha=0.85, edgecolor="none", fontsize=9, handlelength=1.6, columnspacing=1.4, **place)
+
+
+def _draw_series(axis, series: Series, colour: str) -> None:
+    if series.band is not None:
+        axis.fill_between(series.x, *series.band, color=colour, alpha=0.15, linewidth=0)
+    if series.style == "points":
+        axis.plot(series.x, series.y, linestyle="none", marker="o", markersize=3.2, markeredgewidth=0, color=colour, label=series.label)
+    else:
+        dashes = {"dashes": (4, 2.5)} if series.style == "dashed" else {}
+        axis.plot(series.x, series.y, color=colour, linewidth=series.width, label=series.label, **dashes)
+
+
+def _note(axis, x: float, text: str, align: str) -> None:
+    from matplotlib.transforms import blended_transform_factory
+
+    place = blended_transform_factory(axis.transData, axis.transAxes)
+    axis.text(x, 0.985, text, transform=place, ha=align, va="top", fontsize=8.5, color=MUTED)
+
+
+def _inline(svg: str) -> str:
+    """An SVG file as an element: no header, no metadata, no fixed size, no ids of groups (several plots share a page)."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r"(font: [^;\"]*?px) [^;\"]*", lambda match: f"{match[1]} {_FONTS}", svg)
+    return re.sub(r'<svg ([^>]*?)\s(?:width|height)="[^"]*"([^>]*?)\s(?:width|height)="[^"]*"', r'<svg role="img" \1\2', svg, count=1)
