@@ -68,7 +68,7 @@ def run_gradient(gradient: object, memory: MemoryWatch) -> dict:
 
 
 def run(spec: dict) -> dict:
-    """Run one spec (case, engine, substeps, and optionally options and the launch time) and return its row.
+    """Run one spec (case, engine, substeps, and optionally options, the launch time and compile_only) and return its row.
 
     A miniature goes first, so that memory is counted from where imports and compiling have left it.
     """
@@ -81,6 +81,8 @@ def run(spec: dict) -> dict:
     with Stopwatch() as setup:
         built = engine.build(case, spec["substeps"], options)
         built.warm_up()
+    if spec.get("compile_only"):
+        return {}
     row = run_gradient(built, memory) if case.kind == "gradient" else run_simulation(built, memory)
     timed = {"dt": 1.0 / (FRAMES * spec["substeps"]), "startup_s": started, "setup_s": round(setup.wall_s, 3)}
     return {**timed, **row, **built.facts()}

@@ -61,7 +61,6 @@ class MujocoSimulation:
         self.data = mujoco.MjData(self.model)
         self.rest_z = scene.points[:, 2]
         self.address = self._height_addresses()
-        self.iterations = 0
         self.warnings = 0
 
     def _height_addresses(self) -> np.ndarray:
@@ -83,25 +82,21 @@ class MujocoSimulation:
         """Return the compared height [m] at each frame; nan from a frame in which MuJoCo has warned or diverged."""
         curve = np.full(FRAMES, np.nan)
         mujoco.mj_resetData(self.model, self.data)
-        iterations = 0
         for frame in range(FRAMES):
             for _ in range(self.substeps):
                 mujoco.mj_step(self.model, self.data)
-                iterations += int(self.data.solver_niter[0])
             z = self.heights()
             self.warnings = int(self.data.warning.number.sum())
             if self.warnings or not np.isfinite(z).all():
                 break
             curve[frame] = z.min() if self.tip is None else z[self.tip].mean()
-        self.iterations = iterations
         return curve
 
     def facts(self) -> dict:
-        """Version, warnings and solver iterations a step."""
+        """Version, threads, dtype and how often MuJoCo warned."""
         return {
             "version": VERSION,
             "threads": 1,
             "dtype": "float64",
             "warnings": self.warnings,
-            "iterations_per_step": round(self.iterations / (FRAMES * self.substeps), 1),
         }
