@@ -131,7 +131,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--case", metavar="NAME", help="only the cases whose name begins so")
     parser.add_argument("--peers", action="store_true", help="also run MuJoCo and Taichi where they are installed")
-    parser.add_argument("--json", type=_output_file, required=True, metavar="FILE", help="file for the rows")
+    parser.add_argument("--json", dest="json_path", type=_output_file, required=True, metavar="FILE", help="file for the rows")
     parser.set_defaults(run=_bench)
 
 

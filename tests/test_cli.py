@@ -1,0 +1,95 @@
+"""The command line says what is wrong in one line, and hands on what was given."""
+
+import types
+from pathlib import Path
+
+import pytest
+
+from physsim import cli
+from physsim.errors import InputError, SolverError
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    """Stands in for each subcommand's worker and keeps what it was called with."""
+    calls = []
+
+    def main(**arguments):
+        calls.append(arguments)
+
+    monkeypatch.setattr(cli, "import_module", lambda name: types.SimpleNamespace(main=main, name=calls.append(name)))
+    return calls
+
+
+def run(capsys, *words):
+    """Exit code, standard output and standard error of a command."""
+    try:
+        code = cli.main(words)
+    except SystemExit as stop:
+        code = stop.code
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "COMMAND"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["demo", "teapot"], "invalid choice: 'teapot'"),
+        (["demo", "--young-start", "-1"], "'-1' is not a positive"),
+        (["demo", "--young-start", "nan"], "'nan' is not a positive"),
+        (["demo", "--fit-seconds", "soon"], "'soon' is not a positive"),
+        (["demo", "--cells", "1", "2"], "expected 3 arguments"),
+        (["demo", "--cells", "1", "2", "0"], "'0' is not a whole number"),
+        (["demo", "--fit", "no/such.csv"], "'no/such.csv' is not a file"),
+        (["demo", "--out", __file__], "is not a folder"),
+        (["demo", "--colour"], "unrecognized arguments: --colour"),
+        (["warmup", "--dtype", "float16"], "invalid choice: 'float16'"),
+        (["bench", "--json", "no/such/folder.json"], "cannot be written"),
+    ],
+)
+def test_wrong_input_gets_one_line_and_exit_code_2(capsys, worker, words, said):
+    code, out, err = run(capsys, *words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("physsim: error: ")
+    assert said in err
+    assert worker == []
+
+
+@pytest.mark.parametrize("error", [InputError("poisson = 0.5:\n  use 0.499"), SolverError("no"), PermissionError(13, "no", "x")])
+def test_an_error_of_the_worker_gets_one_line_and_exit_code_2(capsys, monkeypatch, error):
+    def main(**_):
+        raise error
+
+    monkeypatch.setattr(cli, "import_module", lambda name: types.SimpleNamespace(main=main))
+    code, _, err = run(capsys, "demo")
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("physsim: error: ")
+
+
+def test_an_interrupt_ends_without_a_traceback(capsys, monkeypatch):
+    def main(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "import_module", lambda name: types.SimpleNamespace(main=main))
+    assert run(capsys, "warmup") == (130, "", "physsim: interrupted\n")
+
+
+def test_only_what_was_given_reaches_the_worker(capsys, worker, tmp_path):
+    assert run(capsys, "demo")[0] == 0
+    assert worker == ["physsim.real2sim.beam", {"out": Path("physsim-demo")}]
+    words = ["demo", "beam", "--out", str(tmp_path), "--fit", __file__, "--young-start", "5e4", "--cells", "8", "2", "2", "--quiet"]
+    assert run(capsys, *words)[0] == 0
+    assert worker[-1] == {"out": tmp_path, "fit": Path(__file__), "young_start": 5e4, "cells": [8, 2, 2], "quiet": True}
+    assert run(capsys, "warmup", "--device", "cpu", "--dtype", "float32")[0] == 0
+    assert worker[-2:] == ["physsim.physics.warmup", {"device": "cpu", "dtype": "float32"}]
+    assert run(capsys, "bench", "--case", "cloth", "--peers", "--json", str(tmp_path / "b.json"))[0] == 0
+    assert worker[-2:] == ["physsim.bench", {"case": "cloth", "peers": True, "json_path": tmp_path / "b.json"}]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["demo", "--help"], ["warmup", "--help"], ["bench", "--help"]])
+def test_help_shows_examples(capsys, words):
+    code, out, _ = run(capsys, *words)
+    assert code == 0
+    assert "examples:\n  physsim" in out
