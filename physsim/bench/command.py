@@ -1,10 +1,10 @@
 """`physsim bench`: runs the cases, prints the table and writes the rows."""
 
+import json
 import os
 import platform
 import sys
 from collections.abc import Callable
-from json import dumps
 from pathlib import Path
 from typing import TextIO
 
@@ -21,7 +21,7 @@ Runner = Callable[[Case, Engine, int], dict]
 def main(
     case: str | None = None,
     peers: bool = False,
-    json: str | Path | None = None,
+    json_path: str | Path | None = None,
     *,
     engines: tuple[str, ...] | None = None,
     limits_path: str | Path | None = None,
@@ -36,7 +36,7 @@ def main(
     Args:
         case: name of a case, or how the names of several begin ('cloth', 'cloth-64'); None runs all.
         peers: also run the peers that are installed, and print ratios at equal error.
-        json: file where the rows go; written anew after every case.
+        json_path: where the rows go; written anew after every case.
         engines: names of the only engines to run.
         limits_path: file in which each engine's limit is kept from one benchmark to the next.
         run: how one run is made; tests hand in a stand-in.
@@ -50,7 +50,7 @@ def main(
     """
     chosen = cases_to_run(case)
     only = None if engines is None else {engine_named(name).name for name in engines}
-    target = _writable(json)
+    target = _writable(json_path)
     limits = LimitCache.load(limits_path)
     stream = stream or sys.stdout
     rows: list[dict] = []
@@ -111,4 +111,4 @@ def _writable(path: str | Path | None) -> Path | None:
 
 def _write(path: Path, rows: list[dict]) -> None:
     machine = {"platform": platform.platform(), "python": platform.python_version(), "cpu_count": os.cpu_count()}
-    path.write_text(dumps({"rows": rows, "ratios": equal_error_ratios(rows), "machine": machine}, indent=1) + "\n")
+    path.write_text(json.dumps({"rows": rows, "ratios": equal_error_ratios(rows), "machine": machine}, indent=1) + "\n")

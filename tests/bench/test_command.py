@@ -78,7 +78,7 @@ def test_halving_ends_when_runs_come_no_closer():
 
 def test_bench_with_peers_prints_the_table_and_ratios_and_writes_the_rows(tmp_path, installed):
     path, stream = tmp_path / "bench.json", io.StringIO()
-    assert main(case="gradient", peers=True, json=path, run=first_order, stream=stream) == 0
+    assert main(case="gradient", peers=True, json_path=path, run=first_order, stream=stream) == 0
     content = json.loads(path.read_text())
     rows = content["rows"]
     assert {row["engine"] for row in rows} == {"physsim-implicit", "physsim-explicit", "mujoco", "taichi"}
@@ -108,7 +108,7 @@ def test_without_peers_only_physsim_runs(installed):
 def test_a_missing_peer_gets_a_row_in_plain_words(monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name == "warp" else None)
     path, stream = tmp_path / "rows.json", io.StringIO()
-    main(case="beam-500", peers=True, json=path, run=first_order, stream=stream)
+    main(case="beam-500", peers=True, json_path=path, run=first_order, stream=stream)
     row = next(row for row in json.loads(path.read_text())["rows"] if row["engine"] == "mujoco")
     assert row["cpu_s"] is None
     assert "mujoco is not installed" in row["note"]
@@ -147,7 +147,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_runs(tmp_path)
         raise AssertionError("ran")
 
     with pytest.raises(InputError, match="cannot be written"):
-        main(json=tmp_path / "absent" / "rows.json", run=never)
+        main(json_path=tmp_path / "absent" / "rows.json", run=never)
 
 
 def test_a_limits_file_of_something_else_is_refused(tmp_path):
