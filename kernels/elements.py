@@ -1,0 +1,266 @@
+"""Kernels that run any law over its stencils: gather the points, call the law, write each stencil's share.
+
+They know no formula. Shares are written to slots of their own and summed in a fixed order by `kernels.reduction`, so that the
+same run gives the same bits on every device. Rows are environments; `first` is the first environment of a launch, so that a
+launch may cover a slice of them.
+"""
+
+import warp as wp
+
+
+def element_kernels(functions, points, parameter_count, real, block_real):
+    """Kernels of one law for one pair of scalar types.
+
+    Args:
+        functions: (energy, gradient, hessian) Warp functions of the law.
+        points: stencil size k.
+        parameter_count: number of parameters P.
+        real: scalar type of states and parameters.
+        block_real: scalar type of the matrix blocks.
+
+    Returns:
+        dict of kernels `evaluate`, `hessian`, `adjoint`, `tangent`.
+    """
+    energy, gradient, hessian = functions[:3]
+    k = wp.constant(points)
+    Stencil = wp.types.matrix((points, 3), real)
+    Parameters = wp.types.vector(parameter_count, real)
+    vec3 = wp.types.vector(3, real)
+    Block = wp.types.matrix((3, 4), block_real)
+
+    @wp.func
+    def gather(env: int, t: int, stencil: wp.array2d(dtype=int), x: wp.array2d(dtype=vec3)) -> Stencil:
+        s = Stencil()
+        for a in range(k):
+            q = x[env, stencil[t, a]]
+            s[a, 0] = q[0]
+            s[a, 1] = q[1]
+            s[a, 2] = q[2]
+        return s
+
+    @wp.func
+    def work(
+        direction: Stencil,
+        x: Stencil,
+        x1: Stencil,
+        x2: Stencil,
+        reference: Stencil,
+        p: Parameters,
+        step: vec3,
+    ) -> real:
+        return wp.ddot(direction, gradient(x, x1, x2, reference, p, step))
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def evaluate(
+        first: int,
+        active: wp.array(dtype=int),
+        step: vec3,
+        stencil: wp.array2d(dtype=int),
+        p: wp.array2d(dtype=Parameters),
+        x: wp.array2d(dtype=vec3),
+        x1: wp.array2d(dtype=vec3),
+        x2: wp.array2d(dtype=vec3),
+        reference: wp.array2d(dtype=vec3),
+        element_offset: int,
+        share_offset: int,
+        energy_out: wp.array2d(dtype=wp.float64),
+        share_out: wp.array2d(dtype=vec3),
+    ):
+        e, t = wp.tid()
+        env = first + e
+        if active[env] == 0:
+            return
+        xs = gather(env, t, stencil, x)
+        xs1 = gather(env, t, stencil, x1)
+        xs2 = gather(env, t, stencil, x2)
+        rs = gather(env, t, stencil, reference)
+        ps = p[env, t]
+        energy_out[env, element_offset + t] = wp.float64(energy(xs, xs1, xs2, rs, ps, step))
+        g = gradient(xs, xs1, xs2, rs, ps, step)
+        for a in range(k):
+            share_out[env, share_offset + k * t + a] = vec3(g[a, 0], g[a, 1], g[a, 2])
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def blocks(
+        first: int,
+        active: wp.array(dtype=int),
+        step: vec3,
+        project: wp.array(dtype=int),
+        stencil: wp.array2d(dtype=int),
+        p: wp.array2d(dtype=Parameters),
+        x: wp.array2d(dtype=vec3),
+        x1: wp.array2d(dtype=vec3),
+        x2: wp.array2d(dtype=vec3),
+        reference: wp.array2d(dtype=vec3),
+        block_offset: int,
+        block_out: wp.array2d(dtype=Block),
+    ):
+        e, t = wp.tid()
+        env = first + e
+        if active[env] == 0:
+            return
+        H = hessian(
+            gather(env, t, stencil, x),
+            gather(env, t, stencil, x1),
+            gather(env, t, stencil, x2),
+            gather(env, t, stencil, reference),
+            p[env, t],
+            step,
+            project[env],
+        )
+        slot = int(block_offset + t * (k * (k + 1) // 2))
+        count = int(k)  # a dynamic loop: unrolled, ten nodes would compile for minutes
+        for a in range(count):
+            for b in range(a + 1):
+                B = Block()
+                for i in range(3):
+                    for j in range(3):
+                        B[i, j] = block_real(H[3 * a + i, 3 * b + j])
+                block_out[env, slot] = B
+                slot += 1
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def adjoint(
+        first: int,
+        active: wp.array(dtype=int),
+        step: vec3,
+        stencil: wp.array2d(dtype=int),
+        p: wp.array2d(dtype=Parameters),
+        x: wp.array2d(dtype=vec3),
+        x1: wp.array2d(dtype=vec3),
+        x2: wp.array2d(dtype=vec3),
+        reference: wp.array2d(dtype=vec3),
+        direction: wp.array2d(dtype=vec3),
+        parameter_scale: real,
+        share_offset: int,
+        x_out: wp.array2d(dtype=vec3),
+        x1_out: wp.array2d(dtype=vec3),
+        x2_out: wp.array2d(dtype=vec3),
+        reference_out: wp.array2d(dtype=vec3),
+        p_out: wp.array2d(dtype=Parameters),
+    ):
+        """lambda^T d(gradient)/d(everything): shares of positions and histories, parameters added up with `parameter_scale`."""
+        e, t = wp.tid()
+        env = first + e
+        if active[env] == 0:
+            return
+        xs = gather(env, t, stencil, x)
+        xs1 = gather(env, t, stencil, x1)
+        xs2 = gather(env, t, stencil, x2)
+        rs = gather(env, t, stencil, reference)
+        ls = gather(env, t, stencil, direction)
+        dl, dx, dx1, dx2, dr, dp, ds = wp.grad(work)(ls, xs, xs1, xs2, rs, p[env, t], step)
+        p_out[env, t] = p_out[env, t] + parameter_scale * dp
+        for a in range(k):
+            s = share_offset + k * t + a
+            x_out[env, s] = vec3(dx[a, 0], dx[a, 1], dx[a, 2])
+            x1_out[env, s] = vec3(dx1[a, 0], dx1[a, 1], dx1[a, 2])
+            x2_out[env, s] = vec3(dx2[a, 0], dx2[a, 1], dx2[a, 2])
+            reference_out[env, s] = vec3(dr[a, 0], dr[a, 1], dr[a, 2])
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def product(
+        first: int,
+        active: wp.array(dtype=int),
+        step: vec3,
+        stencil: wp.array2d(dtype=int),
+        p: wp.array2d(dtype=Parameters),
+        x: wp.array2d(dtype=vec3),
+        x1: wp.array2d(dtype=vec3),
+        x2: wp.array2d(dtype=vec3),
+        reference: wp.array2d(dtype=vec3),
+        direction: wp.array2d(dtype=vec3),
+        share_offset: int,
+        share_out: wp.array2d(dtype=vec3),
+    ):
+        """Exact Hessian times a direction."""
+        e, t = wp.tid()
+        env = first + e
+        if active[env] == 0:
+            return
+        xs = gather(env, t, stencil, x)
+        xs1 = gather(env, t, stencil, x1)
+        xs2 = gather(env, t, stencil, x2)
+        rs = gather(env, t, stencil, reference)
+        ls = gather(env, t, stencil, direction)
+        dl, dx, dx1, dx2, dr, dp, ds = wp.grad(work)(ls, xs, xs1, xs2, rs, p[env, t], step)
+        for a in range(k):
+            share_out[env, share_offset + k * t + a] = vec3(dx[a, 0], dx[a, 1], dx[a, 2])
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def tangent(
+        first: int,
+        active: wp.array(dtype=int),
+        step: vec3,
+        stencil: wp.array2d(dtype=int),
+        p: wp.array2d(dtype=Parameters),
+        x: wp.array2d(dtype=vec3),
+        x1: wp.array2d(dtype=vec3),
+        x2: wp.array2d(dtype=vec3),
+        reference: wp.array2d(dtype=vec3),
+        direction_count: int,
+        dx: wp.array3d(dtype=vec3),
+        dx1: wp.array3d(dtype=vec3),
+        dx2: wp.array3d(dtype=vec3),
+        dreference: wp.array3d(dtype=vec3),
+        dp: wp.array3d(dtype=Parameters),
+        share_offset: int,
+        share_out: wp.array3d(dtype=vec3),
+    ):
+        """Directional derivatives of the gradient, by reverse mode from each unit vector of the stencil."""
+        e, t = wp.tid()
+        env = first + e
+        if active[env] == 0:
+            return
+        xs = gather(env, t, stencil, x)
+        xs1 = gather(env, t, stencil, x1)
+        xs2 = gather(env, t, stencil, x2)
+        rs = gather(env, t, stencil, reference)
+        ps = p[env, t]
+        count = int(k)
+        for a in range(count):
+            for c in range(3):
+                unit = Stencil()
+                unit[a, c] = real(1.0)
+                gl, gx, gx1, gx2, gr, gp, gs = wp.grad(work)(unit, xs, xs1, xs2, rs, ps, step)
+                for d in range(direction_count):
+                    total = wp.dot(gp, dp[d, env, t])
+                    for b in range(count):
+                        i = stencil[t, b]
+                        total += wp.dot(gx[b], dx[d, env, i]) + wp.dot(gx1[b], dx1[d, env, i])
+                        total += wp.dot(gx2[b], dx2[d, env, i]) + wp.dot(gr[b], dreference[d, env, i])
+                    s = share_offset + k * t + a
+                    v = share_out[d, env, s]
+                    v[c] = total
+                    share_out[d, env, s] = v
+
+    return {"evaluate": evaluate, "blocks": blocks, "adjoint": adjoint, "product": product, "tangent": tangent}
+
+
+def stress_kernel(stress, points, parameter_count, real):
+    """Kernel of a law's `stress(x, rest, p)`: one Cauchy stress [Pa] an element."""
+    k = wp.constant(points)
+    Stencil = wp.types.matrix((points, 3), real)
+    Parameters = wp.types.vector(parameter_count, real)
+    vec3 = wp.types.vector(3, real)
+    mat33 = wp.types.matrix((3, 3), real)
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def evaluate_stress(
+        stencil: wp.array2d(dtype=int),
+        p: wp.array2d(dtype=Parameters),
+        x: wp.array2d(dtype=vec3),
+        rest: wp.array2d(dtype=vec3),
+        stress_out: wp.array2d(dtype=mat33),
+    ):
+        env, t = wp.tid()
+        xs = Stencil()
+        rs = Stencil()
+        for a in range(k):
+            i = stencil[t, a]
+            for c in range(3):
+                xs[a, c] = x[env, i][c]
+                rs[a, c] = rest[env, i][c]
+        stress_out[env, t] = stress(xs, rs, p[env, t])
+
+    return evaluate_stress

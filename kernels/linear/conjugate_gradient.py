@@ -1,0 +1,309 @@
+"""Block-Jacobi preconditioned conjugate gradient on a symmetric block matrix.
+
+The matrix holds 3 x 3 blocks padded to 3 x 4 (rows of four, for vector registers): `values[env, 0:n]` are the diagonal blocks,
+`values[env, n:]` the strictly lower triangle in compressed rows. Two forms of the same method:
+
+- `native`: one thread an environment, the whole solve in one launch, vectorised by the compiler's vector types (CPU);
+- `parallel`: one launch an operation, scalars stay on the device (CUDA; runs on a CPU too, where a test compares the two).
+
+Both stop when the preconditioned residual norm has fallen by `tolerance`, after `limit` iterations, or at a direction of no
+positive curvature (status 1: the matrix is not positive definite; the iterate reached so far is returned).
+Source: Saad, Iterative Methods for Sparse Linear Systems, algorithm 9.1.
+"""
+
+import warp as wp
+
+_SNIPPET = r"""
+typedef SCALAR S;
+typedef S v4 __attribute__((vector_size(4 * sizeof(S))));
+typedef REAL R;
+const v4* __restrict__ A = (const v4*)((const char*)values.data + (size_t)env * values.strides[0]);
+const v4* __restrict__ L = A + 3 * n;
+const int* __restrict__ begin = row_begin.data;
+const int* __restrict__ col = columns.data;
+const R* __restrict__ b = (const R*)((const char*)right.data + (size_t)env * right.strides[0]);
+R* __restrict__ out = (R*)((char*)x_out.data + (size_t)env * x_out.strides[0]);
+v4* __restrict__ w = (v4*)((char*)work.data + (size_t)env * work.strides[0]);
+v4 *__restrict__ D = w, *__restrict__ x = w + 3 * n, *__restrict__ r = w + 4 * n, *__restrict__ p = w + 5 * n;
+v4 *__restrict__ q = w + 6 * n, *__restrict__ z = w + 7 * n;
+auto times = [](const v4* B, v4 u) { v4 c0 = B[0] * u, c1 = B[1] * u, c2 = B[2] * u;
+  v4 s = {c0[0] + c0[1] + c0[2], c1[0] + c1[1] + c1[2], c2[0] + c2[1] + c2[2], 0}; return s; };
+auto times_transposed = [](const v4* B, v4 u) { return B[0] * u[0] + B[1] * u[1] + B[2] * u[2]; };
+auto dot = [](v4 u, v4 v) { v4 m = u * v; return (double)(m[0] + m[1] + m[2]); };
+const v4 zero = {0, 0, 0, 0};
+int status = 0, it = 0;
+double rz = 0;
+for (int i = 0; i < n; ++i) {
+  const v4* B = A + 3 * i;
+  S a = B[0][0], e = B[0][1], c = B[0][2], d = B[1][1], f = B[1][2], g = B[2][2];
+  S k0 = d * g - f * f, k1 = c * f - e * g, k2 = e * f - c * d, m = a * d - e * e, det = a * k0 + e * k1 + c * k2;
+  if (a > 0 && m > 0 && det > 0) {
+    S s = 1 / det;
+    D[3 * i] = (v4){k0 * s, k1 * s, k2 * s, 0};
+    D[3 * i + 1] = (v4){k1 * s, (a * g - c * c) * s, (e * c - a * f) * s, 0};
+    D[3 * i + 2] = (v4){k2 * s, (e * c - a * f) * s, m * s, 0};
+  } else {
+    status = 1;
+    S s = a + d + g; s = s > 0 ? 3 / s : 1;
+    D[3 * i] = (v4){s, 0, 0, 0}; D[3 * i + 1] = (v4){0, s, 0, 0}; D[3 * i + 2] = (v4){0, 0, s, 0};
+  }
+  v4 ri = {(S)b[3 * i], (S)b[3 * i + 1], (S)b[3 * i + 2], 0};
+  if (!free_.data[i]) ri = zero;
+  v4 zi = times_transposed(D + 3 * i, ri);
+  x[i] = zero; r[i] = ri; p[i] = zi; rz += dot(ri, zi);
+}
+const double first = rz;
+while (status == 0 && it < limit && rz > tolerance * tolerance * first) {
+  for (int i = 0; i < n; ++i) {
+    v4 pi = p[i], acc = times_transposed(A + 3 * i, pi);
+    for (int s = begin[i]; s < begin[i + 1]; ++s) {
+      const v4* B = L + 3 * s;
+      acc += times(B, p[col[s]]);
+      q[col[s]] += times_transposed(B, pi);
+    }
+    q[i] = acc;
+  }
+  double pq = 0;
+  for (int i = 0; i < n; ++i) pq += dot(p[i], q[i]);
+  if (!(pq > 0)) { status = 1; break; }
+  S alpha = (S)(rz / pq);
+  double next = 0;
+  for (int i = 0; i < n; ++i) {
+    x[i] += alpha * p[i];
+    v4 ri = r[i] - alpha * q[i], zi = times_transposed(D + 3 * i, ri);
+    r[i] = ri; z[i] = zi; next += dot(ri, zi);
+  }
+  S beta = (S)(next / rz);
+  rz = next;
+  for (int i = 0; i < n; ++i) p[i] = z[i] + beta * p[i];
+  ++it;
+}
+if (!(rz >= 0)) status = 1;
+for (int i = 0; i < n; ++i) { out[3 * i] = x[i][0]; out[3 * i + 1] = x[i][1]; out[3 * i + 2] = x[i][2]; }
+iterations_out.data[env] = it;
+status_out.data[env] = status;
+"""
+
+
+def native_kernel(real, block_real):
+    """CPU kernel of the whole solve, one thread an environment; `work` has 8 n rows of four `block_real` an environment."""
+    vec3 = wp.types.vector(3, real)
+    Row = wp.types.vector(4, block_real)
+    Block = wp.types.matrix((3, 4), block_real)
+    names = {wp.float32: "float", wp.float64: "double"}
+
+    @wp.func_native(_SNIPPET.replace("SCALAR", names[block_real]).replace("REAL", names[real]))
+    def solve(
+        env: int,
+        n: int,
+        limit: int,
+        tolerance: wp.float64,
+        free_: wp.array(dtype=int),
+        row_begin: wp.array(dtype=int),
+        columns: wp.array(dtype=int),
+        values: wp.array2d(dtype=Block),
+        right: wp.array2d(dtype=vec3),
+        work: wp.array2d(dtype=Row),
+        x_out: wp.array2d(dtype=vec3),
+        iterations_out: wp.array(dtype=int),
+        status_out: wp.array(dtype=int),
+    ): ...
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def conjugate_gradient(
+        first: int,
+        active: wp.array(dtype=int),
+        n: int,
+        limit: int,
+        tolerance: wp.float64,
+        free: wp.array(dtype=int),
+        row_begin: wp.array(dtype=int),
+        columns: wp.array(dtype=int),
+        values: wp.array2d(dtype=Block),
+        right: wp.array2d(dtype=vec3),
+        work: wp.array2d(dtype=Row),
+        x_out: wp.array2d(dtype=vec3),
+        iterations_out: wp.array(dtype=int),
+        status_out: wp.array(dtype=int),
+    ):
+        e, once = wp.tid()
+        env = first + e
+        if active[env] != 0:
+            solve(
+                env,
+                n,
+                limit,
+                tolerance,
+                free,
+                row_begin,
+                columns,
+                values,
+                right,
+                work,
+                x_out,
+                iterations_out,
+                status_out,
+            )
+
+    return conjugate_gradient
+
+
+def parallel_kernels(real, block_real):
+    """One kernel an operation: `start`, `multiply`, `step_length`, `advance`, `direction`. Scalars live in arrays of the device.
+
+    `flags[env]`: 0 running, 1 no positive curvature, 2 converged. `scalars[env] = (rz, pq, first rz, next rz)`.
+    """
+    vec3 = wp.types.vector(3, real)
+    v3 = wp.types.vector(3, block_real)
+    mat33 = wp.types.matrix((3, 3), block_real)
+    Block = wp.types.matrix((3, 4), block_real)
+
+    @wp.func
+    def square(B: Block) -> mat33:
+        return mat33(B[0, 0], B[0, 1], B[0, 2], B[1, 0], B[1, 1], B[1, 2], B[2, 0], B[2, 1], B[2, 2])
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def start(
+        active: wp.array(dtype=int),
+        free: wp.array(dtype=int),
+        values: wp.array2d(dtype=Block),
+        right: wp.array2d(dtype=vec3),
+        inverse_out: wp.array2d(dtype=mat33),
+        x_out: wp.array2d(dtype=v3),
+        r_out: wp.array2d(dtype=v3),
+        z_out: wp.array2d(dtype=v3),
+        p_out: wp.array2d(dtype=v3),
+        flags_out: wp.array(dtype=int),
+        iterations_out: wp.array(dtype=int),
+    ):
+        env, i = wp.tid()
+        if i == 0:
+            flags_out[env] = wp.where(active[env] != 0, 0, 2)
+            iterations_out[env] = 0
+        b = right[env, i]
+        r = v3()
+        if free[i] != 0:
+            r = v3(block_real(b[0]), block_real(b[1]), block_real(b[2]))
+        D = wp.inverse(square(values[env, i]))
+        inverse_out[env, i] = D
+        z = D * r
+        x_out[env, i] = v3()
+        r_out[env, i] = r
+        z_out[env, i] = z
+        p_out[env, i] = z
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def multiply(
+        flags: wp.array(dtype=int),
+        row_begin: wp.array(dtype=int),
+        columns: wp.array(dtype=int),
+        slots: wp.array(dtype=int),
+        values: wp.array2d(dtype=Block),
+        p: wp.array2d(dtype=v3),
+        q_out: wp.array2d(dtype=v3),
+    ):
+        """q = A p over the full pattern: slot n is block n, -1 - n its transpose."""
+        env, i = wp.tid()
+        if flags[env] != 0:
+            return
+        s = square(values[env, i]) * p[env, i]
+        for k in range(row_begin[i], row_begin[i + 1]):
+            n = slots[k]
+            u = p[env, columns[k]]
+            if n >= 0:
+                s += square(values[env, n]) * u
+            else:
+                s += wp.transpose(square(values[env, -1 - n])) * u
+        q_out[env, i] = s
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def inner(
+        count: int, chunk: int, a: wp.array2d(dtype=v3), b: wp.array2d(dtype=v3), partial_out: wp.array2d(dtype=wp.float64)
+    ):
+        env, c = wp.tid()
+        s = wp.float64(0.0)
+        for i in range(c * chunk, wp.min(count, (c + 1) * chunk)):
+            s += wp.float64(wp.dot(a[env, i], b[env, i]))
+        partial_out[env, c] = s
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def scalars(
+        which: int,
+        chunks: int,
+        limit: int,
+        tolerance: wp.float64,
+        partial: wp.array2d(dtype=wp.float64),
+        scalars_out: wp.array2d(dtype=wp.float64),
+        flags_out: wp.array(dtype=int),
+        iterations_out: wp.array(dtype=int),
+    ):
+        """which 0: rz of the start; 1: p.q; 2: rz after the update, and the stopping tests."""
+        env = wp.tid()
+        s = wp.float64(0.0)
+        for c in range(chunks):
+            s += partial[env, c]
+        if which == 0:
+            scalars_out[env, 0] = s
+            scalars_out[env, 2] = s
+            if flags_out[env] == 0 and s <= wp.float64(0.0):
+                flags_out[env] = 2
+        if flags_out[env] != 0:
+            return
+        if which == 1:
+            scalars_out[env, 1] = s
+            if not (s > wp.float64(0.0)):
+                flags_out[env] = 1
+        if which == 2:
+            scalars_out[env, 3] = s / scalars_out[env, 0]
+            scalars_out[env, 0] = s
+            iterations_out[env] = iterations_out[env] + 1
+            if s <= tolerance * tolerance * scalars_out[env, 2] or iterations_out[env] >= limit:
+                flags_out[env] = 2
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def advance(
+        flags: wp.array(dtype=int),
+        scalar: wp.array2d(dtype=wp.float64),
+        inverse: wp.array2d(dtype=mat33),
+        p: wp.array2d(dtype=v3),
+        q: wp.array2d(dtype=v3),
+        x_out: wp.array2d(dtype=v3),
+        r_out: wp.array2d(dtype=v3),
+        z_out: wp.array2d(dtype=v3),
+    ):
+        env, i = wp.tid()
+        if flags[env] != 0:
+            return
+        alpha = block_real(scalar[env, 0] / scalar[env, 1])
+        x_out[env, i] = x_out[env, i] + alpha * p[env, i]
+        r = r_out[env, i] - alpha * q[env, i]
+        r_out[env, i] = r
+        z_out[env, i] = inverse[env, i] * r
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def direction(
+        flags: wp.array(dtype=int),
+        scalar: wp.array2d(dtype=wp.float64),
+        z: wp.array2d(dtype=v3),
+        p_out: wp.array2d(dtype=v3),
+    ):
+        env, i = wp.tid()
+        if flags[env] == 0:
+            p_out[env, i] = z[env, i] + block_real(scalar[env, 3]) * p_out[env, i]
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def finish(active: wp.array(dtype=int), x: wp.array2d(dtype=v3), x_out: wp.array2d(dtype=vec3)):
+        env, i = wp.tid()
+        if active[env] != 0:
+            u = x[env, i]
+            x_out[env, i] = vec3(real(u[0]), real(u[1]), real(u[2]))
+
+    return {
+        "start": start,
+        "multiply": multiply,
+        "inner": inner,
+        "scalars": scalars,
+        "advance": advance,
+        "direction": direction,
+        "finish": finish,
+    }

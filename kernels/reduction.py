@@ -1,0 +1,157 @@
+"""Sums in a fixed order: shares to particles, blocks to matrix entries, scalars of an environment."""
+
+import warp as wp
+
+CHUNK = wp.constant(1024)  # terms that one thread adds up before the second stage
+
+
+def reduction_kernels(real, block_real):
+    """Kernels for one pair of scalar types: `gather`, `assemble`, `energy_change`, `magnitude`, `dot`, `largest`, `combine`."""
+    vec3 = wp.types.vector(3, real)
+    Block = wp.types.matrix((3, 4), block_real)
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def gather(
+        first: int,
+        active: wp.array(dtype=int),
+        offsets: wp.array(dtype=int),
+        slots: wp.array(dtype=int),
+        shares: wp.array2d(dtype=vec3),
+        sum_out: wp.array2d(dtype=vec3),
+    ):
+        e, i = wp.tid()
+        env = first + e
+        if active[env] == 0:
+            return
+        s = vec3()
+        for q in range(offsets[i], offsets[i + 1]):
+            s += shares[env, slots[q]]
+        sum_out[env, i] = s
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def assemble(
+        first: int,
+        active: wp.array(dtype=int),
+        offsets: wp.array(dtype=int),
+        slots: wp.array(dtype=int),
+        blocks: wp.array2d(dtype=Block),
+        values_out: wp.array2d(dtype=Block),
+    ):
+        """Slots are block numbers; a negative one, -1 - n, means the transpose of block n. No slot: the identity."""
+        e, i = wp.tid()
+        env = first + e
+        if active[env] == 0:
+            return
+        B = Block()
+        if offsets[i] == offsets[i + 1]:
+            B[0, 0] = block_real(1.0)
+            B[1, 1] = block_real(1.0)
+            B[2, 2] = block_real(1.0)
+        for q in range(offsets[i], offsets[i + 1]):
+            n = slots[q]
+            if n >= 0:
+                B += blocks[env, n]
+            else:
+                A = blocks[env, -1 - n]
+                for r in range(3):
+                    for c in range(3):
+                        B[r, c] += A[c, r]
+        values_out[env, i] = B
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def energy_change(
+        first: int,
+        count: int,
+        energy: wp.array2d(dtype=wp.float64),
+        base: wp.array2d(dtype=wp.float64),
+        partial_out: wp.array2d(dtype=wp.float64),
+    ):
+        """Sums of energy differences: totals would cancel."""
+        e, c = wp.tid()
+        env = first + e
+        s = wp.float64(0.0)
+        for t in range(c * CHUNK, wp.min(count, (c + 1) * CHUNK)):
+            s += energy[env, t] - base[env, t]
+        partial_out[env, c] = s
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def magnitude(first: int, count: int, energy: wp.array2d(dtype=wp.float64), partial_out: wp.array2d(dtype=wp.float64)):
+        e, c = wp.tid()
+        env = first + e
+        s = wp.float64(0.0)
+        for t in range(c * CHUNK, wp.min(count, (c + 1) * CHUNK)):
+            s += wp.abs(energy[env, t])
+        partial_out[env, c] = s
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def dot(
+        first: int,
+        count: int,
+        free: wp.array(dtype=int),
+        a: wp.array2d(dtype=vec3),
+        b: wp.array2d(dtype=vec3),
+        partial_out: wp.array2d(dtype=wp.float64),
+    ):
+        e, c = wp.tid()
+        env = first + e
+        s = wp.float64(0.0)
+        for i in range(c * CHUNK, wp.min(count, (c + 1) * CHUNK)):
+            if free[i] != 0:
+                u = a[env, i]
+                v = b[env, i]
+                s += wp.float64(u[0]) * wp.float64(v[0]) + wp.float64(u[1]) * wp.float64(v[1])
+                s += wp.float64(u[2]) * wp.float64(v[2])
+        partial_out[env, c] = s
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def largest(
+        first: int,
+        count: int,
+        free: wp.array(dtype=int),
+        a: wp.array2d(dtype=vec3),
+        partial_out: wp.array2d(dtype=wp.float64),
+    ):
+        """Largest length of a free particle's vector; infinite when one is not finite."""
+        e, c = wp.tid()
+        env = first + e
+        s = wp.float64(0.0)
+        for i in range(c * CHUNK, wp.min(count, (c + 1) * CHUNK)):
+            if free[i] != 0:
+                u = a[env, i]
+                n = wp.float64(u[0]) * wp.float64(u[0]) + wp.float64(u[1]) * wp.float64(u[1]) + wp.float64(u[2]) * wp.float64(u[2])
+                if n >= s:
+                    s = n
+                elif not (n < s):  # NaN compares false with everything
+                    s = wp.float64(wp.inf)
+        partial_out[env, c] = wp.sqrt(s)
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def combine(
+        first: int,
+        active: wp.array(dtype=int),
+        free: wp.array(dtype=int),
+        alpha: wp.array(dtype=real),
+        beta: wp.array(dtype=real),
+        a: wp.array2d(dtype=vec3),
+        b: wp.array2d(dtype=vec3),
+        sum_out: wp.array2d(dtype=vec3),
+    ):
+        """alpha a + beta b on free particles, a on the others."""
+        e, i = wp.tid()
+        env = first + e
+        if active[env] == 0:
+            return
+        if free[i] != 0:
+            sum_out[env, i] = alpha[env] * a[env, i] + beta[env] * b[env, i]
+        else:
+            sum_out[env, i] = a[env, i]
+
+    return {
+        "gather": gather,
+        "assemble": assemble,
+        "energy_change": energy_change,
+        "magnitude": magnitude,
+        "dot": dot,
+        "largest": largest,
+        "combine": combine,
+    }

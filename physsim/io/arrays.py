@@ -1,0 +1,53 @@
+"""Named arrays in numpy's npz, written by physsim and read back with checks; never a pickle."""
+
+import os
+import zipfile
+
+import numpy as np
+
+from physsim.errors import InputError
+
+_LIMIT = 4 << 30  # bytes that a file may unpack to
+
+
+def save_arrays(path, kind, arrays):
+    """Write named arrays with a tag that says what they are.
+
+    Args:
+        path: file to write; replaced whole, so that a kill leaves the old one or the new one.
+        kind: a word that `load_arrays` asks for again.
+        arrays: dict name -> array of numbers.
+    """
+    temporary = f"{os.fspath(path)}.partial"
+    with open(temporary, "wb") as file:
+        np.savez(file, **{"physsim kind": np.array(kind)}, **arrays)
+    os.replace(temporary, path)
+
+
+def load_arrays(path, kind):
+    """Read what `save_arrays` wrote.
+
+    Returns:
+        dict name -> array.
+
+    Raises:
+        InputError: missing, truncated, of another kind, holding objects, too large, or not finite.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > _LIMIT:
+            raise InputError(f"{path}: unpacks to {size} bytes; at most {_LIMIT} are allowed")
+        with np.load(path, allow_pickle=False) as file:
+            data = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(f"{path}: not a file that physsim wrote, or cut short ({error})") from None
+    found = str(data.pop("physsim kind", "nothing that physsim knows"))
+    if found != kind:
+        raise InputError(f"{path}: holds {found!r}, a file of kind {kind!r} is needed")
+    for name, value in data.items():
+        if not np.issubdtype(value.dtype, np.number) or not np.isfinite(value).all():
+            raise InputError(f"{path}: {name!r} holds NaN, infinite values or no numbers")
+    return data

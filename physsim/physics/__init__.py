@@ -1,0 +1,1 @@
+"""Bodies and how they move: materials, meshes, laws, models, solvers and their derivatives."""

@@ -1,0 +1,365 @@
+"""From laws on stencils to sums on particles and a block-sparse matrix, for many environments at once.
+
+An Assembly owns the working arrays of a solve: nothing in it is a user's state. Sums are taken in a fixed order.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import warp as wp
+
+from physsim.kernels.reduction import CHUNK, reduction_kernels
+from physsim.physics.laws import SCALARS
+from physsim.physics.launch import Launcher
+from physsim.physics.parameters import pull_back, scatter
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Block-sparse pattern: the diagonal first, then the strictly lower triangle in compressed rows; fixed particles left out."""
+
+    rows: np.ndarray  # of the lower entries, [l]
+    columns: np.ndarray
+    row_begin: np.ndarray  # [n + 1]
+    offsets: np.ndarray  # shares of entry i are slots[offsets[i]:offsets[i + 1]], entries 0..n+l
+    slots: np.ndarray
+
+
+def build_pattern(model):
+    """Pattern of a model's matrix (a pure function of the stencils and the fixed particles)."""
+    n = model.particle_count
+    rows, columns, slots = [], [], []
+    offset = 0
+    for block in model.blocks:
+        k = block.law.points
+        a, b = np.tril_indices(k)
+        i, j = block.stencil[:, a], block.stencil[:, b]
+        number = offset + np.arange(i.size).reshape(i.shape)
+        keep = model.free[i] & model.free[j]
+        rows.append(np.maximum(i, j)[keep])
+        columns.append(np.minimum(i, j)[keep])
+        slots.append(np.where(i >= j, number, -1 - number)[keep])
+        offset += i.size
+    rows, columns, slots = (np.concatenate(part) for part in (rows, columns, slots))
+    order = np.argsort(np.where(rows == columns, rows, n + rows * n + columns), kind="stable")
+    rows, columns, slots = rows[order], columns[order], slots[order]
+    diagonal = rows == columns
+    pairs, begin = np.unique(np.stack([rows, columns], 1)[~diagonal], axis=0, return_index=True)
+    offsets = np.concatenate([np.searchsorted(rows[diagonal], np.arange(n)), diagonal.sum() + begin, [len(slots)]])
+    row_begin = np.searchsorted(pairs[:, 0], np.arange(n + 1))
+    return Pattern(pairs[:, 0], pairs[:, 1], row_begin, offsets, slots)
+
+
+class Assembly:
+    """Working arrays and recorded launches for one model.
+
+    Arrays [envs, n] of 3-vectors: `x` (trial positions), `x1`, `x2` (old ones), `predictor`, `target`, `rest`, `gradient`,
+    `direction`. `active[env]` = 0 leaves an environment untouched. `values` holds the matrix's 3 x 4 blocks.
+    """
+
+    def __init__(self, model, block_dtype="float32"):
+        self.model = model
+        self.block_dtype = block_dtype
+        self.launcher = Launcher(model.device, model.envs)
+        self._commands = {}
+        self._parameters = None
+        real = SCALARS[model.dtype]
+        self._vec3 = wp.types.vector(3, real)
+        self._real = real
+        self.kernels = reduction_kernels_for(model.dtype, block_dtype)
+        self._allocate()
+        self.step = (0.0, 1.0, 0.0)
+        self.set_parameters(model.parameters)
+
+    def _allocate(self):
+        model = self.model
+        shape = (model.envs, model.particle_count)
+        for name in ("x", "x1", "x2", "predictor", "target", "gradient", "direction", "trial"):
+            setattr(self, name, self.vectors(shape))
+        self.rest = model.vectors(model.expand("rest", model.rest))
+        self.base_x = self.vectors(shape)
+        self.active = self._array(np.ones(model.envs), int)
+        self.project = self._array(np.zeros(model.envs), int)
+        self.free = self._array(model.free, int)
+        self._alpha = self._array(np.ones(model.envs), self._real)
+        self._beta = self._array(np.ones(model.envs), self._real)
+        self.stencils = [self._array(b.stencil, int, ndim=2) for b in model.blocks]
+        sizes = [b.stencil.size for b in model.blocks]
+        counts = [len(b.stencil) for b in model.blocks]
+        self.share_offsets = np.concatenate([[0], np.cumsum(sizes)])
+        self.element_offsets = np.concatenate([[0], np.cumsum(counts)])
+        self.shares = self.vectors((model.envs, int(self.share_offsets[-1])))
+        energy_shape = (model.envs, int(self.element_offsets[-1]))
+        self.energy = wp.zeros(energy_shape, dtype=wp.float64, device=model.device)
+        self.base_energy = wp.zeros(energy_shape, dtype=wp.float64, device=model.device)
+        self._share_maps = {}
+        self.pattern = None
+
+    def vectors(self, shape):
+        """Zeroed device array of 3-vectors."""
+        return wp.zeros(shape, dtype=self._vec3, device=self.model.device)
+
+    def _array(self, value, dtype, ndim=1):
+        return wp.array(np.ascontiguousarray(value), dtype=dtype, device=self.model.device, ndim=ndim)
+
+    def set_parameters(self, parameters):
+        """Put a ParameterSet on the device (nothing is done when it is there already)."""
+        if parameters is self._parameters:
+            return
+        columns = parameters.columns(self.model.column_shapes)
+        arrays = [columns[b.law.name] for b in self.model.blocks]
+        if self._parameters is None:
+            self.parameters = [self._columns_array(a) for a in arrays]
+        else:
+            for array, values in zip(self.parameters, arrays, strict=True):
+                array.assign(self._columns_array(values))
+        self._parameters = parameters
+
+    def _columns_array(self, values):
+        dtype = wp.types.vector(values.shape[-1], self._real)
+        return wp.array(np.ascontiguousarray(values), dtype=dtype, device=self.model.device, ndim=values.ndim - 1)
+
+    def set_step(self, rate, a, b):
+        """Step coefficients (r, a, b) of the laws; see `physsim.kernels.laws`."""
+        if (rate, a, b) == self.step:
+            return
+        self.step = (rate, a, b)
+        for (name, *_), command in self._commands.items():
+            if name in ("evaluate", "blocks", "product", "adjoint", "tangent"):
+                command.set(1, self._vec3(rate, a, b))
+
+    def _reference(self, block):
+        return {"rest": self.rest, "target": self.target, "predictor": self.predictor}[block.law.reference]
+
+    def _command(self, key, build):
+        if key not in self._commands:
+            self._commands[key] = build()
+        return self._commands[key]
+
+    def _state_arguments(self, i):
+        reference = self._reference(self.model.blocks[i])
+        return [self.stencils[i], self.parameters[i], self.x, self.x1, self.x2, reference]
+
+    def _law(self, name, i, *arguments):
+        block = self.model.blocks[i]
+        kernel = block.law.kernels(self.model.dtype, self.block_dtype)[name]
+        step = self._vec3(*self.step)
+        head = [self.active, step] + ([self.project] if name == "blocks" else [])
+        return self.launcher.record(kernel, len(block.stencil), *head, *self._state_arguments(i), *arguments)
+
+    def evaluate(self):
+        """Energies of all stencils and the gradient at `x`, into `energy` and `gradient`."""
+        for i in range(len(self.model.blocks)):
+            offsets = int(self.element_offsets[i]), int(self.share_offsets[i])
+            self._command(("evaluate", i), lambda i=i, o=offsets: self._law("evaluate", i, *o, self.energy, self.shares))()
+        self.gather(self.shares, self.gradient, "all")
+
+    def gather(self, shares, out, kind):
+        """Sum shares on particles; `kind` is "all", "history" (laws with a history) or a reference ("rest", ...)."""
+        offsets, slots = self._share_map(kind)
+        n = self.model.particle_count
+        key = ("gather", shares.ptr, out.ptr, kind)
+        kernel = self.kernels["gather"]
+        self._command(key, lambda: self.launcher.record(kernel, n, self.active, offsets, slots, shares, out))()
+
+    def _share_map(self, kind):
+        if kind not in self._share_maps:
+            particles, slots = [], []
+            for i, block in enumerate(self.model.blocks):
+                if kind in ("all", block.law.reference) or (kind == "history" and block.law.history):
+                    particles.append(block.stencil.ravel())
+                    slots.append(np.arange(self.share_offsets[i], self.share_offsets[i + 1]))
+            particles = np.concatenate(particles) if particles else np.zeros(0, int)
+            slots = np.concatenate(slots) if slots else np.zeros(0, int)
+            order = np.argsort(particles, kind="stable")
+            offsets = np.searchsorted(particles[order], np.arange(self.model.particle_count + 1))
+            self._share_maps[kind] = self._array(offsets, int), self._array(slots[order], int)
+        return self._share_maps[kind]
+
+    def assemble(self):
+        """Matrix blocks at `x` (exact, or projected where `project[env]` is not 0) into `values`."""
+        self._require_pattern()
+        for i in range(len(self.model.blocks)):
+            self._command(
+                ("blocks", i), lambda i=i: self._law("blocks", i, int(self._block_offsets[i]), self._blocks)
+            )()
+        kernel = self.kernels["assemble"]
+        count = self.values.shape[1]
+        self._command(
+            ("assemble",),
+            lambda: self.launcher.record(
+                kernel, count, self.active, self._value_offsets, self._value_slots, self._blocks, self.values
+            ),
+        )()
+
+    def _require_pattern(self):
+        if self.pattern is not None:
+            return
+        model = self.model
+        self.pattern = build_pattern(model)
+        pairs = [len(b.stencil) * b.law.points * (b.law.points + 1) // 2 for b in model.blocks]
+        self._block_offsets = np.concatenate([[0], np.cumsum(pairs)])
+        Block = wp.types.matrix((3, 4), SCALARS[self.block_dtype])
+        self._blocks = wp.zeros((model.envs, sum(pairs)), dtype=Block, device=model.device)
+        entries = len(self.pattern.offsets) - 1
+        self.values = wp.zeros((model.envs, entries), dtype=Block, device=model.device)
+        self._value_offsets = self._array(self.pattern.offsets, int)
+        self._value_slots = self._array(self.pattern.slots, int)
+
+    def product(self, direction, out):
+        """Exact Hessian at `x` times `direction`, into `out` (all particles, the fixed ones too)."""
+        for i in range(len(self.model.blocks)):
+            key = ("product", i, direction.ptr)
+            offset = int(self.share_offsets[i])
+            self._command(key, lambda i=i, o=offset: self._law("product", i, direction, o, self._product_shares()))()
+        self.gather(self._product_shares(), out, "all")
+
+    def _product_shares(self):
+        if not hasattr(self, "_shares_of_product"):
+            self._shares_of_product = self.vectors(self.shares.shape)
+        return self._shares_of_product
+
+    def begin_adjoint(self):
+        """Zero the accumulated gradients of the laws' columns."""
+        if not hasattr(self, "column_gradients"):
+            self.column_gradients = [wp.zeros_like(p) for p in self.parameters]
+            names = ("x", "x1", "x2", "reference")
+            self._adjoint_shares = {name: self.vectors(self.shares.shape) for name in names}
+        for g in self.column_gradients:
+            g.zero_()
+
+    def adjoint(self, direction, out):
+        """Pull -direction back through the gradient at `x`.
+
+        Args:
+            direction: lambda, device array [envs, n].
+            out: dict of device arrays to fill: "x" (minus the exact Hessian times lambda), "x1", "x2", "predictor", "target",
+                "rest"; keys may be missing.
+
+        The columns' gradients are added to `column_gradients`.
+        """
+        shares = self._adjoint_shares
+        scale = self._real(-1.0)
+        for i in range(len(self.model.blocks)):
+            key = ("adjoint", i, direction.ptr)
+            rest = [direction, scale, int(self.share_offsets[i])]
+            rest += [shares["x"], shares["x1"], shares["x2"], shares["reference"], self.column_gradients[i]]
+            self._command(key, lambda i=i, rest=rest: self._law("adjoint", i, *rest))()
+        for name, array in out.items():
+            kind = {"x": "all", "x1": "history", "x2": "history"}.get(name, name)
+            source = shares.get(name, shares["reference"])
+            self.gather(source, array, kind)
+            self.combine(array, -1.0, array, 0.0, array, fixed=True)
+
+    def parameter_gradients(self):
+        """Gradients of every parameter from `column_gradients`: dict name -> float64 [envs, *shape]."""
+        gradients = {b.law.name: g.numpy() for b, g in zip(self.model.blocks, self.column_gradients, strict=True)}
+        parameters = self._parameters._parameters
+        return {name: pull_back(p, gradients) for name, p in parameters.items()}
+
+    def set_tangents(self, values):
+        """Columns' tangents on the device.
+
+        Args:
+            values: dict parameter name -> [directions, envs, *shape]; other parameters do not move.
+        """
+        parameters = self._parameters._parameters
+        count = len(next(iter(values.values()))) if values else 1
+        rows = []
+        for d in range(count):
+            tangent = {name: np.asarray(v[d], dtype=np.float64) for name, v in values.items()}
+            rows.append(scatter(parameters, tangent, self.model.column_shapes, self.model.envs))
+        for block in self.model.blocks:
+            stacked = np.stack([row[block.law.name] for row in rows])
+            key = f"_tangent_{block.law.name}"
+            array = self._columns_array(stacked)
+            old = getattr(self, key, None)
+            if old is not None and old.shape == array.shape:
+                old.assign(array)
+            else:
+                setattr(self, key, array)
+
+    def tangent(self, count, moved, out):
+        """Directional derivatives of the gradient at `x`, columns moving by `set_tangents`.
+
+        Args:
+            count: number of directions.
+            moved: dict "x", "x1", "x2", "predictor", "target", "rest" -> device array [directions, envs, n] of tangents.
+            out: device array [directions, envs, n] to fill.
+        """
+        shape = (count, *self.shares.shape)
+        if getattr(self, "_tangent_shares", None) is None or self._tangent_shares.shape != shape:
+            self._tangent_shares = self.vectors(shape)
+        for i, block in enumerate(self.model.blocks):
+            columns = getattr(self, f"_tangent_{block.law.name}")
+            key = ("tangent", i, count, columns.ptr, self._tangent_shares.ptr, *(a.ptr for a in moved.values()))
+            rest = [count, moved["x"], moved["x1"], moved["x2"], moved[block.law.reference], columns]
+            rest += [int(self.share_offsets[i]), self._tangent_shares]
+            self._command(key, lambda i=i, rest=rest: self._law("tangent", i, *rest))()
+        for d in range(count):
+            self.gather(self._tangent_shares[d], out[d], "all")
+
+    def combine(self, out, alpha, a, beta, b, fixed=False):
+        """out = alpha a + beta b on free particles and a on fixed ones (`fixed`: on those too); scalars or one an environment."""
+        free = self._everyone() if fixed else self.free
+        scalars = []
+        for value in (alpha, beta):
+            host = np.broadcast_to(np.asarray(value, dtype=np.float64), (self.model.envs,))
+            scalars.append(host)
+        self._alpha.assign(scalars[0].astype(self._alpha.numpy().dtype))
+        self._beta.assign(scalars[1].astype(self._beta.numpy().dtype))
+        key = ("combine", out.ptr, a.ptr, b.ptr, fixed)
+        n = self.model.particle_count
+        kernel = self.kernels["combine"]
+        self._command(
+            key, lambda: self.launcher.record(kernel, n, self.active, free, self._alpha, self._beta, a, b, out)
+        )()
+
+    def _everyone(self):
+        if not hasattr(self, "_all_particles"):
+            self._all_particles = self._array(np.ones(self.model.particle_count), int)
+        return self._all_particles
+
+    def _partial(self, name, count, *arguments):
+        chunks = -(-count // CHUNK)
+        key = (name, *(a.ptr for a in arguments))
+        partial_key = ("partial", name, count)
+        if partial_key not in self._commands:
+            self._commands[partial_key] = wp.zeros((self.model.envs, chunks), dtype=wp.float64, device=self.model.device)
+        partial = self._commands[partial_key]
+        self._command(
+            key, lambda: self.launcher.record(self.kernels[name], chunks, count, *arguments, partial)
+        )()
+        return partial.numpy().sum(axis=1) if name != "largest" else partial.numpy().max(axis=1)
+
+    def energy_change(self):
+        """Energy minus `base_energy` [J], summed stencil by stencil, shape [envs]."""
+        return self._partial("energy_change", int(self.element_offsets[-1]), self.energy, self.base_energy)
+
+    def energy_magnitude(self):
+        """Sum of the stencils' absolute energies in `base_energy` [J], shape [envs]: the scale of rounding errors."""
+        return self._partial("magnitude", int(self.element_offsets[-1]), self.base_energy)
+
+    def keep_base(self):
+        """Remember `x` and `energy` as the start of a line search."""
+        wp.copy(self.base_x, self.x)
+        wp.copy(self.base_energy, self.energy)
+
+    def dot(self, a, b):
+        """Inner product over free particles, shape [envs]."""
+        return self._partial("dot", self.model.particle_count, self.free, a, b)
+
+    def largest(self, a):
+        """Largest vector of a free particle, infinite when one is NaN, shape [envs]."""
+        return self._partial("largest", self.model.particle_count, self.free, a)
+
+
+_reductions = {}
+
+
+def reduction_kernels_for(dtype, block_dtype):
+    """Reduction kernels, built once for each pair of scalar types."""
+    key = (dtype, block_dtype)
+    if key not in _reductions:
+        _reductions[key] = reduction_kernels(SCALARS[dtype], SCALARS[block_dtype])
+    return _reductions[key]

@@ -1,0 +1,304 @@
+"""ModelBuilder: bodies, masses, loads and attachments, then `finalize`."""
+
+import warnings
+
+import numpy as np
+import warp as wp
+from scipy import sparse
+
+from physsim.errors import InputError
+from physsim.physics import laws, validation
+from physsim.physics.materials import NeoHookean, Spring
+from physsim.physics.mesh import SpringNet, TetMesh
+from physsim.physics.model import Attachment, Body, LawBlock, Model
+from physsim.physics.parameters import Feed, Parameter, ParameterSet
+
+
+class ModelBuilder:
+    """Collects bodies and what holds, loads and weighs them down. Every length, modulus and density in SI units.
+
+    Args:
+        gravity: [m/s^2], shape [3].
+    """
+
+    def __init__(self, gravity=(0.0, 0.0, -9.81)):
+        self._gravity = validation.array("gravity", gravity, (3,))
+        self._points, self._velocities = [], []
+        self._count = 0
+        self._stencils = {}  # Law -> list of [m, points]
+        self._parameters = {}
+        self._bodies = {}
+        self._attachments = {}
+        self._fixed = []
+
+    def add_soft_body(self, mesh, material, name=None, velocity=(0.0, 0.0, 0.0)):
+        """A solid of tetrahedra.
+
+        Args:
+            mesh: TetMesh, stress-free as given.
+            material: NeoHookean; its values may be arrays, one entry a tetrahedron.
+            name: to find the body again; None counts up: "body", "body_1", ...
+            velocity: initial velocity [m/s], shape [3].
+
+        Returns:
+            Body with parameters young, poisson, density, mass_damping, and viscosity where the material has one.
+
+        Raises:
+            InputError: not a TetMesh or NeoHookean, values that do not fit the mesh, a name taken.
+        """
+        if not isinstance(mesh, TetMesh):
+            raise InputError(f"mesh: a TetMesh is needed, {type(mesh).__name__} was given")
+        if not isinstance(material, NeoHookean):
+            raise InputError(f"material: a NeoHookean is needed, {type(material).__name__} was given")
+        if mesh.order == 1 and np.max(material.poisson) > 0.4:
+            text = f"poisson = {np.max(material.poisson):g} with four-node tetrahedra locks (far too stiff); use mesh.quadratic()"
+            warnings.warn(text, stacklevel=2)
+        name, particles = self._add_particles(name, "body", mesh.points, velocity)
+        nodes = mesh.cells.shape[1]
+        cells = particles[mesh.cells]
+        count = len(cells)
+        law = laws.NEO_HOOKEAN[nodes]
+        rows = self._add_stencils(law, cells)
+        found = {}
+        for key in ("young", "poisson"):
+            value = _per("NeoHookean." + key, getattr(material, key), count)
+            found[key] = self._law_parameter(f"{name}.{key}", law, key, rows, value)
+        if np.any(np.asarray(material.viscosity) > 0):
+            law = laws.VISCOUS[nodes]
+            rows = self._add_stencils(law, cells)
+            value = _per("NeoHookean.viscosity", material.viscosity, count)
+            found["viscosity"] = self._law_parameter(f"{name}.viscosity", law, "viscosity", rows, value)
+        shares = mesh.volumes()[:, None] * mesh.node_shares()
+        columns = np.repeat(np.arange(count), nodes)
+        masses = sparse.csr_matrix((shares.ravel(), (mesh.cells.ravel(), columns)), (len(particles), count))
+        density = _per("NeoHookean.density", material.density, count)
+        feed = Feed(laws.INERTIA.name, 0, particles, masses)
+        bounds = {"lower": 0.0, "lower_open": True}
+        found["density"] = self._register(Parameter(f"{name}.density", "kg/m^3", density, (feed,), bounds))
+        found["mass_damping"] = self._mass_damping(name, particles, material.mass_damping)
+        return self._add_body(Body(name, particles, mesh, found))
+
+    def add_springs(self, net, material, mass, name=None, velocity=(0.0, 0.0, 0.0)):
+        """Particles joined by springs.
+
+        Args:
+            net: SpringNet.
+            material: Spring; its values may be arrays, one entry a spring.
+            mass: total mass [kg], spread evenly, or one mass a particle, shape [n]; above 0.
+            name: to find the body again; None counts up: "net", "net_1", ...
+            velocity: initial velocity [m/s], shape [3].
+
+        Returns:
+            Body with parameters stiffness, rest_length, damping, mass, mass_damping.
+
+        Raises:
+            InputError: not a SpringNet or Spring, values that do not fit the net, a mass not above 0, a name taken.
+        """
+        if not isinstance(net, SpringNet):
+            raise InputError(f"net: a SpringNet is needed, {type(net).__name__} was given")
+        if not isinstance(material, Spring):
+            raise InputError(f"material: a Spring is needed, {type(material).__name__} was given")
+        count = len(net.points)
+        scalar = np.ndim(mass) == 0
+        mass = validation.array("mass", mass, () if scalar else (count,), lower=0.0, lower_open=True)
+        name, particles = self._add_particles(name, "net", net.points, velocity)
+        rows = self._add_stencils(laws.SPRING, particles[net.edges])
+        values = {"stiffness": material.stiffness, "rest_length": net.rest_lengths, "damping": material.damping}
+        found = {}
+        for key, value in values.items():
+            value = _per(f"Spring.{key}", value, len(rows))
+            found[key] = self._law_parameter(f"{name}.{key}", laws.SPRING, key, rows, value)
+        each = np.full(count, mass / count) if scalar else mass
+        found["mass"] = self._law_parameter(f"{name}.mass", laws.INERTIA, "mass", particles, each)
+        found["mass_damping"] = self._mass_damping(name, particles, 0.0)
+        return self._add_body(Body(name, particles, net, found))
+
+    def add_mass(self, body, points, mass, weights=None, name=None):
+        """A weight fixed to points of a body: it has inertia and feels gravity.
+
+        Args:
+            body: Body.
+            points: indices into the body, shape [p].
+            mass: total [kg], above 0.
+            weights: share of each point, shape [p]; None: equal shares.
+            name: of the parameter; None: "BODY.added_mass".
+
+        Returns:
+            Parameter of the total mass.
+        """
+        points = self._points_of(body, points)
+        mass = validation.array("mass", mass, (), lower=0.0, lower_open=True)
+        shares = _weights(weights, len(points))
+        feed = Feed(laws.INERTIA.name, 0, points, sparse.csr_matrix(shares[:, None]))
+        name = self._unique(name or f"{body.name}.added_mass", self._parameters)
+        return self._register(Parameter(name, "kg", mass.reshape(1), (feed,), {"lower": 0.0, "lower_open": True}))
+
+    def add_load(self, body, points, force, weights=None, name=None):
+        """A dead load on points of a body.
+
+        Args:
+            body: Body.
+            points: indices into the body, shape [p].
+            force: total [N], shape [3].
+            weights: share of each point, shape [p]; None: equal shares.
+            name: of the parameter; None: "BODY.load".
+
+        Returns:
+            Parameter of the total force, shape [3].
+        """
+        points = self._points_of(body, points)
+        force = validation.array("force", force, (3,))
+        shares = _weights(weights, len(points))
+        rows = self._add_stencils(laws.LOAD, points[:, None])
+        name = self._unique(name or f"{body.name}.load", self._parameters)
+        return self._register(Parameter(name, "N", force, _vector_feeds(laws.LOAD, "force", rows, shares)))
+
+    def attach(self, body, points, stiffness=None, name=None):
+        """Hold points of a body where they are, or move them by a Control.
+
+        Args:
+            body: Body.
+            points: indices into the body, shape [p].
+            stiffness: None: exact, the points are prescribed; else the tether of each point [N/m], above 0.
+            name: to find the attachment again; None counts up: "attachment", "attachment_1", ...
+
+        Returns:
+            Attachment; its `stiffness` is a Parameter where soft.
+        """
+        points = self._points_of(body, points)
+        name = self._unique(name or "attachment", self._attachments, given=name is not None)
+        parameter = None
+        if stiffness is None:
+            self._fixed.append(points)
+        else:
+            value = np.atleast_1d(validation.array("stiffness", stiffness, (), lower=0.0, lower_open=True))
+            rows = self._add_stencils(laws.TETHER, points[:, None])
+            value = np.full(len(points), value[0])
+            parameter = self._law_parameter(f"{name}.stiffness", laws.TETHER, "stiffness", rows, value)
+        self._attachments[name] = Attachment(name, points, parameter)
+        return self._attachments[name]
+
+    def finalize(self, device="cpu", dtype="float64", envs=None):
+        """The frozen model.
+
+        Args:
+            device: "cpu", or a CUDA device as Warp names it ("cuda", "cuda:0").
+            dtype: "float32" or "float64", of states and laws.
+            envs: None: one, arrays without an environment axis; k: k side by side, each with its own states and parameters.
+
+        Raises:
+            InputError: nothing was added, an unknown device or dtype, envs below 1.
+        """
+        if not self._bodies:
+            raise InputError("finalize: the builder holds no body; add_soft_body or add_springs first")
+        if dtype not in laws.SCALARS:
+            raise InputError(f"dtype = {dtype!r}: allowed are {', '.join(laws.SCALARS)}")
+        count = 1 if envs is None else int(validation.array("envs", envs, (), kind="i", lower=1))
+        device = _device(device)
+        everyone = np.arange(self._count)
+        feeds = _vector_feeds(laws.INERTIA, "gravity", everyone, np.ones(self._count))
+        parameters = {"gravity": Parameter("gravity", "m/s^2", self._gravity, feeds)} | self._parameters
+        stencils = {laws.INERTIA: [everyone[:, None]]} | self._stencils
+        free = np.ones(self._count, bool)
+        for points in self._fixed:
+            free[points] = False
+        return Model(
+            device=device,
+            dtype=dtype,
+            envs=count,
+            batched=envs is not None,
+            rest=np.concatenate(self._points),
+            free=free,
+            velocities=np.concatenate(self._velocities),
+            blocks=tuple(LawBlock(law, np.concatenate(parts)) for law, parts in stencils.items()),
+            bodies=dict(self._bodies),
+            attachments=dict(self._attachments),
+            parameters=ParameterSet(parameters, count),
+        )
+
+    def _add_particles(self, name, kind, points, velocity):
+        velocity = validation.array("velocity", velocity, (3,))
+        name = self._unique(name or kind, self._bodies, given=name is not None)
+        particles = np.arange(self._count, self._count + len(points))
+        self._points.append(points)
+        self._velocities.append(np.tile(velocity, (len(points), 1)))
+        self._count += len(points)
+        return name, particles
+
+    def _add_body(self, body):
+        self._bodies[body.name] = body
+        return body
+
+    def _add_stencils(self, law, stencil):
+        parts = self._stencils.setdefault(law, [])
+        start = sum(len(p) for p in parts)
+        parts.append(stencil)
+        return np.arange(start, start + len(stencil))
+
+    def _register(self, parameter):
+        self._parameters[parameter.name] = parameter
+        return parameter
+
+    def _law_parameter(self, name, law, key, rows, value):
+        p = law.parameters[law.column(key)]
+        bounds = {"lower": p.lower, "upper": p.upper, "lower_open": p.lower_open, "upper_open": p.upper_open}
+        return self._register(Parameter(name, p.unit, value, (Feed(law.name, law.column(key), rows),), bounds))
+
+    def _mass_damping(self, name, particles, value):
+        feed = Feed(laws.INERTIA.name, 1, particles, sparse.csr_matrix(np.ones((len(particles), 1))))
+        value = validation.array("mass_damping", value, (), lower=0.0).reshape(1)
+        return self._register(Parameter(f"{name}.mass_damping", "1/s", value, (feed,), {"lower": 0.0}))
+
+    def _points_of(self, body, points):
+        if self._bodies.get(getattr(body, "name", None)) is not body:
+            raise InputError("body: a Body that this builder made is needed")
+        points = validation.indices(f"points of {body.name!r}", np.atleast_1d(points), len(body.particles))
+        if len(points) == 0:
+            raise InputError(f"points of {body.name!r}: none were given")
+        if len(np.unique(points)) < len(points):
+            raise InputError(f"points of {body.name!r}: a point is named twice; name each once")
+        return body.particles[points]
+
+    @staticmethod
+    def _unique(name, taken, given=False):
+        if name not in taken:
+            return name
+        if given:
+            raise InputError(f"name = {name!r} is taken; choose another")
+        k = 1
+        while f"{name}_{k}" in taken:
+            k += 1
+        return f"{name}_{k}"
+
+
+def _per(name, value, count):
+    scalar = np.ndim(value) == 0
+    value = validation.array(name, value, () if scalar else (count,))
+    return np.full(count, float(value)) if scalar else value
+
+
+def _weights(weights, count):
+    if weights is None:
+        return np.full(count, 1 / count)
+    weights = validation.array("weights", weights, (count,), lower=0.0)
+    if weights.sum() <= 0:
+        raise InputError("weights: all are zero; at least one must be above 0")
+    return weights / weights.sum()
+
+
+def _vector_feeds(law, prefix, rows, shares):
+    """Feeds of a parameter of shape [3] into the columns prefix_x, prefix_y, prefix_z, each row taking its share."""
+    feeds = []
+    for c, axis in enumerate("xyz"):
+        matrix = sparse.csr_matrix((shares, (np.arange(len(rows)), np.full(len(rows), c))), (len(rows), 3))
+        feeds.append(Feed(law.name, law.column(f"{prefix}_{axis}"), rows, matrix))
+    return tuple(feeds)
+
+
+def _device(name):
+    wp.init()
+    try:
+        return str(wp.get_device(name))
+    except Exception:
+        known = ", ".join(str(d) for d in wp.get_devices())
+        raise InputError(f"device = {name!r} is not known here; there are {known}") from None

@@ -1,0 +1,1 @@
+"""Derivatives of whole simulations: adjoint, tangent, and the bridge to PyTorch."""

@@ -1,0 +1,92 @@
+"""Recorded launches: a kernel and its arguments once, replayed cheaply, sliced over threads by environments on the CPU."""
+
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import warp as wp
+
+
+@lru_cache(maxsize=1)
+def _pool():
+    return ThreadPoolExecutor(max_workers=thread_count(), thread_name_prefix="physsim")
+
+
+@lru_cache(maxsize=1)
+def thread_count():
+    """Threads for environments on the CPU: the cores this process may use, at most 8; PHYSSIM_THREADS sets another number."""
+    asked = os.environ.get("PHYSSIM_THREADS")
+    if asked:
+        return max(1, int(asked))
+    return max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+
+
+def over_environments(function, envs):
+    """Call `function(env)` for each environment, on the pool's threads where there are several; results in order."""
+    envs = list(envs)
+    if len(envs) < 2 or thread_count() < 2:
+        return [function(e) for e in envs]
+    return list(_pool().map(function, envs))
+
+
+class Launcher:
+    """Records launches over (environments, count) for one device."""
+
+    def __init__(self, device, envs, slices=None):
+        self.device = device
+        on_cpu = wp.get_device(device).is_cpu
+        parts = (slices or min(thread_count(), envs)) if on_cpu else 1
+        bounds = [envs * k // parts for k in range(parts + 1)]
+        self._slices = [(a, b - a) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if b > a]
+
+    def record(self, kernel, count, *arguments):
+        """A command whose kernel takes the first environment of its slice, then `arguments`; None where there is nothing to do."""
+        if count == 0:
+            return Command([])
+        _announce(kernel, self.device)
+        parts = []
+        for first, envs in self._slices:
+            inputs = [first, *arguments]
+            parts.append(wp.launch(kernel, dim=(envs, count), inputs=inputs, device=self.device, record_cmd=True))
+        return Command(parts)
+
+
+class Command:
+    """One recorded launch, in slices."""
+
+    def __init__(self, parts):
+        self._parts = parts
+
+    def __call__(self):
+        if len(self._parts) < 2:
+            for part in self._parts:
+                part.launch()
+        else:
+            list(_pool().map(lambda part: part.launch(), self._parts))
+
+    def set(self, index, value):
+        """Change argument `index` (0 is the first after the slice's first environment)."""
+        for part in self._parts:
+            part.set_param_at_index(index + 1, value)
+
+
+_seen = set()
+
+
+def _announce(kernel, device):
+    """Load a kernel's module; say what the wait is for when it has to be compiled."""
+    if (kernel, device) in _seen:
+        return
+    _seen.add((kernel, device))
+    quiet = wp.config.quiet
+    start = time.perf_counter()
+    wp.config.quiet = True
+    try:
+        wp.load_module(kernel.module, device=device)
+    finally:
+        wp.config.quiet = quiet
+    waited = time.perf_counter() - start
+    if waited > 0.5 and sys.stderr.isatty():
+        print(f"physsim: compiled {kernel.key} for {device} in {waited:.1f} s (once; kept in Warp's cache)", file=sys.stderr)

@@ -1,0 +1,103 @@
+"""What a law declares: its stencil, its named parameters with units, and what it measures against.
+
+A new law is a file in `physsim.kernels.laws` and one declaration here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import warp as wp
+
+from physsim.kernels.elements import element_kernels, stress_kernel
+from physsim.kernels.laws.inertia import inertia
+from physsim.kernels.laws.load import load
+from physsim.kernels.laws.neo_hookean import neo_hookean
+from physsim.kernels.laws.spring import spring
+from physsim.kernels.laws.tether import tether
+from physsim.kernels.laws.viscous import viscous
+
+SCALARS = {"float32": wp.float32, "float64": wp.float64}
+
+
+@dataclass(frozen=True)
+class LawParameter:
+    """One named parameter of a law: unit and the open or closed range it may lie in."""
+
+    name: str
+    unit: str
+    lower: float | None = None
+    upper: float | None = None
+    lower_open: bool = False
+    upper_open: bool = False
+
+
+@dataclass(frozen=True)
+class Law:
+    """Declaration of a law.
+
+    Args:
+        name: unique, also what errors call it.
+        points: stencil size.
+        parameters: in the order in which the kernels read them.
+        factory: called with the scalar type; gives the Warp functions (see `physsim.kernels.laws`).
+        reference: "rest", "target" or "predictor".
+        history: whether the gradient depends on the two old states.
+    """
+
+    name: str
+    points: int
+    parameters: tuple[LawParameter, ...]
+    factory: Callable
+    reference: str = "rest"
+    history: bool = False
+
+    def column(self, name):
+        """Place of a parameter in the law's order."""
+        return [p.name for p in self.parameters].index(name)
+
+    @lru_cache(maxsize=None)  # noqa: B019 - laws are module-level constants
+    def kernels(self, dtype, block_dtype):
+        """Element kernels for a pair of scalar types given by name; compiled by Warp when first launched."""
+        real, block_real = SCALARS[dtype], SCALARS[block_dtype]
+        return element_kernels(self.functions(dtype), self.points, len(self.parameters), real, block_real)
+
+    @lru_cache(maxsize=None)  # noqa: B019
+    def functions(self, dtype):
+        """The law's Warp functions for a scalar type."""
+        return self.factory(SCALARS[dtype])
+
+    @lru_cache(maxsize=None)  # noqa: B019
+    def stress_kernel(self, dtype):
+        """Kernel of the mean Cauchy stress, or None where the law has no stress."""
+        functions = self.functions(dtype)
+        if len(functions) < 4:
+            return None
+        return stress_kernel(functions[3], self.points, len(self.parameters), SCALARS[dtype])
+
+
+def _positive(name, unit):
+    return LawParameter(name, unit, lower=0.0, lower_open=True)
+
+
+def _not_negative(name, unit):
+    return LawParameter(name, unit, lower=0.0)
+
+
+_POISSON = LawParameter("poisson", "-", lower=-1.0, upper=0.5, lower_open=True, upper_open=True)
+_INERTIA = (_not_negative("mass", "kg"), _not_negative("mass_damping", "1/s")) + tuple(
+    LawParameter(f"gravity_{axis}", "m/s^2") for axis in "xyz"
+)
+_LOAD = tuple(LawParameter(f"force_{axis}", "N") for axis in "xyz")
+_SPRING = (_not_negative("stiffness", "N/m"), _positive("rest_length", "m"), _not_negative("damping", "N s/m"))
+_SOLID = (_positive("young", "Pa"), _POISSON)
+_VISCOUS = (_not_negative("viscosity", "Pa s"),)
+
+INERTIA = Law("inertia", 1, _INERTIA, inertia, reference="predictor", history=True)
+LOAD = Law("load", 1, _LOAD, load)
+TETHER = Law("tether", 1, (_not_negative("stiffness", "N/m"),), tether, reference="target")
+SPRING = Law("spring", 2, _SPRING, spring, history=True)
+NEO_HOOKEAN = {n: Law(f"neo_hookean_{n}", n, _SOLID, lambda real, n=n: neo_hookean(real, n)) for n in (4, 10)}
+VISCOUS = {n: Law(f"viscous_{n}", n, _VISCOUS, lambda real, n=n: viscous(real, n), history=True) for n in (4, 10)}
+
+ALL = (INERTIA, LOAD, TETHER, SPRING, *NEO_HOOKEAN.values(), *VISCOUS.values())

@@ -1,0 +1,260 @@
+"""Model (particles and laws, frozen), Body, State and Control."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import warp as wp
+
+from physsim.errors import InputError
+from physsim.physics import validation
+from physsim.physics.laws import SCALARS, Law
+from physsim.physics.parameters import Parameter, ParameterSet
+
+
+@dataclass(frozen=True)
+class Body:
+    """A named body: its particles and the handles of its parameters.
+
+    `body.young`, `body.density`, `body.stiffness`, ... are Parameter handles for `params`.
+    """
+
+    name: str
+    particles: np.ndarray  # numbers in the model, shape [n]
+    mesh: object  # TetMesh or SpringNet
+    parameters: dict = field(repr=False)
+
+    @property
+    def points(self):
+        """Rest positions [m], shape [n, 3]."""
+        return self.mesh.points
+
+    def __getattr__(self, name):
+        parameters = self.__dict__.get("parameters", {})
+        if name in parameters:
+            return parameters[name]
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise AttributeError(f"body {self.__dict__.get('name')!r} has no parameter {name!r}; it has {', '.join(parameters)}")
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """Named particles held to targets: exactly (`stiffness` None) or by tethers."""
+
+    name: str
+    particles: np.ndarray
+    stiffness: Parameter | None
+
+
+@dataclass(frozen=True)
+class LawBlock:
+    """All stencils of one law."""
+
+    law: Law
+    stencil: np.ndarray  # [m, points]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Bodies and laws, ready to be solved; immutable. Built by `ModelBuilder.finalize`."""
+
+    device: str
+    dtype: str
+    envs: int
+    batched: bool  # whether arrays handed in and out have the environment axis
+    rest: np.ndarray  # [n, 3]
+    free: np.ndarray  # [n] bool
+    velocities: np.ndarray  # initial, [n, 3]
+    blocks: tuple[LawBlock, ...]
+    bodies: dict
+    attachments: dict
+    parameters: ParameterSet
+
+    @property
+    def particle_count(self):
+        """Number of particles of one environment."""
+        return len(self.rest)
+
+    def body(self, name):
+        """A body by its name.
+
+        Raises:
+            InputError: no body of that name.
+        """
+        if name not in self.bodies:
+            raise InputError(f"the model has no body {name!r}; it has {', '.join(self.bodies)}")
+        return self.bodies[name]
+
+    @property
+    def column_shapes(self):
+        """dict law -> (stencils, parameters)."""
+        return {b.law.name: (len(b.stencil), len(b.law.parameters)) for b in self.blocks}
+
+    def expand(self, name, value):
+        """Broadcast particle vectors to [envs, n, 3].
+
+        Raises:
+            InputError: a shape other than [n, 3] or [envs, n, 3]; NaN or infinite values.
+        """
+        n = self.particle_count
+        value = validation.array(name, value, (None,) * min(max(np.ndim(value), 2), 3))
+        allowed = [(n, 3), (self.envs, n, 3)]
+        if value.shape not in allowed:
+            raise InputError(f"{name}: shape {list(value.shape)} was given; [{n}, 3] or [{self.envs}, {n}, 3] is needed")
+        return np.array(np.broadcast_to(value, (self.envs, n, 3)))
+
+    def squeeze(self, value, axis=0):
+        """Drop the environment axis where the user asked for none."""
+        return value if self.batched else value.squeeze(axis)
+
+    def vectors(self, value):
+        """Device array [envs, n] of 3-vectors from numpy [envs, n, 3]."""
+        real = SCALARS[self.dtype]
+        return wp.array(np.ascontiguousarray(value), dtype=wp.types.vector(3, real), device=self.device, ndim=2)
+
+    def state(self, positions=None, velocities=None, time=0.0):
+        """A state of this model.
+
+        Args:
+            positions: [m], shape [n, 3] or [envs, n, 3]; None: the rest shape.
+            velocities: [m/s], the same shapes; None: the builder's.
+            time: [s].
+
+        Returns:
+            State without history (the first step of a two-step scheme is a one-step one).
+        """
+        x = self.expand("positions", self.rest if positions is None else positions)
+        v = self.expand("velocities", self.velocities if velocities is None else velocities)
+        return State(self, self.vectors(x), self.vectors(v), time=float(validation.array("time", time, ())))
+
+    def load_state(self, path):
+        """Read a state that `State.save` wrote.
+
+        Raises:
+            InputError: not such a file, or of another model's shape.
+        """
+        from physsim.io.arrays import load_arrays
+
+        data = load_arrays(path, kind="state")
+        state = self.state(data["positions"], data["velocities"], data["time"])
+        if "old_positions" in data:
+            old = [self.vectors(self.expand(f"old_{k}", data[f"old_{k}"])) for k in ("positions", "velocities")]
+            state = State(self, state.x, state.v, old[0], old[1], state.time)
+        return state
+
+    def save_parameters(self, path, params=None):
+        """Write a parameter set (None: the model's own; a dict of changes is accepted) to a file for `load_parameters`."""
+        from physsim.io.arrays import save_arrays
+
+        values = self.resolve(params)
+        save_arrays(path, "parameters", {name: values[name] for name in values.names()})
+
+    def load_parameters(self, path):
+        """Read a ParameterSet that `save_parameters` wrote.
+
+        Raises:
+            InputError: not such a file, or parameters that this model lacks.
+        """
+        from physsim.io.arrays import load_arrays
+
+        return self.parameters.replace(load_arrays(path, kind="parameters"))
+
+    def resolve(self, params):
+        """A ParameterSet from None, a ParameterSet or a dict of changes."""
+        if isinstance(params, ParameterSet):
+            return params
+        return self.parameters.replace(params) if params else self.parameters
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Positions, velocities and the integrator's history at one time. A value: steps give a new one.
+
+    `x`, `v` and the older `x1`, `v1` (None without history) are device arrays [envs, n] of 3-vectors that nobody writes again;
+    `cache` holds what a solver may reuse (a factorisation) and is not part of the value.
+    """
+
+    model: Model = field(repr=False)
+    x: wp.array = field(repr=False)
+    v: wp.array = field(repr=False)
+    x1: wp.array | None = field(default=None, repr=False)
+    v1: wp.array | None = field(default=None, repr=False)
+    time: float = 0.0
+    cache: object = field(default=None, repr=False)
+
+    @property
+    def positions(self):
+        """[m], numpy, shape [n, 3], with several environments [envs, n, 3]."""
+        return self.model.squeeze(self.x.numpy().copy())
+
+    @property
+    def velocities(self):
+        """[m/s], numpy, shape [n, 3], with several environments [envs, n, 3]."""
+        return self.model.squeeze(self.v.numpy().copy())
+
+    def save(self, path):
+        """Write to a file (numpy's npz) for `Model.load_state`."""
+        from physsim.io.arrays import save_arrays
+
+        arrays = {"positions": self.x.numpy(), "velocities": self.v.numpy(), "time": np.array(self.time)}
+        if self.x1 is not None:
+            arrays |= {"old_positions": self.x1.numpy(), "old_velocities": self.v1.numpy()}
+        save_arrays(path, "state", arrays)
+
+
+class Control:
+    """Targets of attachments over time, linear between the given times, constant outside.
+
+    Args:
+        times: [s], shape [k], increasing.
+        targets: dict from attachment name (or Attachment) to positions [m], shape [k, points, 3] or [k, envs, points, 3];
+            numpy, or torch tensors to be differentiated by `simulate`.
+
+    Raises:
+        InputError: times that do not increase, NaN, shapes that do not fit.
+    """
+
+    def __init__(self, times, targets):
+        self.times = validation.array("Control.times", times, (None,))
+        if len(self.times) == 0 or (np.diff(self.times) <= 0).any():
+            raise InputError("Control.times: at least one time is needed, and each must be later than the one before")
+        self.targets = {getattr(key, "name", key): value for key, value in targets.items()}
+        for name, value in self.targets.items():
+            if np.ndim(value) not in (3, 4) or np.shape(value)[0] != len(self.times) or np.shape(value)[-1] != 3:
+                raise InputError(
+                    f"Control.targets[{name!r}]: shape {list(np.shape(value))} was given; "
+                    f"[{len(self.times)}, points, 3] or [{len(self.times)}, envs, points, 3] is needed"
+                )
+
+    def bind(self, model):
+        """Targets as arrays that fit a model: dict name -> float64 [k, envs, points, 3].
+
+        Raises:
+            InputError: an attachment that the model lacks, or another number of points.
+        """
+        bound = {}
+        for name, value in self.targets.items():
+            if name not in model.attachments:
+                known = ", ".join(model.attachments) or "none"
+                raise InputError(f"Control: the model has no attachment {name!r}; it has {known}")
+            value = validation.array(f"Control.targets[{name!r}]", value, (None,) * np.ndim(value))
+            if value.ndim == 3:
+                value = value[:, None]
+            shape = (len(self.times), model.envs, len(model.attachments[name].particles), 3)
+            try:
+                bound[name] = np.broadcast_to(value, shape)
+            except ValueError:
+                raise InputError(
+                    f"Control.targets[{name!r}]: shape {list(value.shape)} does not fit [times, envs, points, 3] = {list(shape)}"
+                ) from None
+        return bound
+
+    def weights(self, time):
+        """(i, j, w): the targets at `time` are (1 - w) targets[i] + w targets[j]."""
+        t = self.times
+        j = int(np.searchsorted(t, time))
+        if j == 0:
+            return 0, 0, 0.0
+        if j == len(t):
+            return len(t) - 1, len(t) - 1, 0.0
+        return j - 1, j, float((time - t[j - 1]) / (t[j] - t[j - 1]))

@@ -1,0 +1,63 @@
+"""What went wrong where: the law and the particle that an error names."""
+
+import numpy as np
+
+from physsim.errors import SolverError
+
+
+def describe(assembly, env):
+    """One line on the worst particle of an environment and the law that acts on it.
+
+    Args:
+        assembly: Assembly with shares of the last evaluation.
+        env: environment.
+    """
+    shares = assembly.shares.numpy()[env]
+    model = assembly.model
+    x = assembly.x.numpy()[env]
+    for i, block in enumerate(model.blocks):
+        part = shares[assembly.share_offsets[i] : assembly.share_offsets[i + 1]]
+        bad = ~np.isfinite(part).all(axis=1)
+        if bad.any():
+            particle = int(block.stencil.ravel()[np.argmax(bad)])
+            return f"law {block.law.name!r} is not finite at particle {_name(model, particle)}, x = {x[particle].tolist()}"
+    gradient = np.where(model.free[:, None], assembly.gradient.numpy()[env], 0.0)
+    particle = int(np.linalg.norm(gradient, axis=1).argmax())
+    largest, law = -1.0, ""
+    for i, block in enumerate(model.blocks):
+        part = shares[assembly.share_offsets[i] : assembly.share_offsets[i + 1]].reshape(*block.stencil.shape, 3)
+        here = np.linalg.norm(part[block.stencil == particle], axis=1).max(initial=0.0)
+        if here > largest:
+            largest, law = here, block.law.name
+    return (
+        f"particle {_name(model, particle)} is out of balance by {np.linalg.norm(gradient[particle]):.3g} N; "
+        f"the largest force on it is of law {law!r}, {largest:.3g} N"
+    )
+
+
+def _name(model, particle):
+    for body in model.bodies.values():
+        if body.particles[0] <= particle <= body.particles[-1]:
+            return f"{particle - int(body.particles[0])} of body {body.name!r}"
+    return str(particle)
+
+
+def raise_failure(assembly, failed, what, remedy):
+    """Raise a SolverError for the first failed environment."""
+    env = int(np.flatnonzero(failed)[0])
+    where = f" (environment {env} of {assembly.model.envs})" if assembly.model.batched else ""
+    raise SolverError(f"{what}{where}: {describe(assembly, env)}. {remedy}")
+
+
+def default_tolerance(model):
+    """Residual [N] that is small beside the weights: 1e-5 of the mean particle's, or of its mass times 1 m/s^2 without gravity."""
+    columns = model.parameters.columns(model.column_shapes)["inertia"]
+    gravity = np.linalg.norm(columns[:, :, 2:5], axis=-1)
+    force = columns[:, :, 0] * np.where(gravity > 0, gravity, 1.0)
+    floor = 1e-9 if model.dtype == "float32" else 0.0
+    return max(1e-5 * float(force.mean()), floor)
+
+
+def extent(model):
+    """Diagonal of the scene's box at rest [m]."""
+    return float(np.linalg.norm(np.ptp(model.rest, axis=0)))

@@ -1,0 +1,172 @@
+"""SolverImplicit: backward Euler and BDF2 steps, each the minimum of an incremental potential."""
+
+import numpy as np
+import warp as wp
+
+from physsim.errors import InputError
+from physsim.physics import validation
+from physsim.physics.assembly import Assembly
+from physsim.physics.model import Control, State
+from physsim.physics.solvers.diagnosis import default_tolerance, extent, raise_failure
+from physsim.physics.solvers.integrators import check_integrator, scheme
+from physsim.physics.solvers.linear import choose
+from physsim.physics.solvers.newton import Newton, StepReport
+
+
+class SolverImplicit:
+    """Implicit time steps by Newton's method.
+
+    Args:
+        model: Model.
+        dt: step [s].
+        integrator: "bdf2" (second order, little damping) or "backward_euler" (first order, damps by about omega dt / 2).
+        tolerance: largest force imbalance on a particle at which a step has converged [N]; None: 1e-5 of the mean weight.
+        max_iterations: Newton iterations of a step before it fails.
+        linear: "auto", "direct" (kept factorisation) or "cg"; `linear_name` says what was picked.
+        strict: True raises when any environment fails; False leaves that environment where it was and says so in the report.
+
+    Raises:
+        InputError: a value out of range or unknown.
+    """
+
+    def __init__(
+        self,
+        model,
+        dt=1 / 60,
+        integrator="bdf2",
+        *,
+        tolerance=None,
+        max_iterations=60,
+        linear="auto",
+        strict=True,
+    ):
+        self.model = model
+        self.dt = float(validation.array("dt", dt, (), lower=0.0, lower_open=True))
+        self.integrator = check_integrator(integrator)
+        if tolerance is None:
+            tolerance = default_tolerance(model)
+        self.tolerance = float(validation.array("tolerance", tolerance, (), lower=0.0, lower_open=True))
+        self.max_iterations = int(validation.array("max_iterations", max_iterations, (), kind="i", lower=1))
+        if linear not in ("auto", "direct", "cg"):
+            raise InputError(f"linear = {linear!r}: allowed are auto, direct, cg")
+        self.strict = bool(strict)
+        self.assembly = Assembly(model, block_dtype="float32" if linear == "cg" else _block_dtype(model, linear))
+        self.linear = choose(self.assembly, linear)
+        self.linear_name = self.linear.name
+        self._newton = Newton(self.assembly, self.linear, self.tolerance, self.max_iterations, extent(model))
+
+    def step(self, state, control=None, params=None):
+        """One step.
+
+        Args:
+            state: State of this model; it is not written to.
+            control: Control of the attachments, or None: they stay at the state's positions.
+            params: None, a ParameterSet, or a dict of changes to the model's parameters.
+
+        Returns:
+            (State at time + dt, StepReport).
+
+        Raises:
+            InputError: a state of another model, a control or parameter that does not fit.
+            SolverError: no convergence, or NaN; names the law and the first bad particle.
+        """
+        if getattr(state, "model", None) is not self.model:
+            raise InputError("state: it belongs to another model; make one by model.state()")
+        bound = control.bind(self.model) if isinstance(control, Control) else None
+        if control is not None and bound is None:
+            raise InputError(f"control: a Control is needed, {type(control).__name__} was given")
+        targets = targets_at(self.model, control, bound, state.time + self.dt) if bound else None
+        return self.advance(state, targets, self.model.resolve(params))
+
+    def advance(self, state, targets, parameters):
+        """`step` with checked arguments: `targets` is None or (particles, positions [envs, p, 3])."""
+        coefficients = self.prepare(state, targets, parameters)
+        progress, factors = self._newton.minimise(state.cache if self.linear.keeps else None)
+        if progress.failed.any() and self.strict:
+            remedy = "The state is unchanged; take a smaller dt, a larger tolerance or softer parameters."
+            raise_failure(self.assembly, progress.failed, f"the step to t = {state.time + self.dt:.6g} s failed", remedy)
+        new = self._finish(state, coefficients, progress.failed, factors)
+        return new, self.report(progress)
+
+    def prepare(self, state, targets, parameters):
+        """Fill the assembly with a step's known quantities and its start; returns the Scheme."""
+        a = self.assembly
+        a.set_parameters(parameters)
+        s = scheme(self.integrator, self.dt, state.x1 is not None)
+        a.set_step(s.rate, s.a, s.b)
+        a.active.fill_(1)
+        old_x, old_v = (state.x1, state.v1) if state.x1 is not None else (state.x, state.v)
+        wp.copy(a.x1, state.x)
+        wp.copy(a.x2, old_x)
+        a.combine(a.predictor, s.a, state.x, s.b, old_x, fixed=True)
+        a.combine(a.trial, s.a / s.rate, state.v, s.b / s.rate, old_v, fixed=True)
+        a.combine(a.predictor, 1.0, a.predictor, 1.0, a.trial, fixed=True)
+        set_targets(a, state, targets)
+        # start where the particles would be after dt at their present velocity and, where it is known, acceleration
+        lean = 0.5 if state.x1 is not None else 0.0
+        a.combine(a.trial, 1.0 + lean, state.v, -lean, old_v, fixed=True)
+        a.combine(a.trial, 1.0, state.x, self.dt, a.trial, fixed=True)
+        a.combine(a.x, 0.0, a.target, 1.0, a.trial)  # fixed particles go to their targets
+        return s
+
+    def _finish(self, state, s, failed, factors):
+        a = self.assembly
+        model = self.model
+        x = wp.clone(a.x)
+        v = a.vectors(x.shape)
+        a.active.fill_(1)
+        old_x = state.x1 if state.x1 is not None else state.x
+        a.combine(v, s.a, state.x, s.b, old_x, fixed=True)
+        a.combine(v, s.rate, x, -s.rate, v, fixed=True)
+        if failed.any():
+            for array, old in ((x, state.x), (v, state.v)):
+                host = array.numpy().copy()
+                host[failed] = old.numpy()[failed]
+                array.assign(host)
+        return State(model, x, v, state.x, state.v, state.time + self.dt, cache=factors)
+
+    def report(self, progress):
+        """StepReport of a solve."""
+        return make_report(self.model, progress)
+
+
+def _block_dtype(model, linear):
+    """Blocks of a direct factor keep the model's precision; conjugate gradient's are float32, its direction need not be exact."""
+    if linear == "direct":
+        return model.dtype
+    return model.dtype if any(b.law.points > 2 for b in model.blocks) else "float32"
+
+
+def make_report(model, progress):
+    """StepReport of a Newton solve, scalars where the model has no environment axis."""
+    converged = progress.done & ~progress.failed
+    pick = (lambda v: v) if model.batched else (lambda v: v[0].item())
+    return StepReport(
+        iterations=pick(progress.iterations),
+        residual=pick(progress.residual),
+        converged=pick(converged),
+        factorisations=progress.factorisations,
+        linear_iterations=progress.linear_iterations,
+        profile=progress.profile,
+    )
+
+
+def targets_at(model, control, bound, time):
+    """(particles, positions [envs, p, 3]) of a bound control at a time."""
+    i, j, w = control.weights(time)
+    particles = [model.attachments[name].particles for name in bound]
+    positions = [(1 - w) * value[i] + w * value[j] for value in bound.values()]
+    return np.concatenate(particles), np.concatenate(positions, axis=1)
+
+
+def set_targets(assembly, state, targets):
+    """Targets of every particle: where the state is, for soft attachments where they were attached, overwritten by a control."""
+    model = assembly.model
+    host = state.x.numpy().copy()
+    for attachment in model.attachments.values():
+        if attachment.stiffness is not None:
+            host[:, attachment.particles] = model.rest[attachment.particles]
+    if targets is not None:
+        host[:, targets[0]] = targets[1]
+    assembly.target.assign(host)
+

@@ -1,0 +1,345 @@
+"""Linear solvers of a Newton step: a kept Cholesky factor, or conjugate gradient.
+
+`Direct` factorises the matrix of each environment (banded Cholesky by LAPACK after reverse Cuthill-McKee, or SuperLU where the
+band is wide) and keeps the factor over iterations and steps for as long as it serves: solids at small steps change slowly, and a
+kept factor costs two triangular solves. `Iterative` assembles at every iteration and runs block-Jacobi conjugate gradient.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import warp as wp
+from scipy import sparse
+from scipy.linalg import lapack
+from scipy.sparse import csgraph
+from scipy.sparse.linalg import splu
+from threadpoolctl import ThreadpoolController
+
+from physsim.kernels.linear.conjugate_gradient import native_kernel, parallel_kernels
+from physsim.kernels.reduction import CHUNK
+from physsim.physics.laws import SCALARS
+from physsim.physics.launch import over_environments
+
+BANDED_LIMIT = 2e10  # multiplications of a banded factorisation above which SuperLU's fill-reducing order is the better bet
+DIRECT_LIMIT = 4e9  # the same, above which "auto" takes conjugate gradient
+
+
+@dataclass(frozen=True)
+class Band:
+    """Where the entries of the block matrix go in LAPACK's lower band storage."""
+
+    order: np.ndarray  # free particles in band order
+    width: int  # subdiagonals
+    source: np.ndarray  # places in the flat values of one environment
+    target: np.ndarray  # places in the flat band, column by column
+
+    @property
+    def size(self):
+        """Unknowns."""
+        return 3 * len(self.order)
+
+    @property
+    def cost(self):
+        """Multiplications of a banded Cholesky factorisation."""
+        return float(self.size) * float(self.width) ** 2
+
+
+def build_band(model, pattern):
+    """Band storage of a pattern, fixed particles left out, in reverse Cuthill-McKee order."""
+    n = model.particle_count
+    free = np.flatnonzero(model.free)
+    ones = np.ones(len(pattern.rows))
+    graph = sparse.csr_matrix((ones, (pattern.rows, pattern.columns)), (n, n))[free][:, free]
+    order = free[csgraph.reverse_cuthill_mckee((graph + graph.T).tocsr(), symmetric_mode=True)]
+    place = np.full(n, -1)
+    place[order] = np.arange(len(order))
+    i, j = place[pattern.rows], place[pattern.columns]
+    r, c = np.meshgrid(np.arange(3), np.arange(3), indexing="ij")
+    lower_r, lower_c = (a[np.tril_indices(3)] for a in (r, c))
+    rows = np.concatenate([(3 * place[order, None] + lower_r).ravel(), (3 * i[:, None, None] + r).ravel()])
+    columns = np.concatenate([(3 * place[order, None] + lower_c).ravel(), (3 * j[:, None, None] + c).ravel()])
+    entry = n + np.arange(len(pattern.rows))
+    source = np.concatenate([(12 * order[:, None] + 4 * lower_r + lower_c).ravel(), (12 * entry[:, None, None] + 4 * r + c).ravel()])
+    low, high = np.minimum(rows, columns), np.maximum(rows, columns)
+    width = int((high - low).max(initial=0))
+    return Band(order, width, source, low * (width + 1) + high - low)
+
+
+class Factor:
+    """An immutable factorisation of one environment's matrix."""
+
+    def __init__(self, band, values):
+        """Factorise; `definite` is False where the matrix is not positive definite.
+
+        Args:
+            band: Band.
+            values: the environment's blocks, shape [entries, 3, 4].
+        """
+        self.band = band
+        flat = values.reshape(-1)[band.source].astype(np.float64)
+        self._banded = band.cost <= BANDED_LIMIT
+        if self._banded:
+            storage = np.zeros(band.size * (band.width + 1))
+            storage[band.target] = flat
+            ab = storage.reshape(band.size, band.width + 1).T
+            self._factor, info = lapack.dpbtrf(ab, lower=1, overwrite_ab=1)
+            self.definite = info == 0
+        else:
+            low = band.target // (band.width + 1)
+            high = low + band.target % (band.width + 1)
+            matrix = sparse.coo_matrix((flat, (high, low)), (band.size, band.size)).tocsc()
+            matrix = matrix + sparse.tril(matrix, -1).T
+            try:
+                self._factor = splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+                self.definite = bool((self._factor.U.diagonal() > 0).all())
+            except RuntimeError:
+                self.definite = False
+
+    def solve(self, right):
+        """Solution for right sides [n, 3] or [n, 3, columns] of one environment; fixed particles get zero."""
+        out = np.zeros(right.shape)
+        columns = right[self.band.order].reshape(self.band.size, -1).astype(np.float64)
+        if self._banded:
+            x, _ = lapack.dpbtrs(self._factor, columns, lower=1, overwrite_b=1)
+        else:
+            x = self._factor.solve(columns)
+        out[self.band.order] = x.reshape(len(self.band.order), 3, *right.shape[2:])
+        return out
+
+
+@lru_cache(maxsize=1)
+def _blas():
+    return ThreadpoolController().select(user_api="blas")
+
+
+def one_blas_thread():
+    """Context with single-threaded BLAS: its waiting threads stall small factorisations a hundredfold on a busy machine."""
+    return _blas().limit(limits=1)
+
+
+class Direct:
+    """Kept Cholesky factors, one an environment."""
+
+    name = "direct"
+    keeps = True
+
+    def __init__(self, assembly, band):
+        self.assembly = assembly
+        self.band = band
+
+    def factorise(self, which, factors):
+        """New factors for the environments of the mask `which` at the assembly's `x`; the others are kept.
+
+        The exact matrix first; where it is not positive definite the projected one, lifted until it is.
+        """
+        a = self.assembly
+        factors = list(factors) if factors is not None else [None] * a.model.envs
+        asked = a.active.numpy().copy()
+        a.project.zero_()
+        a.active.assign(which.astype(np.int32))
+        a.assemble()
+        self._factorise(np.flatnonzero(which), factors)
+        bad = np.array([w and not factors[e].definite for e, w in enumerate(which)])
+        if bad.any():
+            a.project.assign(bad.astype(np.int32))
+            a.active.assign(bad.astype(np.int32))
+            a.assemble()
+            self._factorise(np.flatnonzero(bad), factors)
+            self._lift(np.flatnonzero(bad), factors)
+        a.active.assign(asked)
+        return tuple(factors)
+
+    def _factorise(self, envs, factors):
+        values = self.assembly.values.numpy()
+
+        def one(env):
+            factors[env] = Factor(self.band, values[env]) if np.isfinite(values[env]).all() else None
+
+        with one_blas_thread():
+            over_environments(one, envs)
+        for env in envs:
+            if factors[env] is None:
+                factors[env] = _Nothing()
+
+    def _lift(self, envs, factors):
+        """A projected matrix is only semi-definite: add a growing multiple of its diagonal until it factorises."""
+        values = self.assembly.values.numpy()
+        n = self.assembly.model.particle_count
+        for env in envs:
+            share = 1e-9
+            while not factors[env].definite and share < 1.0 and not isinstance(factors[env], _Nothing):
+                lifted = values[env].astype(np.float64)
+                diagonal = lifted[:n, [0, 1, 2], [0, 1, 2]]
+                lifted[:n, [0, 1, 2], [0, 1, 2]] += share * diagonal.mean()
+                factors[env] = Factor(self.band, lifted)
+                share *= 10
+
+    def solve(self, factors, right, out):
+        """out = factor^-1 right for active environments (device arrays [envs, n]).
+
+        Returns:
+            Mask of environments whose factor serves.
+        """
+        a = self.assembly
+        active = a.active.numpy()
+        source = right.numpy()
+        result = out.numpy() if wp.get_device(a.model.device).is_cpu else np.zeros(source.shape)
+        served = np.zeros(a.model.envs, bool)
+
+        def one(env):
+            if factors[env].definite:
+                result[env] = factors[env].solve(source[env])
+                served[env] = True
+
+        over_environments(one, np.flatnonzero(active))
+        if not wp.get_device(a.model.device).is_cpu:
+            out.assign(np.ascontiguousarray(result))
+        return served
+
+
+class _Nothing:
+    """Stands for a factor of a matrix that is not finite."""
+
+    definite = False
+
+
+class Iterative:
+    """Block-Jacobi conjugate gradient on the assembled matrix."""
+
+    name = "cg"
+    keeps = False
+
+    def __init__(self, assembly, limit=None):
+        self.assembly = assembly
+        model = assembly.model
+        self.limit = int(limit or 3 * model.particle_count)
+        assembly._require_pattern()
+        p = assembly.pattern
+        dtype, block = SCALARS[model.dtype], SCALARS[assembly.block_dtype]
+        device = model.device
+        self.iterations = wp.zeros(model.envs, dtype=int, device=device)
+        self.status = wp.zeros(model.envs, dtype=int, device=device)
+        self.total_iterations = 0
+        self._cpu = wp.get_device(device).is_cpu
+        self._launched = {}
+        if self._cpu:
+            Row = wp.types.vector(4, block)
+            self._work = wp.zeros((model.envs, 8 * model.particle_count), dtype=Row, device=device)
+            self._row_begin = wp.array(p.row_begin.astype(np.int32), dtype=int, device=device)
+            self._columns = wp.array(p.columns.astype(np.int32), dtype=int, device=device)
+            self._native = _built(native_kernel, dtype, block)
+        else:
+            self._parallel = ParallelConjugateGradient(assembly, self.limit)
+
+    def solve(self, right, out, tolerance):
+        """out = matrix^-1 right for active environments.
+
+        Returns:
+            Mask of environments whose matrix showed no direction of negative curvature.
+        """
+        a = self.assembly
+        if self._cpu:
+            key = (right.ptr, out.ptr)
+            if key not in self._launched:
+                arguments = [a.active, a.model.particle_count, self.limit, wp.float64(tolerance), a.free, self._row_begin]
+                arguments += [self._columns, a.values, right, self._work, out, self.iterations, self.status]
+                self._launched[key] = a.launcher.record(self._native, 1, *arguments)
+            command = self._launched[key]
+            command.set(3, wp.float64(tolerance))
+            command()
+        else:
+            self._parallel.solve(right, out, tolerance, self.iterations, self.status)
+        active = a.active.numpy() != 0
+        self.total_iterations += int(self.iterations.numpy()[active].sum())
+        return active & (self.status.numpy() == 0)
+
+
+class ParallelConjugateGradient:
+    """The same method as one launch an operation, for CUDA; scalars stay on the device, the host looks every `look` iterations."""
+
+    look = 32
+
+    def __init__(self, assembly, limit):
+        self.assembly, self.limit = assembly, limit
+        model, p = assembly.model, assembly.pattern
+        n, device = model.particle_count, model.device
+        block = SCALARS[assembly.block_dtype]
+        self._kernels = _built(parallel_kernels, SCALARS[model.dtype], block)
+        order = np.argsort(np.concatenate([p.rows, p.columns]), kind="stable")
+        rows = np.concatenate([p.rows, p.columns])[order]
+        columns = np.concatenate([p.columns, p.rows])[order]
+        entry = n + np.arange(len(p.rows))
+        slots = np.concatenate([entry, -1 - entry])[order]
+        as_ints = lambda v: wp.array(v.astype(np.int32), dtype=int, device=device)  # noqa: E731
+        self._row_begin = as_ints(np.searchsorted(rows, np.arange(n + 1)))
+        self._columns, self._slots = as_ints(columns), as_ints(slots)
+        v3, mat33 = wp.types.vector(3, block), wp.types.matrix((3, 3), block)
+        shape = (model.envs, n)
+        self._inverse = wp.zeros(shape, dtype=mat33, device=device)
+        self._x, self._r, self._z, self._p, self._q = (wp.zeros(shape, dtype=v3, device=device) for _ in range(5))
+        self._chunks = -(-n // CHUNK)
+        self._partial = wp.zeros((model.envs, self._chunks), dtype=wp.float64, device=device)
+        self._scalars = wp.zeros((model.envs, 4), dtype=wp.float64, device=device)
+
+    def solve(self, right, out, tolerance, iterations, status):
+        """As `Iterative.solve`; `iterations` and `status` are device arrays [envs] to fill."""
+        a, k = self.assembly, self._kernels
+        shape, envs = right.shape, right.shape[0]
+        flags = status
+        tolerance = wp.float64(tolerance)
+
+        def launch(name, dim, *arguments):
+            wp.launch(k[name], dim=dim, inputs=list(arguments), device=a.model.device)
+
+        def reduce(which, u, v):
+            launch("inner", (envs, self._chunks), shape[1], CHUNK, u, v, self._partial)
+            launch("scalars", envs, which, self._chunks, self.limit, tolerance, self._partial, self._scalars, flags, iterations)
+
+        first = [a.active, a.free, a.values, right, self._inverse, self._x, self._r, self._z, self._p, flags, iterations]
+        launch("start", shape, *first)
+        reduce(0, self._r, self._z)
+        for done in range(0, self.limit, self.look):
+            for _ in range(min(self.look, self.limit - done)):
+                launch("multiply", shape, flags, self._row_begin, self._columns, self._slots, a.values, self._p, self._q)
+                reduce(1, self._p, self._q)
+                launch("advance", shape, flags, self._scalars, self._inverse, self._p, self._q, self._x, self._r, self._z)
+                reduce(2, self._r, self._z)
+                launch("direction", shape, flags, self._scalars, self._z, self._p)
+            if (flags.numpy() != 0).all():
+                break
+        launch("finish", shape, a.active, self._x, out)
+        host = flags.numpy()
+        status.assign(np.where(host == 1, 1, 0).astype(np.int32))
+
+
+_kernels = {}
+
+
+def _built(factory, *scalars):
+    if (factory, scalars) not in _kernels:
+        _kernels[factory, scalars] = factory(*scalars)
+    return _kernels[factory, scalars]
+
+
+def choose(assembly, wanted, static=False):
+    """The linear solver that a user asked for, or the one that the problem's size and kind call for.
+
+    Args:
+        assembly: Assembly.
+        wanted: "auto", "direct" or "cg". "auto" takes a direct factor for solids and for statics while the factorisation stays
+            affordable, else conjugate gradient; on CUDA conjugate gradient.
+        static: whether the solve has no inertia.
+    """
+    assembly._require_pattern()
+    if wanted == "auto":
+        solid = any(b.law.points > 2 for b in assembly.model.blocks)
+        on_cpu = wp.get_device(assembly.model.device).is_cpu
+        wanted = "cg"
+        if on_cpu and (solid or static):
+            band = build_band(assembly.model, assembly.pattern)
+            if band.cost <= DIRECT_LIMIT:
+                return Direct(assembly, band)
+    if wanted == "direct":
+        return Direct(assembly, build_band(assembly.model, assembly.pattern))
+    return Iterative(assembly)

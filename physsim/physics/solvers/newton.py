@@ -1,0 +1,170 @@
+"""Newton's method with line search on an incremental potential, all environments at once.
+
+Exact Hessian where it is positive definite, projected where it is not; the line search compares energies summed stencil by
+stencil; an environment that has converged or failed is left alone while the others go on.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+ARMIJO = 1e-4
+CONTRACTION = 0.2  # a kept factor that shrinks the residual by less than this is replaced
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What a solve did. With an environment axis, `residual`, `converged` and `iterations` have one entry an environment."""
+
+    iterations: object
+    residual: object  # largest force imbalance on a free particle [N]
+    converged: object
+    factorisations: int = 0
+    linear_iterations: int = 0
+    profile: dict = field(default_factory=dict)  # CPU-side seconds by part
+
+
+@dataclass
+class Progress:
+    """Per-environment numbers of a running solve."""
+
+    residual: np.ndarray
+    iterations: np.ndarray
+    done: np.ndarray
+    failed: np.ndarray
+    factorisations: int = 0
+    linear_iterations: int = 0
+    profile: dict = field(default_factory=lambda: {"evaluate": 0.0, "assemble": 0.0, "solve": 0.0, "line search": 0.0})
+
+
+class Newton:
+    """Minimises the potential that an Assembly evaluates, from the positions in its `x`.
+
+    Args:
+        assembly: Assembly; `x` holds the start and then the solution.
+        linear: Direct or Iterative.
+        tolerance: residual [N] at which an environment has converged.
+        max_iterations: Newton iterations before a solve counts as failed.
+        extent: size of the scene [m], for the smallest meaningful step.
+    """
+
+    def __init__(self, assembly, linear, tolerance, max_iterations, extent):
+        self.assembly, self.linear = assembly, linear
+        self.tolerance, self.max_iterations = tolerance, max_iterations
+        precision = {"float32": 1.2e-7, "float64": 2.2e-16}[assembly.model.dtype]
+        self._smallest_step = 4 * precision * extent
+        self._precision = precision
+
+    def minimise(self, factors=None):
+        """Run to convergence.
+
+        Args:
+            factors: kept factors of an earlier solve, for `Direct`.
+
+        Returns:
+            (Progress, factors). Environments that could not converge are marked, not raised.
+        """
+        a = self.assembly
+        envs = a.model.envs
+        a.active.fill_(1)
+        a.evaluate()
+        p = Progress(a.largest(a.gradient), np.zeros(envs, int), np.zeros(envs, bool), np.zeros(envs, bool))
+        p.failed = ~np.isfinite(p.residual)
+        p.done = p.residual <= self.tolerance
+        fresh = np.array([factors is None] * envs)
+        projected = np.zeros(envs, bool)
+        first = np.maximum(p.residual, 1e-300)
+        while True:
+            running = ~p.done & ~p.failed
+            if not running.any():
+                return p, factors
+            late = running & (p.iterations >= self.max_iterations)
+            p.failed |= late
+            running &= ~late
+            if not running.any():
+                continue
+            a.active.assign(running.astype(np.int32))
+            if self.linear.keeps:
+                factors, fresh = self._kept_direction(p, running, factors, fresh)
+            else:
+                projected = self._assembled_direction(p, running, projected, first)
+            before = p.residual.copy()
+            self._search(p, running)
+            p.iterations[running] += 1
+            if self.linear.keeps:
+                fresh = running & ~p.done & (p.residual > CONTRACTION * before)
+
+    def _kept_direction(self, p, running, factors, fresh):
+        a = self.assembly
+        start = time.perf_counter()
+        renew = running & (fresh if factors is not None else True)
+        if renew.any():
+            factors = self.linear.factorise(renew, factors)
+            p.factorisations += int(renew.sum())
+        p.profile["assemble"] += time.perf_counter() - start
+        start = time.perf_counter()
+        served = self.linear.solve(factors, a.gradient, a.direction)
+        p.failed |= running & ~served
+        p.profile["solve"] += time.perf_counter() - start
+        return factors, renew
+
+    def _assembled_direction(self, p, running, projected, first):
+        """Conjugate gradient, looser far from the solution; exact blocks again once the residual has come down."""
+        a = self.assembly
+        start = time.perf_counter()
+        projected = projected & (p.residual > 1e-2 * first)
+        a.project.assign(projected.astype(np.int32))
+        a.assemble()
+        p.profile["assemble"] += time.perf_counter() - start
+        start = time.perf_counter()
+        progress = float((p.residual[running] / first[running]).max())
+        tolerance = min(0.1, max(0.5 * np.sqrt(progress) * 0.1, 1e-3))
+        before = self.linear.total_iterations
+        definite = self.linear.solve(a.gradient, a.direction, tolerance)
+        retry = running & ~definite & ~projected
+        if retry.any():
+            a.project.assign((projected | retry).astype(np.int32))
+            a.active.assign(retry.astype(np.int32))
+            a.assemble()
+            self.linear.solve(a.gradient, a.direction, tolerance)
+            a.active.assign(running.astype(np.int32))
+            projected = projected | retry
+        p.linear_iterations += self.linear.total_iterations - before
+        p.profile["solve"] += time.perf_counter() - start
+        return projected
+
+    def _search(self, p, running):
+        """Backtracking on energy differences; leaves `x`, `gradient` and the residual at the accepted point."""
+        a = self.assembly
+        start = time.perf_counter()
+        slope = a.dot(a.gradient, a.direction)
+        length = a.largest(a.direction)
+        a.keep_base()
+        noise = 1e3 * self._precision * a.energy_magnitude()
+        alpha = np.where(running, 1.0, 0.0)
+        searching = running & np.isfinite(slope) & np.isfinite(length)
+        p.failed |= running & ~searching
+        accepted = np.zeros(len(alpha), bool)
+        while searching.any():
+            a.active.assign(searching.astype(np.int32))
+            a.combine(a.x, 1.0, a.base_x, -alpha, a.direction)
+            a.evaluate()
+            change = a.energy_change()
+            residual = a.largest(a.gradient)
+            with np.errstate(invalid="ignore"):
+                enough = change <= -ARMIJO * alpha * slope
+                flat = (alpha * np.abs(slope) <= noise) & (change <= noise) & (residual <= 2.0 * p.residual)
+                good = searching & np.isfinite(residual) & (enough | flat)
+            stuck = good & (alpha * length <= self._smallest_step) & (residual > 0.5 * p.residual)
+            p.residual = np.where(good, residual, p.residual)
+            p.done |= good & (residual <= self.tolerance)
+            p.done |= stuck  # moves below the precision of positions: converged as far as this dtype goes
+            accepted |= good
+            searching &= ~good
+            alpha = np.where(searching, alpha * 0.5, alpha)
+            lost = searching & (alpha < 1e-10)
+            p.failed |= lost
+            searching &= ~lost
+        a.active.assign(running.astype(np.int32))
+        p.profile["line search"] += time.perf_counter() - start

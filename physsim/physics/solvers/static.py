@@ -1,0 +1,87 @@
+"""Static equilibrium: the minimum of the potential without inertia and damping."""
+
+import warp as wp
+
+from physsim.errors import InputError
+from physsim.physics import validation
+from physsim.physics.assembly import Assembly
+from physsim.physics.model import Control, State
+from physsim.physics.solvers.diagnosis import default_tolerance, extent, raise_failure
+from physsim.physics.solvers.implicit import make_report, set_targets, targets_at
+from physsim.physics.solvers.linear import choose
+from physsim.physics.solvers.newton import Newton
+
+
+class SolverStatic:
+    """Equilibria of one model, keeping its working arrays from solve to solve.
+
+    Args:
+        model: Model; every body must be held, else there is no equilibrium.
+        tolerance: as `SolverImplicit`.
+        max_iterations: Newton iterations before it fails.
+        linear: "auto", "direct" or "cg".
+        strict: as `SolverImplicit`.
+    """
+
+    def __init__(self, model, *, tolerance=None, max_iterations=300, linear="auto", strict=True):
+        self.model = model
+        if tolerance is None:
+            tolerance = default_tolerance(model)
+        self.tolerance = float(validation.array("tolerance", tolerance, (), lower=0.0, lower_open=True))
+        if linear not in ("auto", "direct", "cg"):
+            raise InputError(f"linear = {linear!r}: allowed are auto, direct, cg")
+        self.strict = strict
+        self.assembly = Assembly(model, block_dtype=model.dtype)
+        self.linear = choose(self.assembly, linear, static=True)
+        self.linear_name = self.linear.name
+        self._newton = Newton(self.assembly, self.linear, self.tolerance, max_iterations, extent(model))
+
+    def solve(self, state=None, control=None, params=None):
+        """Equilibrium near a state.
+
+        Args:
+            state: where to start; None: the rest shape. It is not written to.
+            control: Control of the attachments at the state's time, or None.
+            params: None, a ParameterSet, or a dict of changes.
+
+        Returns:
+            (State at rest in equilibrium, StepReport).
+
+        Raises:
+            InputError: a state of another model, a parameter that it lacks.
+            SolverError: no convergence, or NaN.
+        """
+        state = self.model.state() if state is None else state
+        if getattr(state, "model", None) is not self.model:
+            raise InputError("state: it belongs to another model; make one by model.state()")
+        bound = control.bind(self.model) if isinstance(control, Control) else None
+        targets = targets_at(self.model, control, bound, state.time) if bound else None
+        self.prepare(state, targets, self.model.resolve(params))
+        progress, factors = self._newton.minimise()
+        if progress.failed.any() and self.strict:
+            remedy = "Hold every body, start nearer, or allow more iterations."
+            raise_failure(self.assembly, progress.failed, "no equilibrium was found", remedy)
+        a = self.assembly
+        x = wp.clone(a.x)
+        if progress.failed.any():
+            host = x.numpy().copy()
+            host[progress.failed] = state.x.numpy()[progress.failed]
+            x.assign(host)
+        new = State(self.model, x, a.vectors(x.shape), time=state.time, cache=factors)
+        return new, make_report(self.model, progress)
+
+    def prepare(self, state, targets, parameters):
+        """Fill the assembly for a static solve that starts at a state."""
+        a = self.assembly
+        a.set_parameters(parameters)
+        a.set_step(0.0, 1.0, 0.0)
+        a.active.fill_(1)
+        for array in (a.x1, a.x2, a.predictor):
+            wp.copy(array, state.x)
+        set_targets(a, state, targets)
+        a.combine(a.x, 0.0, a.target, 1.0, state.x)  # fixed particles go to their targets
+
+
+def solve_equilibrium(model, state=None, control=None, params=None, **options):
+    """Static equilibrium of a model; see `SolverStatic` for options and `SolverStatic.solve` for the rest."""
+    return SolverStatic(model, **options).solve(state, control, params)
