@@ -27,7 +27,7 @@ from fractions import Fraction
 import numpy as np
 from scipy.stats import t as student
 
-from physsim.real2sim.least_squares import Variable
+from physsim.real2sim.least_squares import Variable, to_user
 from physsim.real2sim.noise import NoiseModel, fit_noise
 
 # Singular values below this share of the largest are rounding of the Jacobian, not information.
@@ -125,20 +125,18 @@ def intervals(
     null_share[free] = np.sqrt((null**2).sum(axis=1))
     blind = ~free | (null_share > 1e-3)
     std = np.where(blind, np.inf, np.sqrt(np.diag(spread)))
-    half = student.ppf(0.5 + 0.5 * level, freedom) * std
-    wide = 2.0 * half > np.log(factor)
-    flat, fixed = _split(spread, null, free, basis, 2.0 * student.ppf(0.5 + 0.5 * level, freedom.min(initial=np.inf)), np.log(factor))
-    undetermined, not_determined, determined = _statements(variables, scaled, half * size, wide, free, flat, fixed, level)
-    lower = np.array([float(v.user(scaled[i] - half[i] * size[i])) for i, v in enumerate(variables)])
-    upper = np.array([float(v.user(scaled[i] + half[i] * size[i])) for i, v in enumerate(variables)])
+    quantile = student.ppf(0.5 + 0.5 * level, freedom)
+    half, limit = quantile * std, np.log(factor)
+    flat = _flat(spread, null, free, basis, 2.0 * quantile.max(), limit)
+    undetermined, not_determined, determined = _statements(variables, scaled, half * size, 2.0 * half > limit, free, flat, level)
     covariance = spread * np.outer(size, size)
     covariance[blind] = covariance[:, blind] = np.nan
     return Intervals(
         names=tuple(v.name for v in variables),
         level=level,
-        estimate=np.array([float(v.user(scaled[i])) for i, v in enumerate(variables)]),
-        lower=lower,
-        upper=upper,
+        estimate=to_user(variables, scaled),
+        lower=to_user(variables, scaled - half * size),
+        upper=to_user(variables, scaled + half * size),
         std=std * size,
         covariance=covariance,
         freedom=freedom,
@@ -227,16 +225,14 @@ def _kept_stable(phi: np.ndarray, change: np.ndarray) -> np.ndarray:
     return moved if np.abs(np.roots(np.concatenate([[1.0], -moved]))).max() < 0.9999 else phi
 
 
-def _split(
-    spread: np.ndarray, null: np.ndarray, free: np.ndarray, basis: np.ndarray, quantile: float, limit: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Flat directions [p, k] (too wide, or null) and the well-determined rest [p, q - k] of scaled space."""
+def _flat(spread: np.ndarray, null: np.ndarray, free: np.ndarray, basis: np.ndarray, quantile: float, limit: float) -> np.ndarray:
+    """Flat directions of scaled space, [p, k]: null, or wider than the limit."""
     size, axes = np.linalg.eigh(basis.T @ spread @ basis)
     axes = basis @ axes
     wide = quantile * np.sqrt(np.maximum(size, 0.0)) > limit
     whole = np.zeros((len(free), null.shape[1]))
     whole[free] = null
-    return np.concatenate([whole, axes[:, wide]], axis=1), axes[:, ~wide]
+    return np.concatenate([whole, axes[:, wide]], axis=1)
 
 
 def _statements(
@@ -246,7 +242,6 @@ def _statements(
     wide: np.ndarray,
     free: np.ndarray,
     flat: np.ndarray,
-    fixed: np.ndarray,
     level: float,
 ) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
     """Sentences for the parameters that the data cannot tell, and the combinations that they can and cannot."""

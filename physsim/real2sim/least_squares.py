@@ -256,6 +256,11 @@ def _begin(variables: Sequence[Variable]) -> tuple[np.ndarray, np.ndarray, np.nd
     return np.clip(z, lower, upper), lower, upper
 
 
+def _show(progress: Callable | None, iteration: int, variables: tuple[Variable, ...], starts: list[_Start]) -> None:
+    if progress is not None:
+        progress(iteration, np.array([s.cost for s in starts]), to_user(variables, np.stack([s.z for s in starts])))
+
+
 def least_squares(
     fun: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
     variables: Sequence[Variable],
@@ -277,8 +282,8 @@ def least_squares(
         max_iterations: trials at most
         relative_decrease: stop when the cost changes, and was predicted to change, by less than this share
         gradient: stop when the residuals are this close to orthogonal to every column (cosine)
-        step_size: stop when every step is below this share of its variable's size (log scale: relative change)
-        max_step: longest step in a variable's size (log scale: 1.5 is a factor of 4.5), against wild trials
+        step_size: stop when every step is below this share of its variable's size (log: relative change)
+        max_step: longest step in a variable's size (log: 1.5 is a factor of 4.5), against wild trials
         damping: first damping, relative to the diagonal of J^T J
         progress: called as ``progress(iteration, cost [k], theta [k, p] in user units)``
 
@@ -295,11 +300,7 @@ def least_squares(
     if not np.isfinite(history[0]).any():
         raise RuntimeError("no start gave finite residuals and a finite jacobian; give starts that can be simulated")
 
-    def show(iteration: int) -> None:
-        if progress is not None:
-            progress(iteration, np.array([s.cost for s in starts]), to_user(variables, np.stack([s.z for s in starts])))
-
-    show(0)
+    _show(progress, 0, variables, starts)
     for iteration in range(1, max_iterations + 1):
         trials = np.stack([s.z for s in starts])
         for i, s in enumerate(starts):
@@ -316,7 +317,7 @@ def least_squares(
         for i in np.flatnonzero(active):
             _judge(starts[i], trials[i], residuals[i], jacobian[i], relative_decrease)
         history.append([s.cost for s in starts])
-        show(iteration)
+        _show(progress, iteration, variables, starts)
     return _result(variables, starts, history, lower, upper)
 
 

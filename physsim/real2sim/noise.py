@@ -14,7 +14,9 @@ expectation-maximisation over delta with a flat prior: given phi and Sigma, delt
 least squares; given these, the expected lagged products of e give phi and Sigma.
 
 Valid for residuals whose memory is short against the recording. A drift as long as the recording cannot be
-told from an offset by anybody; roots are held at a memory of half a recording.
+told from an offset by anybody; roots are held at a memory of half a recording. The filter is the same from beginning to end: errors that
+ring at the motion's own frequency and fade into white noise come out about a quarter too small (the 95 % intervals of a damped cosine then
+cover 80 to 90 %).
 
 Sources: Patterson and Thompson, Biometrika 58 (1971) for the restricted likelihood; Hurvich and Tsai, Biometrika 76 (1989)
 for AICc.
