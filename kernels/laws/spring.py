@@ -35,7 +35,10 @@ def spring(real):
 
     @wp.func
     def tension(now: real, x1: Stencil, x2: Stencil, p: vec3, step: vec3) -> real:
-        return p[0] * (now - p[1]) + p[2] * step[0] * (now - step[1] * length(x1) - step[2] * length(x2))
+        pull = p[0] * (now - p[1])
+        if step[0] != real(0.0):  # statics, and explicit runs without damping, are spared two roots
+            pull += p[2] * step[0] * (now - step[1] * length(x1) - step[2] * length(x2))
+        return pull
 
     @wp.func
     def gradient(x: Stencil, x1: Stencil, x2: Stencil, reference: Stencil, p: vec3, step: vec3) -> Stencil:

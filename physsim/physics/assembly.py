@@ -117,7 +117,7 @@ class Assembly:
 
     def _columns_array(self, values):
         dtype = wp.types.vector(values.shape[-1], self._real)
-        return wp.array(np.ascontiguousarray(values), dtype=dtype, device=self.model.device, ndim=values.ndim - 1)
+        return wp.array(np.ascontiguousarray(values), dtype=dtype, device=self.model.device, shape=values.shape[:-1])
 
     def set_step(self, rate, a, b):
         """Step coefficients (r, a, b) of the laws; see `physsim.kernels.laws`."""

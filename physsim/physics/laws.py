@@ -43,6 +43,7 @@ class Law:
         factory: called with the scalar type; gives the Warp functions (see `physsim.kernels.laws`).
         reference: "rest", "target" or "predictor".
         history: whether the gradient depends on the two old states.
+        rates: parameters that multiply rates; where all are zero, a run needs no old states.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Law:
     factory: Callable
     reference: str = "rest"
     history: bool = False
+    rates: tuple[str, ...] = ()
 
     def column(self, name):
         """Place of a parameter in the law's order."""
@@ -93,11 +95,13 @@ _SPRING = (_not_negative("stiffness", "N/m"), _positive("rest_length", "m"), _no
 _SOLID = (_positive("young", "Pa"), _POISSON)
 _VISCOUS = (_not_negative("viscosity", "Pa s"),)
 
-INERTIA = Law("inertia", 1, _INERTIA, inertia, reference="predictor", history=True)
+INERTIA = Law("inertia", 1, _INERTIA, inertia, reference="predictor", history=True, rates=("mass_damping",))
 LOAD = Law("load", 1, _LOAD, load)
 TETHER = Law("tether", 1, (_not_negative("stiffness", "N/m"),), tether, reference="target")
-SPRING = Law("spring", 2, _SPRING, spring, history=True)
+SPRING = Law("spring", 2, _SPRING, spring, history=True, rates=("damping",))
 NEO_HOOKEAN = {n: Law(f"neo_hookean_{n}", n, _SOLID, lambda real, n=n: neo_hookean(real, n)) for n in (4, 10)}
-VISCOUS = {n: Law(f"viscous_{n}", n, _VISCOUS, lambda real, n=n: viscous(real, n), history=True) for n in (4, 10)}
+VISCOUS = {
+    n: Law(f"viscous_{n}", n, _VISCOUS, lambda real, n=n: viscous(real, n), history=True, rates=("viscosity",)) for n in (4, 10)
+}
 
 ALL = (INERTIA, LOAD, TETHER, SPRING, *NEO_HOOKEAN.values(), *VISCOUS.values())

@@ -1,0 +1,96 @@
+"""Tangent of a simulation: how every state moves with a few directions of parameters and initial state, forwards in time.
+
+One extra solve a step and direction with the exact Hessian. Gauss-Newton needs it: an adjoint would cost one solve a residual.
+"""
+
+import numpy as np
+import warp as wp
+
+from physsim.physics.diff.exact import ExactSolver
+
+
+class TangentRollout:
+    """Carries tangents along with an implicit solver's steps.
+
+    Args:
+        solver: SolverImplicit.
+        parameters: dict name -> tangents [directions, envs, *shape]; others stand still.
+        positions, velocities: tangents of the initial state, [directions, envs, n, 3], or None for zero.
+        directions: their number.
+        tolerance: relative residual of the linear solves.
+    """
+
+    def __init__(self, solver, parameters, directions, positions=None, velocities=None, tolerance=1e-8):
+        self.solver, self.assembly = solver, solver.assembly
+        self.directions = directions
+        a = solver.assembly
+        n, envs = a.model.particle_count, a.model.envs
+        shape = (directions, envs, n, 3)
+        self.x = np.zeros(shape) if positions is None else np.array(positions, dtype=np.float64)
+        self.v = np.zeros(shape) if velocities is None else np.array(velocities, dtype=np.float64)
+        self.x1, self.v1 = self.x, self.v
+        a.set_tangents({"gravity": np.zeros((directions, envs, 3))} | parameters)
+        self.exact = ExactSolver(a, solver.linear, tolerance)
+        names = ("x", "x1", "x2", "predictor", "target", "rest")
+        self._moved = {name: a.vectors((directions, envs, n)) for name in names}
+        self._out = a.vectors((directions, envs, n))
+        self._right, self._y = a.vectors((envs, n)), a.vectors((envs, n))
+
+    def follow(self, before, after, targets, parameters):
+        """Move the tangents from state `before` over the step that led to `after`."""
+        a = self.assembly
+        s = self.solver.prepare(before, targets, parameters)
+        wp.copy(a.x, after.x)
+        history = before.x1 is not None
+        old_x, old_v = (self.x1, self.v1) if history else (self.x, self.v)
+        past_x = s.a * self.x + s.b * old_x
+        fixed = ~a.model.free
+        still = np.zeros_like(self.x)
+        if targets is None:
+            still[:, :, fixed] = self.x[:, :, fixed]
+        moved = {"x": still, "x1": self.x, "x2": old_x, "predictor": past_x + (s.a * self.v + s.b * old_v) / s.rate}
+        for name, value in moved.items():
+            self._moved[name].assign(value.astype(self._out.numpy().dtype))
+        self.exact.at_new_point(after.cache)
+        a.active.fill_(1)
+        a.tangent(self.directions, self._moved, self._out)
+        new = still.copy()
+        for d in range(self.directions):
+            a.combine(self._right, -1.0, self._out[d], 0.0, self._out[d], fixed=True)
+            self.exact.solve(self._right, self._y)
+            new[d] += self._y.numpy()
+        self.v1, self.x1 = self.v, self.x
+        self.v = s.rate * (new - past_x)
+        self.x = new
+
+
+def equilibrium_tangent(solver, state, parameters, directions, tolerance=1e-8):
+    """How an equilibrium moves with parameters.
+
+    Args:
+        solver: SolverStatic that found `state`.
+        state: equilibrium State.
+        parameters: dict name -> tangents [directions, envs, *shape].
+        directions: their number.
+        tolerance: relative residual of the linear solves.
+
+    Returns:
+        Tangents of the positions, [directions, envs, n, 3].
+    """
+    a = solver.assembly
+    envs, n = a.model.envs, a.model.particle_count
+    a.set_tangents({"gravity": np.zeros((directions, envs, 3))} | parameters)
+    exact = ExactSolver(a, solver.linear, tolerance)
+    wp.copy(a.x, state.x)
+    exact.at_new_point(state.cache)
+    zero = a.vectors((directions, envs, n))
+    out = a.vectors((directions, envs, n))
+    right, y = a.vectors((envs, n)), a.vectors((envs, n))
+    a.active.fill_(1)
+    a.tangent(directions, {name: zero for name in ("x", "x1", "x2", "predictor", "target", "rest")}, out)
+    result = np.zeros((directions, envs, n, 3))
+    for d in range(directions):
+        a.combine(right, -1.0, out[d], 0.0, out[d], fixed=True)
+        exact.solve(right, y)
+        result[d] = y.numpy()
+    return result
