@@ -172,7 +172,9 @@ def _on_bound(variables: tuple[Variable, ...], scaled: np.ndarray) -> np.ndarray
 
 def _directions(design: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Orthonormal directions [q, known] that move the residuals at all, and [q, null] that do not."""
-    flat = design.reshape(-1, design.shape[-1])
+    flat = design.reshape(design.shape[0] * design.shape[1], design.shape[-1])
+    if not flat.shape[1]:
+        return np.zeros((0, 0)), np.zeros((0, 0))
     _, s, vt = np.linalg.svd(flat, full_matrices=True) if flat.shape[0] < flat.shape[1] else np.linalg.svd(flat, full_matrices=False)
     s = np.concatenate([s, np.zeros(len(vt) - len(s))])
     known = s > NULL_SHARE * max(float(s.max(initial=0.0)), 1e-300)

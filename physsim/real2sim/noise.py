@@ -166,7 +166,9 @@ def windows_of(complete: np.ndarray, order: int) -> np.ndarray:
 
 def _orthonormal(design: np.ndarray) -> np.ndarray:
     """The same column space with orthonormal columns, null directions left out: conditioning only."""
-    flat = design.reshape(-1, design.shape[-1])
+    flat = design.reshape(design.shape[0] * design.shape[1], design.shape[-1])
+    if not flat.any():
+        return np.zeros((*design.shape[:2], 1))
     size = np.linalg.norm(flat, axis=0)
     u, s, _ = np.linalg.svd(flat / np.where(size > 0.0, size, 1.0), full_matrices=False)
     return u[:, s > 1e-7 * max(s.max(initial=0.0), 1e-300)].reshape(*design.shape[:2], -1)
@@ -253,11 +255,11 @@ class _Model:
         g = self.envelope[rows]
         y = np.stack([self.whiten(c, self.e[:, c])[rows] for c in range(self.channels)], axis=1) / g @ half
         w = np.stack([self.whiten(c, self.design[:, c])[rows] for c in range(self.channels)], axis=1) / g[..., None]
-        w = np.einsum("tcq,cd->tdq", w, half).reshape(-1, w.shape[-1])
+        w = np.einsum("tcq,cd->tdq", w, half).reshape(w.shape[0] * w.shape[1], w.shape[2])
         u, s, vt = np.linalg.svd(w, full_matrices=False)
-        s = np.maximum(s, 1e-12 * s.max(initial=1e-300))
-        self.delta = -vt.T @ ((u.T @ y.ravel()) / s)
-        self.root = vt.T / s
+        inverse = np.divide(1.0, s, out=np.zeros_like(s), where=s > 1e-12 * s.max())
+        self.delta = -vt.T @ ((u.T @ y.ravel()) * inverse)
+        self.root = vt.T * inverse
 
 
 def _order(products: np.ndarray, count: int) -> int:

@@ -184,6 +184,18 @@ def test_a_parameter_without_effect_and_one_on_its_bound_are_said_so():
     assert np.isfinite(found.interval("young")).all()
 
 
+def test_nothing_to_learn_is_said_and_not_a_crash():
+    residuals = np.random.default_rng(4).normal(size=(100, 2))
+    bound = intervals([Variable("young", 10.0, 1.0, 10.0)], np.log([10.0]), residuals, np.ones((100, 2, 1)))
+    assert "on its bound" in bound.text()
+    pair = [Variable("young", 5.0, 1.0, 10.0), Variable("density", 5.0, 1.0, 10.0)]
+    blind = intervals(pair, np.log([5.0, 5.0]), residuals, np.zeros((100, 2, 2)))
+    assert set(blind.undetermined) == {"young", "density"}
+    assert blind.determined == ()
+    exact = intervals(pair, np.log([5.0, 5.0]), 0.0 * residuals, np.random.default_rng(5).normal(size=(100, 2, 2)))
+    assert exact.std == pytest.approx([0.0, 0.0], abs=1e-9)
+
+
 def test_mixed_scales_are_written_as_sums():
     variables = [Variable("young", 1.0), Variable("offset", 2.0, scale="linear")]
     assert combination(variables, np.array([1.0, -1.0])) == "1 ln(young) - 0.5 offset"
