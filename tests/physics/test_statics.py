@@ -55,8 +55,8 @@ def tip_displacement(model, tip, **options):
 
 # --- beams ---------------------------------------------------------------------------------------------------------------------
 
-SLENDER = dict(size=(1.0, 0.05, 0.05), young=1e6, poisson=0.3, density=1000.0)
-SILICONE = dict(size=(0.1, 0.03, 0.03), young=263824.0, poisson=0.499, density=1070.0)
+SLENDER = {"size": (1.0, 0.05, 0.05), "young": 1e6, "poisson": 0.3, "density": 1000.0}
+SILICONE = {"size": (0.1, 0.03, 0.03), "young": 263824.0, "poisson": 0.499, "density": 1070.0}
 
 
 STOCKY = SILICONE | {"poisson": 0.0}  # a clamp does not hold back a section that does not want to contract
@@ -76,7 +76,10 @@ def timoshenko(size, young, poisson, density, force, gravity):
 
 @pytest.mark.parametrize(
     ("beam", "force", "gravity", "cells", "row"),
-    [(SLENDER, 0.05, 9.81, (40, 2, 2), (0.03206120, 5.9010093)), (STOCKY, 1.00062, 9.80709, (10, 3, 3), (0.01974105969636324, 0.007106457659651892))],
+    [
+        (SLENDER, 0.05, 9.81, (40, 2, 2), (0.03206120, 5.9010093)),
+        (STOCKY, 1.00062, 9.80709, (10, 3, 3), (0.01974105969636324, 0.007106457659651892)),
+    ],
     ids=["slender", "stocky"],
 )
 def test_cantilever_bends_as_timoshenko_says(beam, force, gravity, cells, row):
@@ -144,7 +147,7 @@ def test_elastica_under_a_tip_load(poisson):
     for alpha, expected in rows.items():
         state, _ = ps.solve_equilibrium(model, state, params={load: [0.0, 0.0, -alpha]}, tolerance=1e-6)
         moved = (state.positions - model.rest)[tip].mean(axis=0)
-            assert (-moved[2], -moved[0]) == pytest.approx(expected, rel=0.01)
+        assert (-moved[2], -moved[0]) == pytest.approx(expected, rel=0.01)
 
 
 def test_elastica_under_its_own_weight():
@@ -156,7 +159,7 @@ def test_elastica_under_its_own_weight():
     for gamma, expected in rows.items():
         state, _ = ps.solve_equilibrium(model, state, params={"gravity": [0.0, 0.0, -gamma]}, tolerance=1e-6)
         end = state.positions[tip].mean(axis=0) - [0.0, 0.01, 0.01]
-            assert -end[2] / end[0] == pytest.approx(expected, rel=0.01)
+        assert -end[2] / end[0] == pytest.approx(expected, rel=0.01)
 
 
 # --- homogeneous deformation -----------------------------------------------------------------------------------------------------
@@ -282,7 +285,7 @@ CONFINED = {  # (stretch, P11, P22)
 @pytest.mark.parametrize("poisson", [0.3, 0.45])
 def test_large_homogeneous_strains_give_the_laws_stress(order, poisson):
     mu = 1e5 / (2 * (1 + poisson))
-    close = dict(rtol=1e-6, atol=1e-6 * mu)
+    close = {"rtol": 1e-6, "atol": 1e-6 * mu}
     for stretch, lateral, p11 in UNIAXIAL[poisson]:
         P = face_stress(np.diag([stretch, lateral, lateral]), 1e5, poisson, order)
         np.testing.assert_allclose(P, np.diag([p11, 0.0, 0.0]), **close)
@@ -370,7 +373,11 @@ def inflate(poisson, order, level=1, layers=3):
 
 @pytest.mark.parametrize(
     ("poisson", "inside", "outside"),
-    [(0.3, 0.0004, 0.00015), (0.45, 0.0004214285714285714, 0.00011785714285714284), (0.499, 0.00042842857142857146, 0.00010735714285714287)],
+    [
+        (0.3, 0.0004, 0.00015),
+        (0.45, 0.0004214285714285714, 0.00011785714285714284),
+        (0.499, 0.00042842857142857146, 0.00010735714285714287),
+    ],
 )
 def test_thick_sphere_inflates_as_lame_says(poisson, inside, outside):
     """Lame's thick sphere (Timoshenko and Goodier, Theory of Elasticity, section 136)."""
