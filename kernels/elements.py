@@ -187,6 +187,30 @@ def element_kernels(functions, points, parameter_count, real, block_real):
         for a in range(k):
             share_out[env, share_offset + k * t + a] = vec3(dx[a, 0], dx[a, 1], dx[a, 2])
 
+    @wp.func
+    def moved_by(x: Stencil, dx: Stencil, t: real) -> Stencil:
+        return x + t * dx
+
+    @wp.func
+    def gather_tangent(d: int, env: int, t: int, stencil: wp.array2d(dtype=int), x: wp.array3d(dtype=vec3)) -> Stencil:
+        s = Stencil()
+        for a in range(k):
+            q = x[d, env, stencil[t, a]]
+            s[a, 0] = q[0]
+            s[a, 1] = q[1]
+            s[a, 2] = q[2]
+        return s
+
+    @wp.func
+    def reach(x: Stencil, dx: Stencil) -> real:
+        """Largest |dx| of a point over the stencil's own size; 0 for one point, whose laws are linear in it."""
+        size = real(0.0)
+        moved = real(0.0)
+        for a in range(k):
+            size = wp.max(size, wp.length(x[a] - x[0]))
+            moved = wp.max(moved, wp.length(dx[a]))
+        return wp.where(size > real(0.0), moved / wp.max(size, real(1.0e-12)), real(0.0))
+
     @wp.kernel(module="unique", enable_backward=False)
     def tangent(
         first: int,
@@ -199,6 +223,8 @@ def element_kernels(functions, points, parameter_count, real, block_real):
         x2: wp.array2d(dtype=vec3),
         reference: wp.array2d(dtype=vec3),
         direction_count: int,
+        needed: wp.array(dtype=int),
+        difference: real,
         dx: wp.array3d(dtype=vec3),
         dx1: wp.array3d(dtype=vec3),
         dx2: wp.array3d(dtype=vec3),
@@ -207,7 +233,12 @@ def element_kernels(functions, points, parameter_count, real, block_real):
         share_offset: int,
         share_out: wp.array3d(dtype=vec3),
     ):
-        """Directional derivatives of the gradient, by reverse mode from each unit vector of the stencil."""
+        """Directional derivatives of the gradient by central differences of fourth order along each direction.
+
+        Exact to rounding for laws that are polynomials of degree four or less in what moves (solids, in all but Poisson's
+        ratio); elsewhere the error is that of `difference`^4. Reverse mode from every unit vector of the stencil gives the same at
+        fifteen times the cost for ten nodes.
+        """
         e, t = wp.tid()
         env = first + e
         if active[env] == 0:
@@ -217,22 +248,33 @@ def element_kernels(functions, points, parameter_count, real, block_real):
         xs2 = gather(env, t, stencil, x2)
         rs = gather(env, t, stencil, reference)
         ps = p[env, t]
-        count = int(k)
-        for a in range(count):
-            for c in range(3):
-                unit = Stencil()
-                unit[a, c] = real(1.0)
-                gl, gx, gx1, gx2, gr, gp, gs = wp.grad(work)(unit, xs, xs1, xs2, rs, ps, step)
-                for d in range(direction_count):
-                    total = wp.dot(gp, dp[d, env, t])
-                    for b in range(count):
-                        i = stencil[t, b]
-                        total += wp.dot(gx[b], dx[d, env, i]) + wp.dot(gx1[b], dx1[d, env, i])
-                        total += wp.dot(gx2[b], dx2[d, env, i]) + wp.dot(gr[b], dreference[d, env, i])
-                    s = share_offset + k * t + a
-                    v = share_out[d, env, s]
-                    v[c] = total
-                    share_out[d, env, s] = v
+        for d in range(direction_count):
+            if needed[d] == 0:
+                for a in range(k):
+                    share_out[d, env, share_offset + k * t + a] = vec3()
+                continue
+            ux = gather_tangent(d, env, t, stencil, dx)
+            ux1 = gather_tangent(d, env, t, stencil, dx1)
+            ux2 = gather_tangent(d, env, t, stencil, dx2)
+            ur = gather_tangent(d, env, t, stencil, dreference)
+            up = dp[d, env, t]
+            scale = wp.max(wp.max(reach(xs, ux), reach(xs, ux1)), wp.max(reach(xs, ux2), reach(xs, ur)))
+            for c in range(parameter_count):
+                if ps[c] != real(0.0):
+                    scale = wp.max(scale, wp.abs(up[c] / ps[c]))
+            h = difference
+            if scale > real(0.0):
+                h = difference / scale
+            total = Stencil()
+            for side in range(4):
+                u = h * wp.where(side < 2, real(1.0), real(2.0)) * wp.where(side % 2 == 0, real(1.0), real(-1.0))
+                weight = wp.where(side < 2, real(2.0 / 3.0), real(-1.0 / 12.0)) * wp.where(side % 2 == 0, real(1.0), real(-1.0))
+                q = ps + u * up
+                total += (weight / h) * gradient(
+                    moved_by(xs, ux, u), moved_by(xs1, ux1, u), moved_by(xs2, ux2, u), moved_by(rs, ur, u), q, step
+                )
+            for a in range(k):
+                share_out[d, env, share_offset + k * t + a] = vec3(total[a, 0], total[a, 1], total[a, 2])
 
     return {"evaluate": evaluate, "blocks": blocks, "adjoint": adjoint, "product": product, "tangent": tangent}
 

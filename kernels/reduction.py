@@ -6,9 +6,10 @@ CHUNK = wp.constant(1024)  # terms that one thread adds up before the second sta
 
 
 def reduction_kernels(real, block_real):
-    """Kernels for one pair of scalar types: `gather`, `assemble`, `energy_change`, `magnitude`, `dot`, `largest`, `combine`."""
+    """Kernels for one pair of scalar types: `gather`, `assemble`, `multiply`, `energy_change`, `magnitude`, `dot`, `largest`, `combine`."""
     vec3 = wp.types.vector(3, real)
     Block = wp.types.matrix((3, 4), block_real)
+    Inertia = wp.types.vector(5, real)  # parameters of the law `inertia`, the mass first
 
     @wp.kernel(module="unique", enable_backward=False)
     def gather(
@@ -35,9 +36,15 @@ def reduction_kernels(real, block_real):
         offsets: wp.array(dtype=int),
         slots: wp.array(dtype=int),
         blocks: wp.array2d(dtype=Block),
+        particle_count: int,
+        shift: wp.array(dtype=real),
+        inertia: wp.array2d(dtype=Inertia),
         values_out: wp.array2d(dtype=Block),
     ):
-        """Slots are block numbers; a negative one, -1 - n, means the transpose of block n. No slot: the identity."""
+        """Slots are block numbers; a negative one, -1 - n, means the transpose of block n. No slot: the identity.
+
+        `shift[env]` [1/s^2] times the particle's mass is added to the diagonal.
+        """
         e, i = wp.tid()
         env = first + e
         if active[env] == 0:
@@ -56,7 +63,41 @@ def reduction_kernels(real, block_real):
                 for r in range(3):
                     for c in range(3):
                         B[r, c] += A[c, r]
+        if i < particle_count:
+            lift = block_real(shift[env] * inertia[env, i][0])
+            for r in range(3):
+                B[r, r] += lift
         values_out[env, i] = B
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def multiply(
+        first: int,
+        active: wp.array(dtype=int),
+        row_begin: wp.array(dtype=int),
+        columns: wp.array(dtype=int),
+        slots: wp.array(dtype=int),
+        values: wp.array2d(dtype=Block),
+        u: wp.array2d(dtype=vec3),
+        product_out: wp.array2d(dtype=vec3),
+    ):
+        """Assembled matrix times a vector over the full pattern: slot n is block n, -1 - n its transpose."""
+        e, i = wp.tid()
+        env = first + e
+        if active[env] == 0:
+            return
+        s = vec3()
+        for k in range(row_begin[i], row_begin[i + 1]):
+            n = slots[k]
+            w = u[env, columns[k]]
+            if n >= 0:
+                B = values[env, n]
+                for r in range(3):
+                    s[r] += real(B[r, 0]) * w[0] + real(B[r, 1]) * w[1] + real(B[r, 2]) * w[2]
+            else:
+                B = values[env, -1 - n]
+                for r in range(3):
+                    s[r] += real(B[0, r]) * w[0] + real(B[1, r]) * w[1] + real(B[2, r]) * w[2]
+        product_out[env, i] = s
 
     @wp.kernel(module="unique", enable_backward=False)
     def energy_change(
@@ -149,6 +190,7 @@ def reduction_kernels(real, block_real):
     return {
         "gather": gather,
         "assemble": assemble,
+        "multiply": multiply,
         "energy_change": energy_change,
         "magnitude": magnitude,
         "dot": dot,

@@ -14,6 +14,10 @@ from physsim.physics.launch import Launcher
 from physsim.physics.parameters import pull_back, scatter
 
 
+# relative size of the tangent's differences: rounding and the fourth-order error weigh about the same
+DIFFERENCE = {"float64": 1e-3, "float32": 5e-2}
+
+
 @dataclass(frozen=True)
 class Pattern:
     """Block-sparse pattern: the diagonal first, then the strictly lower triangle in compressed rows; fixed particles left out."""
@@ -23,6 +27,16 @@ class Pattern:
     row_begin: np.ndarray  # [n + 1]
     offsets: np.ndarray  # shares of entry i are slots[offsets[i]:offsets[i + 1]], entries 0..n+l
     slots: np.ndarray
+
+    def full(self, n):
+        """Both triangles and the diagonal: (rows, columns, slots) by rows; slot k is entry k, -1 - k its transpose."""
+        entry = n + np.arange(len(self.rows))
+        everyone = np.arange(n)
+        rows = np.concatenate([everyone, self.rows, self.columns])
+        columns = np.concatenate([everyone, self.columns, self.rows])
+        slots = np.concatenate([everyone, entry, -1 - entry])
+        order = np.lexsort((columns, rows))
+        return rows[order], columns[order], slots[order]
 
 
 def build_pattern(model):
@@ -78,11 +92,13 @@ class Assembly:
             setattr(self, name, self.vectors(shape))
         self.rest = model.vectors(model.expand("rest", model.rest))
         self.base_x = self.vectors(shape)
-        self.active = self._array(np.ones(model.envs), int)
-        self.project = self._array(np.zeros(model.envs), int)
+        self._active = _EnvArray(model, int)
+        self._project = _EnvArray(model, int)
+        self.active, self.project = self._active.array, self._project.array
+        self.set_active(True)
         self.free = self._array(model.free, int)
-        self._alpha = self._array(np.ones(model.envs), self._real)
-        self._beta = self._array(np.ones(model.envs), self._real)
+        self._alpha = _EnvArray(model, self._real)
+        self._beta = _EnvArray(model, self._real)
         self.stencils = [self._array(b.stencil, int, ndim=2) for b in model.blocks]
         sizes = [b.stencil.size for b in model.blocks]
         counts = [len(b.stencil) for b in model.blocks]
@@ -119,6 +135,18 @@ class Assembly:
         dtype = wp.types.vector(values.shape[-1], self._real)
         return wp.array(np.ascontiguousarray(values), dtype=dtype, device=self.model.device, shape=values.shape[:-1])
 
+    def set_active(self, mask):
+        """Environments that kernels work on: True for all, or a mask [envs]."""
+        self._active.set(mask)
+
+    def active_mask(self):
+        """The mask that `set_active` was given, [envs] bool."""
+        return self._active.get() != 0
+
+    def set_project(self, mask):
+        """Environments whose blocks are projected: False for none, or a mask [envs]."""
+        self._project.set(mask)
+
     def set_step(self, rate, a, b):
         """Step coefficients (r, a, b) of the laws; see `physsim.kernels.laws`."""
         if (rate, a, b) == self.step:
@@ -145,7 +173,8 @@ class Assembly:
         kernel = block.law.kernels(self.model.dtype, self.block_dtype)[name]
         step = self._vec3(*self.step)
         head = [self.active, step] + ([self.project] if name == "blocks" else [])
-        return self.launcher.record(kernel, len(block.stencil), *head, *self._state_arguments(i), *arguments)
+        weight = 0.05 * block.law.points**2
+        return self.launcher.record(kernel, len(block.stencil), *head, *self._state_arguments(i), *arguments, weight=weight)
 
     def evaluate(self):
         """Energies of all stencils and the gradient at `x`, into `energy` and `gradient`."""
@@ -176,23 +205,26 @@ class Assembly:
             self._share_maps[kind] = self._array(offsets, int), self._array(slots[order], int)
         return self._share_maps[kind]
 
-    def assemble(self):
-        """Matrix blocks at `x` (exact, or projected where `project[env]` is not 0) into `values`."""
-        self._require_pattern()
-        for i in range(len(self.model.blocks)):
-            self._command(
-                ("blocks", i), lambda i=i: self._law("blocks", i, int(self._block_offsets[i]), self._blocks)
-            )()
-        kernel = self.kernels["assemble"]
-        count = self.values.shape[1]
-        self._command(
-            ("assemble",),
-            lambda: self.launcher.record(
-                kernel, count, self.active, self._value_offsets, self._value_slots, self._blocks, self.values
-            ),
-        )()
+    def assemble(self, shift=0.0):
+        """Matrix blocks at `x` (exact, or projected where `project[env]` is not 0) into `values`.
 
-    def _require_pattern(self):
+        Args:
+            shift: multiple of the masses added to the diagonal [1/s^2], one or one an environment.
+        """
+        self.require_pattern()
+        for i in range(len(self.model.blocks)):
+            self._command(("blocks", i), lambda i=i: self._law("blocks", i, int(self._block_offsets[i]), self._blocks))()
+        self.sum_blocks(shift)
+
+    def sum_blocks(self, shift=0.0):
+        """The second half of `assemble`: `values` again from the same blocks, with another shift."""
+        self._shift.set(shift)
+        maps = [self._value_offsets, self._value_slots, self._blocks, self.model.particle_count, self._shift.array, self._masses]
+        kernel, count = self.kernels["assemble"], self.values.shape[1]
+        self._command(("assemble",), lambda: self.launcher.record(kernel, count, self.active, *maps, self.values))()
+
+    def require_pattern(self):
+        """Build the pattern and the matrix's arrays where a solve needs them."""
         if self.pattern is not None:
             return
         model = self.model
@@ -203,6 +235,8 @@ class Assembly:
         self._blocks = wp.zeros((model.envs, sum(pairs)), dtype=Block, device=model.device)
         entries = len(self.pattern.offsets) - 1
         self.values = wp.zeros((model.envs, entries), dtype=Block, device=model.device)
+        self._shift = _EnvArray(model, self._real)
+        self._masses = self.parameters[[b.law.name for b in model.blocks].index("inertia")]
         self._value_offsets = self._array(self.pattern.offsets, int)
         self._value_slots = self._array(self.pattern.slots, int)
 
@@ -213,6 +247,18 @@ class Assembly:
             offset = int(self.share_offsets[i])
             self._command(key, lambda i=i, o=offset: self._law("product", i, direction, o, self._product_shares()))()
         self.gather(self._product_shares(), out, "all")
+
+    def multiply(self, direction, out):
+        """Assembled matrix times `direction`, into `out`; the exact Hessian where `assemble` made it so at this `x`."""
+        if not hasattr(self, "_full_pattern"):
+            rows, columns, slots = self.pattern.full(self.model.particle_count)
+            begin = np.searchsorted(rows, np.arange(self.model.particle_count + 1))
+            self._full_pattern = [self._array(a, int) for a in (begin, columns, slots)]
+        key = ("multiply", direction.ptr, out.ptr)
+        kernel, n = self.kernels["multiply"], self.model.particle_count
+        self._command(
+            key, lambda: self.launcher.record(kernel, n, self.active, *self._full_pattern, self.values, direction, out)
+        )()
 
     def _product_shares(self):
         if not hasattr(self, "_shares_of_product"):
@@ -279,40 +325,54 @@ class Assembly:
             else:
                 setattr(self, key, array)
 
-    def tangent(self, count, moved, out):
+    def tangent(self, count, moved, out, still=()):
         """Directional derivatives of the gradient at `x`, columns moving by `set_tangents`.
 
         Args:
             count: number of directions.
             moved: dict "x", "x1", "x2", "predictor", "target", "rest" -> device array [directions, envs, n] of tangents.
             out: device array [directions, envs, n] to fill.
+            still: names among `moved` whose tangents are all zero.
         """
         shape = (count, *self.shares.shape)
         if getattr(self, "_tangent_shares", None) is None or self._tangent_shares.shape != shape:
             self._tangent_shares = self.vectors(shape)
         for i, block in enumerate(self.model.blocks):
             columns = getattr(self, f"_tangent_{block.law.name}")
+            needed = self._needed(i, block, columns, moved, still)
             key = ("tangent", i, count, columns.ptr, self._tangent_shares.ptr, *(a.ptr for a in moved.values()))
-            rest = [count, moved["x"], moved["x1"], moved["x2"], moved[block.law.reference], columns]
-            rest += [int(self.share_offsets[i]), self._tangent_shares]
+            rest = [count, needed, self._real(DIFFERENCE[self.model.dtype]), moved["x"], moved["x1"], moved["x2"]]
+            rest += [moved[block.law.reference], columns, int(self.share_offsets[i]), self._tangent_shares]
             self._command(key, lambda i=i, rest=rest: self._law("tangent", i, *rest))()
         for d in range(count):
             self.gather(self._tangent_shares[d], out[d], "all")
 
+    def _needed(self, i, block, columns, moved, still):
+        """Directions in which anything that a law reads moves, as a device array of flags."""
+        law = block.law
+        reads = ["x", law.reference] + (["x1", "x2"] if law.history else [])
+        flags = np.abs(columns.numpy()).reshape(len(columns.numpy()), -1).max(axis=1) > 0
+        if any(name not in still for name in reads):
+            flags[:] = True
+        if not hasattr(self, "_needed_flags"):
+            self._needed_flags = {}
+        key = (i, len(flags))
+        if key not in self._needed_flags:
+            self._needed_flags[key] = self._array(flags, int)
+        else:
+            self._needed_flags[key].assign(flags.astype(np.int32))
+        return self._needed_flags[key]
+
     def combine(self, out, alpha, a, beta, b, fixed=False):
         """out = alpha a + beta b on free particles and a on fixed ones (`fixed`: on those too); scalars or one an environment."""
         free = self._everyone() if fixed else self.free
-        scalars = []
-        for value in (alpha, beta):
-            host = np.broadcast_to(np.asarray(value, dtype=np.float64), (self.model.envs,))
-            scalars.append(host)
-        self._alpha.assign(scalars[0].astype(self._alpha.numpy().dtype))
-        self._beta.assign(scalars[1].astype(self._beta.numpy().dtype))
+        self._alpha.set(alpha)
+        self._beta.set(beta)
         key = ("combine", out.ptr, a.ptr, b.ptr, fixed)
         n = self.model.particle_count
         kernel = self.kernels["combine"]
         self._command(
-            key, lambda: self.launcher.record(kernel, n, self.active, free, self._alpha, self._beta, a, b, out)
+            key, lambda: self.launcher.record(kernel, n, self.active, free, self._alpha.array, self._beta.array, a, b, out)
         )()
 
     def _everyone(self):
@@ -325,12 +385,13 @@ class Assembly:
         key = (name, *(a.ptr for a in arguments))
         partial_key = ("partial", name, count)
         if partial_key not in self._commands:
-            self._commands[partial_key] = wp.zeros((self.model.envs, chunks), dtype=wp.float64, device=self.model.device)
+            self._commands[partial_key] = _EnvArray(self.model, wp.float64, (chunks,))
         partial = self._commands[partial_key]
         self._command(
-            key, lambda: self.launcher.record(self.kernels[name], chunks, count, *arguments, partial)
+            key, lambda: self.launcher.record(self.kernels[name], chunks, count, *arguments, partial.array)
         )()
-        return partial.numpy().sum(axis=1) if name != "largest" else partial.numpy().max(axis=1)
+        host = partial.get()
+        return host.sum(axis=1) if name != "largest" else host.max(axis=1)
 
     def energy_change(self):
         """Energy minus `base_energy` [J], summed stencil by stencil, shape [envs]."""
@@ -352,6 +413,24 @@ class Assembly:
     def largest(self, a):
         """Largest vector of a free particle, infinite when one is NaN, shape [envs]."""
         return self._partial("largest", self.model.particle_count, self.free, a)
+
+
+class _EnvArray:
+    """A few numbers an environment, on the device; on the CPU read and written through one view without a copy."""
+
+    def __init__(self, model, dtype, shape=()):
+        self.array = wp.zeros((model.envs, *shape), dtype=dtype, device=model.device)
+        self._view = self.array.numpy() if wp.get_device(model.device).is_cpu else None
+        self._dtype = self.array.numpy().dtype
+
+    def set(self, value):
+        if self._view is not None:
+            self._view[...] = value
+        else:
+            self.array.assign(np.broadcast_to(np.asarray(value, self._dtype), self.array.shape).copy())
+
+    def get(self):
+        return self._view if self._view is not None else self.array.numpy()
 
 
 _reductions = {}

@@ -8,6 +8,7 @@ from scipy import sparse
 
 from physsim.errors import InputError
 from physsim.physics import laws, validation
+from physsim.physics.launch import quiet_warp
 from physsim.physics.materials import NeoHookean, Spring
 from physsim.physics.mesh import SpringNet, TetMesh
 from physsim.physics.model import Attachment, Body, LawBlock, Model
@@ -296,7 +297,8 @@ def _vector_feeds(law, prefix, rows, shares):
 
 
 def _device(name):
-    wp.init()
+    with quiet_warp():
+        wp.init()
     try:
         return str(wp.get_device(name))
     except Exception:

@@ -4,9 +4,13 @@ import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 
 import warp as wp
+
+
+WORTH_A_THREAD = 400.0  # [us] of work in a launch, of which waking a second thread costs about a fifth
 
 
 @lru_cache(maxsize=1)
@@ -41,13 +45,21 @@ class Launcher:
         bounds = [envs * k // parts for k in range(parts + 1)]
         self._slices = [(a, b - a) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if b > a]
 
-    def record(self, kernel, count, *arguments):
-        """A command whose kernel takes the first environment of its slice, then `arguments`; None where there is nothing to do."""
+    def record(self, kernel, count, *arguments, weight=0.01):
+        """A command whose kernel takes the first environment of its slice, then `arguments`.
+
+        Args:
+            kernel: Warp kernel over (environments, count).
+            count: threads of one environment.
+            weight: rough cost of one thread [us]; launches too short to repay a thread's wake-up are not sliced.
+        """
         if count == 0:
             return Command([])
         _announce(kernel, self.device)
         parts = []
-        for first, envs in self._slices:
+        total = sum(envs for _, envs in self._slices)
+        slices = self._slices if total * count * weight > WORTH_A_THREAD else [(0, total)]
+        for first, envs in slices:
             inputs = [first, *arguments]
             parts.append(wp.launch(kernel, dim=(envs, count), inputs=inputs, device=self.device, record_cmd=True))
         return Command(parts)
@@ -72,6 +84,17 @@ class Command:
             part.set_param_at_index(index + 1, value)
 
 
+@contextmanager
+def quiet_warp():
+    """Keep Warp's own notices off the terminal; errors still show."""
+    level = wp.config.log_level
+    wp.config.log_level = max(level, wp.LOG_ERROR)
+    try:
+        yield
+    finally:
+        wp.config.log_level = level
+
+
 _seen = set()
 
 
@@ -80,13 +103,9 @@ def _announce(kernel, device):
     if (kernel, device) in _seen:
         return
     _seen.add((kernel, device))
-    quiet = wp.config.quiet
     start = time.perf_counter()
-    wp.config.quiet = True
-    try:
+    with quiet_warp():
         wp.load_module(kernel.module, device=device)
-    finally:
-        wp.config.quiet = quiet
     waited = time.perf_counter() - start
     if waited > 0.5 and sys.stderr.isatty():
         print(f"physsim: compiled {kernel.key} for {device} in {waited:.1f} s (once; kept in Warp's cache)", file=sys.stderr)

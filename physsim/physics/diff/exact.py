@@ -10,8 +10,8 @@ from scipy.sparse.linalg import LinearOperator, minres
 
 from physsim.physics.solvers.linear import one_blas_thread
 
-REFACTORISE_ABOVE = 8  # iterations with a kept factor after which a new one pays
-LIMIT = 200
+LIMIT = 200  # iterations of a solve
+FRESH_FOR = 20  # points for which new factors are made once kept ones have proved too slow
 
 
 class ExactSolver:
@@ -27,43 +27,50 @@ class ExactSolver:
         self.assembly, self.linear, self.tolerance = assembly, linear, tolerance
         shape = (assembly.model.envs, assembly.model.particle_count)
         self._r, self._z, self._p, self._q, self._old = (assembly.vectors(shape) for _ in range(5))
-        self._factors = None
-        self._tired = True
+        self.factors = None
+        self._fresh = 0
+        self._assembled = False  # whether the matrix in the assembly is the exact one at this point, in the model's precision
+        self._iterations = 0
+        self._solves = 0
         self.worst = 0.0  # largest relative residual so far
         self.indefinite = 0  # solves that needed MINRES
 
     def at_new_point(self, factors=None):
         """Call when the assembly's `x` has changed; `factors` may offer the forward solve's kept ones."""
         a = self.assembly
-        everyone = np.ones(a.model.envs, bool)
-        a.active.fill_(1)
-        if self.linear.keeps:
-            if factors is not None and self._factors is None:
-                self._factors = factors
-                self._tired = False
-            if self._tired or self._factors is None:
-                self._factors = self.linear.factorise(everyone, self._factors)
-                self._tired = False
-        else:
-            a.project.zero_()
+        a.set_active(True)
+        self._assembled = False
+        if not self.linear.keeps:
+            a.set_project(False)
             a.assemble()
+            return
+        wasted = self._iterations - self._solves  # a factor made here would need one iteration a solve
+        if wasted * self.linear.iteration_cost > self.linear.factor_cost:
+            self._fresh = FRESH_FOR
+        self._iterations = self._solves = 0
+        if self.factors is None:
+            self.factors = factors
+        if self._fresh > 0 or self.factors is None:
+            self.factors = self.linear.factorise(np.ones(a.model.envs, bool), self.factors)
+            self._fresh -= 1
+            self._assembled = a.block_dtype == a.model.dtype and all(f.exact for f in self.factors)
 
     def _precondition(self):
         if self.linear.keeps:
             with one_blas_thread():
-                self.linear.solve(self._factors, self._r, self._z)
+                self.linear.solve(self.factors, self._r, self._z)
             return
         definite = self.linear.solve(self._r, self._z, max(self.tolerance, 1e-6))
         if not definite.all():
             a = self.assembly
-            a.project.assign((~definite).astype(np.int32))
+            a.set_project((~definite))
             a.assemble()
             self.linear.solve(self._r, self._z, max(self.tolerance, 1e-6))
 
     def solve(self, right, out):
         """out = H^-1 right on free particles, zero on fixed ones (device arrays [envs, n])."""
         a = self.assembly
-        a.active.fill_(1)
+        a.set_active(True)
         out.zero_()
         self._q.zero_()
         a.combine(self._r, 0.0, self._q, 1.0, right)  # fixed particles: zero
@@ -75,7 +82,7 @@ class ExactSolver:
         iteration = 0
         size = scale
         while busy.any() and iteration < LIMIT:
-            a.active.assign(busy.astype(np.int32))
+            a.set_active(busy)
             self._precondition()
             new = a.dot(self._r, self._z)
             if iteration == 0:
@@ -84,26 +91,25 @@ class ExactSolver:
                 beta = np.where(busy, (new - a.dot(self._old, self._z)) / np.where(rz == 0, 1.0, rz), 0.0)
                 a.combine(self._p, 1.0, self._z, beta, self._p)
             rz = new
-            a.product(self._p, self._q)
+            (a.multiply if self._assembled else a.product)(self._p, self._q)
             curvature = a.dot(self._p, self._q)
             bad = busy & ~(curvature > 0)
             indefinite |= bad
             busy &= ~bad
             alpha = np.where(busy, rz / np.where(curvature == 0, 1.0, curvature), 0.0)
-            a.active.assign(busy.astype(np.int32))
+            a.set_active(busy)
             a.combine(self._old, 1.0, self._r, 0.0, self._r)
             a.combine(out, 1.0, out, alpha, self._p)
             a.combine(self._r, 1.0, self._r, -alpha, self._q)
             size = np.sqrt(a.dot(self._r, self._r))
             busy &= size > target
             iteration += 1
-        a.active.fill_(1)
-        if self.linear.keeps and iteration > REFACTORISE_ABOVE:
-            self._tired = True
+        a.set_active(True)
+        self._iterations += iteration
+        self._solves += 1
         size = np.where(scale > 0, size / np.where(scale > 0, scale, 1.0), 0.0)
         for env in np.flatnonzero(indefinite):
             size[env] = self._minres(env, right, out)
-            self._tired = True
         self.worst = max(self.worst, float(size.max(initial=0.0)))
 
     def _minres(self, env, right, out):
@@ -118,7 +124,7 @@ class ExactSolver:
             host = np.zeros((a.model.envs, a.model.particle_count, 3))
             host[env, free] = vector.reshape(-1, 3)
             source.assign(host.astype(source.numpy().dtype))
-            a.active.assign(mask)
+            a.set_active(mask)
             kernel(source, result)
             return result.numpy()[env, free].reshape(-1).astype(np.float64)
 
@@ -126,7 +132,7 @@ class ExactSolver:
             return apply(vector, a.product, self._p, self._q)
 
         def precondition(vector):
-            return apply(vector, lambda source, result: self.linear.solve(self._factors, source, result), self._r, self._z)
+            return apply(vector, lambda source, result: self.linear.solve(self.factors, source, result), self._r, self._z)
 
         b = right.numpy()[env, free].reshape(-1).astype(np.float64)
         size = 3 * len(free)
@@ -137,5 +143,5 @@ class ExactSolver:
         host[env] = 0.0
         host[env, free] = x.reshape(-1, 3)
         out.assign(host)
-        a.active.fill_(1)
+        a.set_active(True)
         return residual

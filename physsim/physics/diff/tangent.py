@@ -52,8 +52,9 @@ class TangentRollout:
         for name, value in moved.items():
             self._moved[name].assign(value.astype(self._out.numpy().dtype))
         self.exact.at_new_point(after.cache)
-        a.active.fill_(1)
-        a.tangent(self.directions, self._moved, self._out)
+        a.set_active(True)
+        at_rest = [name for name in ("x", "target", "rest") if name not in moved or not moved[name].any()]
+        a.tangent(self.directions, self._moved, self._out, still=at_rest)
         new = still.copy()
         for d in range(self.directions):
             a.combine(self._right, -1.0, self._out[d], 0.0, self._out[d], fixed=True)
@@ -86,8 +87,9 @@ def equilibrium_tangent(solver, state, parameters, directions, tolerance=1e-8):
     zero = a.vectors((directions, envs, n))
     out = a.vectors((directions, envs, n))
     right, y = a.vectors((envs, n)), a.vectors((envs, n))
-    a.active.fill_(1)
-    a.tangent(directions, {name: zero for name in ("x", "x1", "x2", "predictor", "target", "rest")}, out)
+    a.set_active(True)
+    names = ("x", "x1", "x2", "predictor", "target", "rest")
+    a.tangent(directions, dict.fromkeys(names, zero), out, still=names)
     result = np.zeros((directions, envs, n, 3))
     for d in range(directions):
         a.combine(right, -1.0, out[d], 0.0, out[d], fixed=True)

@@ -77,7 +77,7 @@ class SolverExplicit:
         arguments = [count, real(self.dt), real(1.0 / self.dt if damped else 0.0), model.particle_count, len(block.stencil)]
         arguments += [a.free, a.stencils[law], a.parameters[law], a.parameters[self._inertia], a.rest]
         a.gradient.zero_()
-        a.launcher.record(kernel, 1, *arguments, a.gradient, x, x1, v)()
+        a.launcher.record(kernel, 1, *arguments, a.gradient, x, x1, v, weight=0.01 * count * len(block.stencil))()
         new = State(model, x, v, x1, state.v, state.time + count * self.dt)
         return new, self._check(new)
 
@@ -86,7 +86,7 @@ class SolverExplicit:
         if state.x1 is not None:
             return state.x1
         old = self.assembly.vectors(state.x.shape)
-        self.assembly.active.fill_(1)
+        self.assembly.set_active(True)
         self.assembly.combine(old, 1.0, state.x, -self.dt, state.v, fixed=True)
         return old
 
@@ -95,7 +95,7 @@ class SolverExplicit:
         a = self.assembly
         a.set_parameters(parameters)
         a.set_step(1.0 / self.dt, 1.0, 0.0)
-        a.active.fill_(1)
+        a.set_active(True)
         old = self._old(state)
         for array, value in ((a.x, state.x), (a.x1, old), (a.x2, old), (a.predictor, state.x)):
             wp.copy(array, value)
@@ -122,7 +122,7 @@ class SolverExplicit:
 
     def _check(self, state):
         a = self.assembly
-        a.active.fill_(1)
+        a.set_active(True)
         size = a.largest(state.v)
         failed = ~np.isfinite(size)
         if failed.any() and self.strict:
@@ -139,7 +139,7 @@ class SolverExplicit:
         a, model = self.assembly, self.model
         a.set_parameters(model.resolve(params))
         a.set_step(0.0, 1.0, 0.0)
-        a.active.fill_(1)
+        a.set_active(True)
         wp.copy(a.x, a.rest)
         root = np.sqrt(self.masses(model.resolve(params)))[..., None]
         rng = np.random.default_rng(0)

@@ -94,7 +94,7 @@ class SolverImplicit:
         a.set_parameters(parameters)
         s = scheme(self.integrator, self.dt, state.x1 is not None)
         a.set_step(s.rate, s.a, s.b)
-        a.active.fill_(1)
+        a.set_active(True)
         old_x, old_v = (state.x1, state.v1) if state.x1 is not None else (state.x, state.v)
         wp.copy(a.x1, state.x)
         wp.copy(a.x2, old_x)
@@ -114,7 +114,7 @@ class SolverImplicit:
         model = self.model
         x = wp.clone(a.x)
         v = a.vectors(x.shape)
-        a.active.fill_(1)
+        a.set_active(True)
         old_x = state.x1 if state.x1 is not None else state.x
         a.combine(v, s.a, state.x, s.b, old_x, fixed=True)
         a.combine(v, s.rate, x, -s.rate, v, fixed=True)

@@ -77,6 +77,7 @@ class Factor:
             values: the environment's blocks, shape [entries, 3, 4].
         """
         self.band = band
+        self.exact = True  # made from the exact matrix, not from a projected one
         flat = values.reshape(-1)[band.source].astype(np.float64)
         self._banded = band.cost <= BANDED_LIMIT
         if self._banded:
@@ -127,6 +128,10 @@ class Direct:
     def __init__(self, assembly, band):
         self.assembly = assembly
         self.band = band
+        # rough seconds on one core: band arithmetic at 15 and 4 billion multiplications, a stencil's blocks and product by its size
+        points = sum(len(b.stencil) * b.law.points**2 for b in assembly.model.blocks)
+        self.factor_cost = band.cost / 1.5e10 + 6e-8 * points
+        self.iteration_cost = 4.0 * band.size * band.width / 4e9 + 3e-8 * points + 2e-4
 
     def factorise(self, which, factors):
         """New factors for the environments of the mask `which` at the assembly's `x`; the others are kept.
@@ -135,19 +140,21 @@ class Direct:
         """
         a = self.assembly
         factors = list(factors) if factors is not None else [None] * a.model.envs
-        asked = a.active.numpy().copy()
-        a.project.zero_()
-        a.active.assign(which.astype(np.int32))
+        asked = a.active_mask().copy()
+        a.set_project(False)
+        a.set_active(which)
         a.assemble()
         self._factorise(np.flatnonzero(which), factors)
         bad = np.array([w and not factors[e].definite for e, w in enumerate(which)])
         if bad.any():
-            a.project.assign(bad.astype(np.int32))
-            a.active.assign(bad.astype(np.int32))
+            a.set_project(bad)
+            a.set_active(bad)
             a.assemble()
             self._factorise(np.flatnonzero(bad), factors)
             self._lift(np.flatnonzero(bad), factors)
-        a.active.assign(asked)
+            for env in np.flatnonzero(bad):
+                factors[env].exact = False
+        a.set_active(asked)
         return tuple(factors)
 
     def _factorise(self, envs, factors):
@@ -182,7 +189,7 @@ class Direct:
             Mask of environments whose factor serves.
         """
         a = self.assembly
-        active = a.active.numpy()
+        active = a.active_mask()
         source = right.numpy()
         result = out.numpy() if wp.get_device(a.model.device).is_cpu else np.zeros(source.shape)
         served = np.zeros(a.model.envs, bool)
@@ -202,6 +209,7 @@ class _Nothing:
     """Stands for a factor of a matrix that is not finite."""
 
     definite = False
+    exact = False
 
 
 class Iterative:
@@ -214,7 +222,7 @@ class Iterative:
         self.assembly = assembly
         model = assembly.model
         self.limit = int(limit or 3 * model.particle_count)
-        assembly._require_pattern()
+        assembly.require_pattern()
         p = assembly.pattern
         dtype, block = SCALARS[model.dtype], SCALARS[assembly.block_dtype]
         device = model.device
@@ -244,13 +252,13 @@ class Iterative:
             if key not in self._launched:
                 arguments = [a.active, a.model.particle_count, self.limit, wp.float64(tolerance), a.free, self._row_begin]
                 arguments += [self._columns, a.values, right, self._work, out, self.iterations, self.status]
-                self._launched[key] = a.launcher.record(self._native, 1, *arguments)
+                self._launched[key] = a.launcher.record(self._native, 1, *arguments, weight=a.model.particle_count)
             command = self._launched[key]
             command.set(3, wp.float64(tolerance))
             command()
         else:
             self._parallel.solve(right, out, tolerance, self.iterations, self.status)
-        active = a.active.numpy() != 0
+        active = a.active_mask()
         self.total_iterations += int(self.iterations.numpy()[active].sum())
         return active & (self.status.numpy() == 0)
 
@@ -266,11 +274,9 @@ class ParallelConjugateGradient:
         n, device = model.particle_count, model.device
         block = SCALARS[assembly.block_dtype]
         self._kernels = _built(parallel_kernels, SCALARS[model.dtype], block)
-        order = np.argsort(np.concatenate([p.rows, p.columns]), kind="stable")
-        rows = np.concatenate([p.rows, p.columns])[order]
-        columns = np.concatenate([p.columns, p.rows])[order]
-        entry = n + np.arange(len(p.rows))
-        slots = np.concatenate([entry, -1 - entry])[order]
+        rows, columns, slots = p.full(n)
+        off = rows != columns
+        rows, columns, slots = rows[off], columns[off], slots[off]
         as_ints = lambda v: wp.array(v.astype(np.int32), dtype=int, device=device)  # noqa: E731
         self._row_begin = as_ints(np.searchsorted(rows, np.arange(n + 1)))
         self._columns, self._slots = as_ints(columns), as_ints(slots)
@@ -331,7 +337,7 @@ def choose(assembly, wanted, static=False):
             affordable, else conjugate gradient; on CUDA conjugate gradient.
         static: whether the solve has no inertia.
     """
-    assembly._require_pattern()
+    assembly.require_pattern()
     if wanted == "auto":
         solid = any(b.law.points > 2 for b in assembly.model.blocks)
         on_cpu = wp.get_device(assembly.model.device).is_cpu

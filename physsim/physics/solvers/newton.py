@@ -1,6 +1,6 @@
 """Newton's method with line search on an incremental potential, all environments at once.
 
-Exact Hessian where it is positive definite, projected where it is not; the line search compares energies summed stencil by
+Exact Hessian where it is positive definite, shifted by a little inertia or projected where it is not; the line search compares energies summed stencil by
 stencil; an environment that has converged or failed is left alone while the others go on.
 """
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 ARMIJO = 1e-4
-CONTRACTION = 0.2  # a kept factor that shrinks the residual by less than this is replaced
+SHIFTS = (0.0, 0.1, 0.5, 2.0)  # of the inertia, tried in turn where the exact matrix is not positive definite
+CONTRACTION = 0.3  # a kept factor that shrinks the residual by less than this is replaced
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,13 @@ class Newton:
         """
         a = self.assembly
         envs = a.model.envs
-        a.active.fill_(1)
+        a.set_active(True)
         a.evaluate()
         p = Progress(a.largest(a.gradient), np.zeros(envs, int), np.zeros(envs, bool), np.zeros(envs, bool))
         p.failed = ~np.isfinite(p.residual)
         p.done = p.residual <= self.tolerance
         fresh = np.array([factors is None] * envs)
-        projected = np.zeros(envs, bool)
+        level = np.zeros(envs, int)
         first = np.maximum(p.residual, 1e-300)
         while True:
             running = ~p.done & ~p.failed
@@ -84,11 +85,11 @@ class Newton:
             running &= ~late
             if not running.any():
                 continue
-            a.active.assign(running.astype(np.int32))
+            a.set_active(running)
             if self.linear.keeps:
                 factors, fresh = self._kept_direction(p, running, factors, fresh)
             else:
-                projected = self._assembled_direction(p, running, projected, first)
+                level = self._assembled_direction(p, running, level, first)
             before = p.residual.copy()
             self._search(p, running)
             p.iterations[running] += 1
@@ -109,30 +110,40 @@ class Newton:
         p.profile["solve"] += time.perf_counter() - start
         return factors, renew
 
-    def _assembled_direction(self, p, running, projected, first):
-        """Conjugate gradient, looser far from the solution; exact blocks again once the residual has come down."""
+    def _assembled_direction(self, p, running, level, first):
+        """Conjugate gradient, looser far from the solution, on the exact matrix or the nearest positive definite one tried.
+
+        `level[env]` counts through SHIFTS; the last level projects every stencil instead, which is always definite and slow.
+        """
         a = self.assembly
-        start = time.perf_counter()
-        projected = projected & (p.residual > 1e-2 * first)
-        a.project.assign(projected.astype(np.int32))
-        a.assemble()
-        p.profile["assemble"] += time.perf_counter() - start
-        start = time.perf_counter()
-        progress = float((p.residual[running] / first[running]).max())
-        tolerance = min(0.1, max(0.5 * np.sqrt(progress) * 0.1, 1e-3))
+        rate = a.step[0]
+        top = len(SHIFTS)
+        share = float((p.residual[running] / first[running]).max())
+        tolerance = min(0.1, max(0.05 * np.sqrt(share), 1e-3))
         before = self.linear.total_iterations
-        definite = self.linear.solve(a.gradient, a.direction, tolerance)
-        retry = running & ~definite & ~projected
-        if retry.any():
-            a.project.assign((projected | retry).astype(np.int32))
-            a.active.assign(retry.astype(np.int32))
-            a.assemble()
-            self.linear.solve(a.gradient, a.direction, tolerance)
-            a.active.assign(running.astype(np.int32))
-            projected = projected | retry
+        todo = running.copy()
+        if rate == 0.0:
+            level = np.where((level > 0) & running, top, level)
+        projected = np.full(len(todo), -1)
+        while todo.any():
+            a.set_active(todo)
+            start = time.perf_counter()
+            shift = np.where(level < top, np.array([*SHIFTS, 0.0])[level], 0.0) * rate**2
+            if (projected[todo] != (level[todo] == top)).any():
+                a.set_project(level == top)
+                a.assemble(shift)
+                projected = (level == top).astype(int)
+            else:
+                a.sum_blocks(shift)
+            p.profile["assemble"] += time.perf_counter() - start
+            start = time.perf_counter()
+            definite = self.linear.solve(a.gradient, a.direction, tolerance)
+            p.profile["solve"] += time.perf_counter() - start
+            todo = todo & ~definite & (level < top)
+            level = np.where(todo, level + 1 if rate > 0 else top, level)
+        a.set_active(running)
         p.linear_iterations += self.linear.total_iterations - before
-        p.profile["solve"] += time.perf_counter() - start
-        return projected
+        return np.where(running, np.maximum(level - 1, 0), level)
 
     def _search(self, p, running):
         """Backtracking on energy differences; leaves `x`, `gradient` and the residual at the accepted point."""
@@ -147,7 +158,7 @@ class Newton:
         p.failed |= running & ~searching
         accepted = np.zeros(len(alpha), bool)
         while searching.any():
-            a.active.assign(searching.astype(np.int32))
+            a.set_active(searching)
             a.combine(a.x, 1.0, a.base_x, -alpha, a.direction)
             a.evaluate()
             change = a.energy_change()
@@ -166,5 +177,5 @@ class Newton:
             lost = searching & (alpha < 1e-10)
             p.failed |= lost
             searching &= ~lost
-        a.active.assign(running.astype(np.int32))
+        a.set_active(running)
         p.profile["line search"] += time.perf_counter() - start

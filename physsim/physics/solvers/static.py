@@ -75,7 +75,7 @@ class SolverStatic:
         a = self.assembly
         a.set_parameters(parameters)
         a.set_step(0.0, 1.0, 0.0)
-        a.active.fill_(1)
+        a.set_active(True)
         for array in (a.x1, a.x2, a.predictor):
             wp.copy(array, state.x)
         set_targets(a, state, targets)

@@ -1,0 +1,384 @@
+"""Identify materials from tracks, by gradients through the simulation over the whole horizon.
+
+A handful of numbers is fitted by Levenberg-Marquardt on the tangents of the simulation, several starts at once as environments;
+a field (a value a spring or a cell) by Adam on its adjoint.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from physsim.errors import InputError, SolverError
+from physsim.physics.diff.adjoint import Rollout
+from physsim.physics.diff.sampling import plan
+from physsim.physics.diff.tangent import TangentRollout, equilibrium_tangent
+from physsim.physics.parameters import Parameter
+from physsim.physics.solvers.implicit import SolverImplicit
+from physsim.physics.solvers.static import SolverStatic
+from physsim.real2sim.intervals import Intervals, intervals
+from physsim.real2sim.least_squares import LeastSquaresResult, Variable, least_squares
+
+
+class StartAtState:
+    """The simulation starts at a known state.
+
+    Args:
+        state: State; None: the model's, at the first track's time.
+    """
+
+    variables = ()
+
+    def __init__(self, state=None):
+        self.state = state
+
+    def prepare(self, model, tracks, parameters, slopes, values, value_slopes):
+        """(state, position tangents or None, delays [envs], delay slopes [directions, envs])."""
+        state = self.state or model.state(time=tracks.times[0])
+        return state, None, np.zeros(model.envs), np.zeros((len(value_slopes), model.envs))
+
+
+class StartAtScaledGravity:
+    """Released at rest from an equilibrium under another gravity: amplitude and phase of a swing as nuisance parameters.
+
+    The family of equilibria under a multiple of gravity is a path of real shapes of the body, whatever its stiffness; at
+    multiple 1 nothing moves. The motion starts at a turning point, at `time` plus a delay.
+
+    Args:
+        static: SolverStatic of the same model.
+        time: of the turning point [s].
+        multiple: Variable of the multiple of gravity.
+        delay: Variable of the delay [s], or None for a known time.
+    """
+
+    def __init__(self, static, time, multiple, delay=None):
+        self.static, self.time = static, float(time)
+        self.variables = (multiple,) if delay is None else (multiple, delay)
+        self._last = None
+
+    def prepare(self, model, tracks, parameters, slopes, values, value_slopes):
+        """As `StartAtState.prepare`; `values` [envs, variables] and `value_slopes` [directions, envs, variables] are its own."""
+        gravity = model.parameters["gravity"]
+        scaled = parameters.replace({"gravity": gravity * values[:, :1]})
+        start = None if self._last is None else model.state(self._last.x.numpy())
+        try:
+            rest, report = self.static.solve(start, params=scaled)
+        except SolverError:
+            rest, report = self.static.solve(None, params=scaled)
+        bad = ~np.atleast_1d(report.converged)
+        self._last = None if bad.any() else rest
+        tangents = dict(slopes) | {"gravity": gravity[None] * value_slopes[:, :, :1]}
+        dx = equilibrium_tangent(self.static, rest, tangents, len(value_slopes))
+        dx[:, bad] = np.nan
+        delays = values[:, 1] if values.shape[1] > 1 else np.zeros(model.envs)
+        delay_slopes = value_slopes[:, :, 1] if values.shape[1] > 1 else np.zeros(value_slopes.shape[:2])
+        return model.state(rest.x.numpy(), time=self.time), dx, delays, delay_slopes
+
+
+@dataclass
+class Fit:
+    """What a fit found.
+
+    Args:
+        values: dict variable name -> estimate in SI units.
+        intervals: Intervals, correlation of the residuals taken into account.
+        result: LeastSquaresResult of the last horizon, every start.
+        history: cost of the best start, an iteration an entry, horizon after horizon: list of (horizon [s], cost).
+        observed: fitted material points [m], shape [frames, points, 3].
+        parameters: ParameterSet of the best start's environment, all environments alike.
+        iterations: simulations of the whole fit.
+    """
+
+    values: dict
+    intervals: Intervals
+    result: LeastSquaresResult = field(repr=False)
+    history: list = field(repr=False)
+    observed: np.ndarray = field(repr=False)
+    parameters: object = field(repr=False)
+    iterations: int = 0
+
+    def statement(self):
+        """Plain words on what the data determine and what they do not."""
+        return self.intervals.text()
+
+
+class _Problem:
+    """Residuals and Jacobian of all starts: one simulation with one environment a start."""
+
+    def __init__(self, solver, tracks, keys, variables, start, control):
+        self.solver, self.tracks, self.keys, self.variables = solver, tracks, keys, variables
+        self.start, self.control = start, control
+        self.model = solver.model
+        self.observed = None
+        self.count = 0
+
+    def settings(self, scaled):
+        """User values [envs, p], the ParameterSet, and slopes of every parameter by scaled variable."""
+        k, p = scaled.shape
+        values = np.stack([v.user(scaled[:, i]) for i, v in enumerate(self.variables)], axis=1)
+        slopes = np.stack([v.slope(scaled[:, i]) for i, v in enumerate(self.variables)], axis=1)
+        params, tangents = {}, {}
+        for i, key in enumerate(self.keys):
+            shape = (k, *self.model.parameters.find(key).shape)
+            column = (slice(None), *([None] * (len(shape) - 1)))
+            params[key] = np.broadcast_to(values[:, i][column], shape)
+            tangent = np.zeros((p, *shape))
+            tangent[i] = np.broadcast_to(slopes[:, i][column], shape)
+            tangents[getattr(key, "name", key)] = tangent
+        return values, slopes, self.model.parameters.replace(params), tangents
+
+    def __call__(self, scaled, active):
+        """As `least_squares` wants it."""
+        self.count += 1
+        k, p = scaled.shape
+        values, slopes, parameters, tangents = self.settings(scaled)
+        own = len(self.keys)
+        value_slopes = np.zeros((p, k, p - own))
+        for i in range(own, p):
+            value_slopes[i, :, i - own] = slopes[:, i]
+        state, dx, delays, delay_slopes = self.start.prepare(
+            self.model, self.tracks, parameters, tangents, values[:, own:], value_slopes
+        )
+        x, v, moved = self._run(state, dx, delays, parameters, tangents, p)
+        moved = moved - delay_slopes[:, None, :, None, None] * v[None]
+        t = self.tracks
+        self.observed = x
+        residuals = np.stack([t.residuals(x[:, e]).ravel() for e in range(k)])
+        seen = np.isfinite(np.stack([t.residuals(np.zeros_like(t.positions)).ravel()] * k))
+        jacobian = np.stack([t.scaled(moved[:, :, e]).reshape(p, -1).T for e in range(k)])
+        failed = np.isnan(x).any(axis=(0, 2, 3))
+        residuals = np.where(seen, residuals, 0.0)
+        residuals[failed] = np.nan
+        return residuals, np.where(seen[..., None], jacobian, 0.0)
+
+    def _run(self, state, dx, delays, parameters, tangents, p):
+        """Observed points [f, envs, points, 3], their velocities, and their tangents [p, f, envs, points, 3]."""
+        t, envs = self.tracks, self.model.envs
+        solver = self.solver
+        plans = [plan(np.maximum(t.times - d, state.time), state.time, solver.dt) for d in delays]
+        steps = max(s.step_count for s in plans)
+        rollout = Rollout(solver, state, parameters, self.control, keep_every=steps + 1)
+        follow = TangentRollout(solver, tangents, p, positions=dx, tolerance=1e-7)
+        shape = (len(t.times), envs, len(t.nodes), 3)
+        x, v, moved = np.zeros(shape), np.zeros(shape), np.zeros((p, *shape))
+        observe = t.observe
+        before = (observe(state.x.numpy()), observe(state.v.numpy()), observe(follow.x), observe(follow.v))
+        for k in range(steps):
+            old = rollout.last
+            after_state = rollout.advance()
+            follow.follow(old, after_state, rollout.targets(k), parameters)
+            if solver.linear.keeps:  # the tangent's factors are at this very state: the next step starts with them
+                rollout.last = replace(after_state, cache=follow.exact.factors)
+            after = (observe(after_state.x.numpy()), observe(after_state.v.numpy()), observe(follow.x), observe(follow.v))
+            for e, s in enumerate(plans):
+                for f in np.flatnonzero(s.step == k):
+                    a, b = s.position[f], s.velocity[f]
+                    parts = (before[0][e], before[1][e], after[0][e], after[1][e])
+                    x[f, e] = sum(w * part for w, part in zip(a, parts, strict=True))
+                    v[f, e] = sum(w * part for w, part in zip(b, parts, strict=True))
+                    parts = (before[2][:, e], before[3][:, e], after[2][:, e], after[3][:, e])
+                    moved[:, f, e] = sum(w * part for w, part in zip(a, parts, strict=True))
+            before = after
+        failed = np.zeros(envs, bool)
+        for report in rollout.reports:
+            failed |= ~np.atleast_1d(report.converged)
+        x[:, failed] = np.nan
+        if dx is not None:
+            x[:, np.isnan(dx).any(axis=(0, 2, 3))] = np.nan
+        return x, v, moved
+
+
+def identify(
+    solver,
+    tracks,
+    parameters,
+    *,
+    start=None,
+    control=None,
+    horizons=(None,),
+    max_iterations=30,
+    progress=None,
+    level=0.95,
+):
+    """Fit a handful of parameters to tracks by Levenberg-Marquardt with the simulation's exact tangents.
+
+    Args:
+        solver: SolverImplicit with `strict=False`; its model has one environment a start.
+        tracks: Tracks.
+        parameters: dict from Parameter (or name) to a Variable: start (one, or one an environment), bounds, scale. A parameter of
+            many values (a stiffness a cell) is fitted as one number; use `identify_field` for fields.
+        start: StartAtState or StartAtScaledGravity; None: the model's state at the first track's time.
+        control: Control or None.
+        horizons: lengths of motion [s] fitted one after the other, each from the last one's answer, None for all of it. Short
+            ones first keep a swing of unknown stiffness from locking on to a wrong period.
+        max_iterations: trials of each horizon.
+        progress: called as progress(horizon [s], iteration, cost [starts], values [starts, p]).
+        level: of the intervals.
+
+    Returns:
+        Fit.
+
+    Raises:
+        InputError: a parameter that the model lacks, a solver that is strict, starts that do not match the environments.
+        SolverError: no start could be simulated.
+    """
+    if not isinstance(solver, SolverImplicit) or solver.strict:
+        raise InputError("solver: a SolverImplicit with strict=False is needed, so that one failed start does not end the others")
+    start = start or StartAtState()
+    keys = list(parameters)
+    for key in keys:
+        solver.model.parameters.find(key)
+    variables = [*parameters.values(), *start.variables]
+    history, iterations = [], 0
+    for horizon in horizons:
+        part = tracks if horizon is None else tracks.until(tracks.times[0] + horizon)
+        length = part.times[-1] - part.times[0]
+        problem = _Problem(solver, part, keys, variables, start, control)
+        shown = None if progress is None else (lambda i, cost, theta, length=length: progress(length, i, cost, theta))
+        last = horizon is None or horizon == horizons[-1]
+        variables = _spread(variables, solver.model.envs)
+        try:
+            result = least_squares(
+                problem,
+                variables,
+                max_iterations=max_iterations,
+                relative_decrease=1e-4 if last else 5e-2,
+                gradient=1e-3 if last else 1e-2,
+                step_size=3e-4 if last else 1e-2,
+                progress=shown,
+            )
+        except RuntimeError as error:
+            raise SolverError(f"identify: {error}") from None
+        history += [(length, float(c)) for c in np.nanmin(result.history, axis=1 if result.history.ndim > 1 else 0).ravel()]
+        iterations += problem.count
+        variables = [_moved(v, result.theta[:, i]) for i, v in enumerate(variables)]
+    return _finish(problem, result, variables, history, iterations, level)
+
+
+def _spread(variables, envs):
+    for v in variables:
+        if np.size(v.start) not in (1, envs):
+            raise InputError(f"{v.name}: {np.size(v.start)} starts were given for {envs} environments; finalize(envs=starts)")
+    return [_moved(v, np.broadcast_to(v.start, (envs,))) for v in variables]
+
+
+def _moved(variable, start):
+    return Variable(variable.name, np.array(start, dtype=float), variable.lower, variable.upper, variable.scale, variable.unit)
+
+
+def _finish(problem, result, variables, history, iterations, level):
+    best = result.best
+    t = problem.tracks
+    frames = len(t.times)
+    residuals = result.residuals[best].reshape(frames, -1).copy()
+    residuals[~np.isfinite(t.residuals(np.zeros_like(t.positions)))] = np.nan
+    jacobian = result.jacobian[best].reshape(frames, -1, len(variables))
+    sure = intervals([_moved(v, result.theta[best, i : i + 1]) for i, v in enumerate(variables)], result.scaled[best], residuals, jacobian, level=level)
+    everyone = np.tile(result.scaled[best], (problem.model.envs, 1))
+    _, _, parameters, _ = problem.settings(everyone)
+    observed = t.positions.copy()
+    observed[..., t.axes] += (result.residuals[best].reshape(frames, len(t.nodes), -1)) * t.noise
+    values = {v.name: float(result.theta[best, i]) for i, v in enumerate(variables)}
+    return Fit(values, sure, result, history, observed, parameters, iterations)
+
+
+def identify_rest(static, mean_positions, nodes, weights, parameters, *, components="xyz", noise=1e-3, max_iterations=30):
+    """Fit parameters to a mean or resting pose by static equilibrium: a quick and coarse first answer.
+
+    Args:
+        static: SolverStatic with `strict=False`; one environment a start.
+        mean_positions: [m], shape [points, 3].
+        nodes, weights: of the material points, as `Tracks`.
+        parameters: dict from Parameter to Variable.
+        components, noise: as `Tracks`.
+        max_iterations: trials.
+
+    Returns:
+        LeastSquaresResult.
+    """
+    from physsim.real2sim.tracks import Tracks
+
+    tracks = Tracks(np.zeros(1), nodes, weights, np.asarray(mean_positions)[None], components, noise)
+    problem = _Problem(static, tracks, list(parameters), _spread(list(parameters.values()), static.model.envs), StartAtState(), None)
+
+    def evaluate(scaled, active):
+        _, _, values, tangents = problem.settings(scaled)
+        state, report = static.solve(params=values)
+        dx = equilibrium_tangent(static, state, tangents, scaled.shape[1])
+        x, moved = tracks.observe(state.x.numpy()), tracks.observe(dx)
+        x[~np.atleast_1d(report.converged)] = np.nan
+        residuals = np.stack([tracks.residuals(x[e][None]).ravel() for e in range(len(x))])
+        jacobian = np.stack([tracks.scaled(moved[:, e][:, None]).reshape(scaled.shape[1], -1).T for e in range(len(x))])
+        return residuals, jacobian
+
+    return least_squares(evaluate, problem.variables, max_iterations=max_iterations, relative_decrease=1e-4, step_size=1e-3)
+
+
+def identify_field(
+    solver,
+    loss,
+    parameter,
+    start,
+    *,
+    times,
+    state=None,
+    control=None,
+    lower=None,
+    upper=None,
+    rate=0.05,
+    max_iterations=200,
+    patience=20,
+    progress=None,
+):
+    """Fit a field (one value a spring or a cell) by Adam on its logarithm, with the adjoint of the whole run.
+
+    Args:
+        solver: SolverImplicit or SolverExplicit.
+        loss: called with a Trajectory, gives a scalar torch tensor.
+        parameter: Parameter or name.
+        start: first values, scalar or shape `parameter.shape`, above 0.
+        times: sampling times of the trajectory [s].
+        state, control: as `simulate`.
+        lower, upper: bounds in the parameter's unit, or None.
+        rate: Adam's step in the logarithm.
+        max_iterations: at most.
+        patience: stop after this many iterations without a loss smaller by 1 %.
+        progress: called as progress(iteration, loss).
+
+    Returns:
+        (values, losses): the best field [parameter.shape] and the loss of every iteration.
+
+    Raises:
+        InputError: a start that is not above 0 or outside its bounds, a parameter that the model lacks.
+    """
+    import torch
+
+    from physsim.physics.diff.torch_bridge import simulate
+
+    p = solver.model.parameters.find(parameter)
+    first = p.expand(start, 1)[0]
+    if (first <= 0).any():
+        raise InputError(f"{p.name}: starts above 0 are needed, the field is fitted as a logarithm")
+    low = -np.inf if lower is None else np.log(lower)
+    high = np.inf if upper is None else np.log(upper)
+    z = torch.tensor(np.log(first), dtype=torch.float64, requires_grad=True)
+    adam = torch.optim.Adam([z], lr=rate)
+    best, best_loss, losses, since = first, np.inf, [], 0
+    for iteration in range(max_iterations):
+        adam.zero_grad()
+        value = loss(simulate(solver, state, control, times=times, params={p: z.exp()}))
+        value.backward()
+        losses.append(float(value))
+        if progress is not None:
+            progress(iteration, losses[-1])
+        since = 0 if losses[-1] < 0.99 * best_loss else since + 1
+        if losses[-1] < best_loss:
+            best, best_loss = z.detach().exp().numpy().copy(), losses[-1]
+        if since > patience:
+            break
+        adam.step()
+        with torch.no_grad():
+            z.clamp_(low, high)
+    return best, np.array(losses)
+
+
+__all__ = ["Fit", "Parameter", "SolverStatic", "StartAtScaledGravity", "StartAtState", "Variable", "identify", "identify_field", "identify_rest"]
