@@ -208,7 +208,7 @@ def fit(experiment, measured, *, young_start=(5e4, 2e6), fit_seconds=None, cells
         experiment: Experiment.
         measured: Measured.
         young_start: first moduli [Pa], one start each, run as environments.
-        fit_seconds: use only this long after the release [s]; None: all.
+        fit_seconds: use only this long after the release [s]; None: until the swing has settled and shown its rest.
         cells: of the mesh.
         dt: step [s].
         show: called with lines of progress.
@@ -216,7 +216,8 @@ def fit(experiment, measured, *, young_start=(5e4, 2e6), fit_seconds=None, cells
     show = show or (lambda line: None)
     starts = np.atleast_1d(np.asarray(young_start, dtype=float))
     beam = build(experiment, cells, envs=len(starts))
-    end = measured.times[-1] if fit_seconds is None else measured.release + fit_seconds
+    seen = measured.times <= (np.inf if fit_seconds is None else measured.release + fit_seconds + 1e-9)
+    end = rec.settled(measured.times[seen], rec.mean_drop(measured.displacements[seen]), measured.turn)
     used = (measured.times >= measured.turn + EARLY) & (measured.times <= end + 1e-9)
     if used.sum() < 20:
         raise InputError(f"recording {measured.name!r}: {int(used.sum())} frames to fit after the first turning point; 20 are needed")

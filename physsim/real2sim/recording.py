@@ -209,6 +209,24 @@ def first_turning_point(times: np.ndarray, drop: np.ndarray, release: float) -> 
     raise ValueError(f"the drop does not turn after the release at {release:.3f} s; the recording is too short or overdamped")
 
 
+def settled(times: np.ndarray, drop: np.ndarray, turn: float, share: float = 0.05) -> float:
+    """Time [s] after which the drop stays within ``share`` of the first swing from its rest, plus the seconds that give the rest.
+
+    Frames after it repeat one number: they would count a rest pose hundreds of times against a swing that is seen once.
+
+    Args:
+        times: [s], shape [f]
+        drop: downward displacement [m], shape [f]
+        turn: first turning point [s]
+        share: of the distance between the turning point and rest
+    """
+    times, drop = np.asarray(times, dtype=float), np.asarray(drop, dtype=float)
+    away = np.abs(drop - drop[_tail(times, REST_SECONDS)].mean())
+    first = np.interp(turn, times, away)
+    moving = times[(times >= turn) & (away > share * first)]
+    return float(min(times[-1], (moving[-1] if len(moving) else turn) + REST_SECONDS))
+
+
 @dataclass(frozen=True)
 class DampedCosine:
     """offset + amplitude exp(-d s) cos(2 pi f s + phase), s = t - start, d = 2 pi f zeta / sqrt(1 - zeta^2).
