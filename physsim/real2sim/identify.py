@@ -250,7 +250,7 @@ def identify(
             raise SolverError(f"identify: {error}") from None
         history += [(length, float(c)) for c in np.nanmin(result.history, axis=1 if result.history.ndim > 1 else 0).ravel()]
         iterations += problem.count
-        variables = [_moved(v, result.theta[:, i]) for i, v in enumerate(variables)]
+        variables = [v.started_at(result.theta[:, i]) for i, v in enumerate(variables)]
     return _finish(problem, result, variables, history, iterations, level)
 
 
@@ -258,11 +258,7 @@ def _spread(variables, envs):
     for v in variables:
         if np.size(v.start) not in (1, envs):
             raise InputError(f"{v.name}: {np.size(v.start)} starts were given for {envs} environments; finalize(envs=starts)")
-    return [_moved(v, np.broadcast_to(v.start, (envs,))) for v in variables]
-
-
-def _moved(variable, start):
-    return Variable(variable.name, np.array(start, dtype=float), variable.lower, variable.upper, variable.scale, variable.unit)
+    return [v.started_at(np.broadcast_to(v.start, (envs,))) for v in variables]
 
 
 def _finish(problem, result, variables, history, iterations, level):
@@ -272,7 +268,8 @@ def _finish(problem, result, variables, history, iterations, level):
     residuals = result.residuals[best].reshape(frames, -1).copy()
     residuals[~np.isfinite(t.residuals(np.zeros_like(t.positions)))] = np.nan
     jacobian = result.jacobian[best].reshape(frames, -1, len(variables))
-    sure = intervals([_moved(v, result.theta[best, i : i + 1]) for i, v in enumerate(variables)], result.scaled[best], residuals, jacobian, level=level)
+    found = [v.started_at(result.theta[best, i : i + 1]) for i, v in enumerate(variables)]
+    sure = intervals(found, result.scaled[best], residuals, jacobian, level=level)
     everyone = np.tile(result.scaled[best], (problem.model.envs, 1))
     _, _, parameters, _ = problem.settings(everyone)
     observed = t.positions.copy()

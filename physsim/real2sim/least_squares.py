@@ -20,7 +20,7 @@ Levenberg-Marquardt algorithm: implementation and theory" (1978) for the scaling
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -85,6 +85,10 @@ class Variable:
     def slope(self, scaled: np.ndarray | float) -> np.ndarray:
         """d(user value) / d(scaled value): turns a derivative by the value into one by the scaled value."""
         return np.exp(scaled) if self.scale == "log" else np.ones_like(np.asarray(scaled, dtype=float))
+
+    def started_at(self, start: float | Sequence[float]) -> Variable:
+        """The same variable from other starts, in user units."""
+        return replace(self, start=np.array(start, dtype=float))
 
 
 def to_user(variables: Sequence[Variable], scaled: np.ndarray) -> np.ndarray:

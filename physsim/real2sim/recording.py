@@ -100,14 +100,21 @@ def _check(r: Recording, min_frames: int = 2) -> None:
         raise ValueError(f"{r.name}: frames {step:.4g} s apart: seconds are expected, between 1e-5 and 1 s a frame")
 
 
-def read_recording(path: str | Path, markers: list[str] | None = None, min_frames: int = 50, name: str | None = None) -> Recording:
-    """Read a table of comma-separated columns ``t_s`` and ``<marker>_x_m``, ``<marker>_y_m``, ``<marker>_z_m``.
+def read_recording(
+    path: str | Path,
+    markers: list[str] | None = None,
+    min_frames: int = 50,
+    name: str | None = None,
+    renamed: dict[str, str] | None = None,
+) -> Recording:
+    """Read a table of comma-separated columns ``t_s`` and ``<marker>_x_m``, ``<marker>_y_m``, ``<marker>_z_m``, in any order.
 
     Args:
         path: the file
         markers: which to read; None: all that the header names
         min_frames: fewer is an error
         name: of the recording; None: the file's name
+        renamed: for files with other names of columns: the file's name -> the name above
 
     Raises:
         ValueError: missing columns, gaps, times that do not increase, units other than metres and seconds, too few frames
@@ -117,9 +124,11 @@ def read_recording(path: str | Path, markers: list[str] | None = None, min_frame
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: {path.stat().st_size} bytes: at most {MAX_BYTES} are read")
     with path.open(encoding="utf-8-sig") as file:
-        header = [c.strip() for c in file.readline().split(",")]
         try:
+            header = [(renamed or {}).get(c.strip(), c.strip()) for c in file.readline().split(",")]
             table = np.genfromtxt(file, delimiter=",", dtype=float, ndmin=2)
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: not text in UTF-8; save it as comma-separated text") from None
         except ValueError as error:
             raise ValueError(f"{path}: rows differ in their number of columns: {error}") from None
     if table.size and table.shape[1] != len(header):
@@ -292,8 +301,39 @@ def mean_drop(displacements: np.ndarray) -> np.ndarray:
     return -displacements[..., UP].mean(axis=1)
 
 
+def rest_and_swing(displacements: np.ndarray, times: np.ndarray, release: float, start: float | None = None) -> dict[str, float]:
+    """Where a recording or a prediction rests, and how it swings.
+
+    Args:
+        displacements: from the held pose [m], shape [f, markers, 3]
+        times: [s], shape [f]
+        release: [s]
+        start: the damped cosine begins no earlier than this [s]; None: 0.30 s after the release
+
+    Returns:
+        ``drop_mm``: mean drop over the last 0.6 s; ``frequency_hz`` and ``damping_ratio`` of a damped cosine through the mean drop
+        from 0.30 s after the release over 1.5 s (NaN where fewer than 8 frames are left, frequency 0 for a curve that stands still).
+    """
+    drop = mean_drop(np.asarray(displacements, dtype=float))
+    begin = max(release + SWING_START, -np.inf if start is None else start)
+    swing = None
+    if np.sum((times >= begin - 1e-9) & (times <= begin + SWING_SECONDS + 1e-9)) >= 8:
+        swing = damped_cosine(times, drop, begin, SWING_SECONDS)
+    return {
+        "drop_mm": 1e3 * float(drop[_tail(times, REST_SECONDS)].mean()),
+        "frequency_hz": swing.frequency_hz if swing else np.nan,
+        "damping_ratio": swing.damping_ratio if swing else np.nan,
+    }
+
+
 def errors(
-    measured: np.ndarray, predicted: np.ndarray, times: np.ndarray, release: float, judge_from: float | None = None
+    measured: np.ndarray,
+    predicted: np.ndarray,
+    times: np.ndarray,
+    release: float,
+    judge_from: float | None = None,
+    judge_until: float | None = None,
+    components: str = "z",
 ) -> dict[str, float]:
     """How far a prediction is from the measurement; both treated by the same code.
 
@@ -304,12 +344,16 @@ def errors(
         release: [s]
         judge_from: first frame that counts for the RMSE [s]; None: the measured drop's first turning point (before it the hand is
             still in the motion)
+        judge_until: last frame that counts for the RMSE [s]; None: the last of all
+        components: of the displacement that ``rmse_mm`` compares, a part of "xyz"; vertical unless told: a frame that is a little
+            tilted spoils the horizontal components by the sine of the tilt, the vertical one by its cosine
 
     Returns:
-        ``rmse_mm``: root of the mean squared distance between measured and predicted markers;
+        ``rmse_mm``: root of the mean squared distance between measured and predicted markers, in the given components;
+        ``rmse_3d_mm``: the same in all three;
         ``drop_error_pct``: of the markers' mean drop over the last 0.6 s;
-        ``frequency_error_pct``: of a damped cosine through the mean drop from 0.30 s after the release over 1.5 s (a curve
-        that stands still has frequency 0, an error of 100).
+        ``frequency_error_pct``: of a damped cosine through the mean drop from 0.30 s after the release (but not before
+        ``judge_from``) over 1.5 s; a curve that stands still has frequency 0, an error of 100; NaN where too few frames are left.
         Percentages are absolute values.
     """
     measured, predicted = np.asarray(measured, dtype=float), np.asarray(predicted, dtype=float)
@@ -317,17 +361,24 @@ def errors(
         raise ValueError(f"measured {measured.shape}, predicted {predicted.shape}, {len(times)} times: must be [f, markers, 3]")
     if not np.isfinite(predicted).all():
         raise ValueError("the prediction holds NaN or infinite values; predict every frame that is judged")
-    drops = [mean_drop(measured), mean_drop(predicted)]
-    judge_from = first_turning_point(times, drops[0], release)[0] if judge_from is None else judge_from
-    judged = times >= judge_from - 1e-9
-    squared = np.sum((predicted[judged] - measured[judged]) ** 2, axis=-1)
-    rest = [float(d[_tail(times, REST_SECONDS)].mean()) for d in drops]
-    swing = [damped_cosine(times, d, release + SWING_START, SWING_SECONDS).frequency_hz for d in drops]
+    if not components or set(components) - set("xyz"):
+        raise ValueError(f'components = {components!r}: one or more of "x", "y", "z"')
+    judge_from = first_turning_point(times, mean_drop(measured), release)[0] if judge_from is None else judge_from
+    judged = (times >= judge_from - 1e-9) & (times <= (np.inf if judge_until is None else judge_until) + 1e-9)
+    if not judged.any():
+        raise ValueError(f"no frame from {judge_from:.3f} s on to judge by")
+    squared = (predicted[judged] - measured[judged]) ** 2
+    real, simulated = (rest_and_swing(u, times, release, judge_from) for u in (measured, predicted))
     return {
-        "rmse_mm": 1e3 * float(np.sqrt(squared.mean())),
-        "drop_error_pct": 100.0 * abs(rest[1] / rest[0] - 1.0),
-        "frequency_error_pct": 100.0 * abs(swing[1] / swing[0] - 1.0),
+        "rmse_mm": 1e3 * float(np.sqrt(squared[..., ["xyz".index(c) for c in components]].sum(axis=-1).mean())),
+        "rmse_3d_mm": 1e3 * float(np.sqrt(squared.sum(axis=-1).mean())),
+        "drop_error_pct": _error_pct(real["drop_mm"], simulated["drop_mm"]),
+        "frequency_error_pct": _error_pct(real["frequency_hz"], simulated["frequency_hz"]),
     }
+
+
+def _error_pct(real: float, simulated: float) -> float:
+    return 100.0 * abs(simulated / real - 1.0) if real else np.nan
 
 
 def pose_held(measured: np.ndarray, times: np.ndarray, last_seen: float) -> np.ndarray:

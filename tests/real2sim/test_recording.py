@@ -157,16 +157,40 @@ def test_a_curve_that_stands_still_has_frequency_nought():
 def test_errors_are_nought_for_the_truth_and_known_for_a_shift():
     recording = synthetic(noise=0.0)
     u = recording.displacements(RELEASE)
-    assert errors(u, u, recording.times, RELEASE) == {"rmse_mm": 0.0, "drop_error_pct": 0.0, "frequency_error_pct": 0.0}
+    nothing = {"rmse_mm": 0.0, "rmse_3d_mm": 0.0, "drop_error_pct": 0.0, "frequency_error_pct": 0.0}
+    assert errors(u, u, recording.times, RELEASE) == nothing
     shifted = u + np.array([0.0, 0.003, 0.004])
     found = errors(u, shifted, recording.times, RELEASE)
-    assert found["rmse_mm"] == pytest.approx(5.0)
+    assert (found["rmse_mm"], found["rmse_3d_mm"]) == pytest.approx((4.0, 5.0))
+    assert errors(u, shifted, recording.times, RELEASE, components="yz")["rmse_mm"] == pytest.approx(5.0)
+    late = np.where(recording.times[:, None, None] > 2.0, shifted, u)
+    assert errors(u, late, recording.times, RELEASE, judge_until=2.0)["rmse_mm"] == 0.0
     assert found["drop_error_pct"] == pytest.approx(100.0 * 0.004 / 0.025, rel=1e-3)
     assert found["frequency_error_pct"] == pytest.approx(0.0, abs=1e-6)
     faster = synthetic(noise=0.0, frequency=3.465).displacements(RELEASE)
     assert errors(u, faster, recording.times, RELEASE)["frequency_error_pct"] == pytest.approx(5.0, rel=1e-3)
     with pytest.raises(ValueError, match="NaN"):
         errors(u, np.full_like(u, np.nan), recording.times, RELEASE)
+    with pytest.raises(ValueError, match="components"):
+        errors(u, u, recording.times, RELEASE, components="up")
+
+
+def test_a_recording_too_short_to_swing_has_no_frequency():
+    recording = synthetic(noise=0.0)
+    short = recording.times < RELEASE + 0.33
+    u = recording.displacements(RELEASE)[short]
+    found = errors(u, u, recording.times[short], RELEASE)
+    assert np.isnan(found["frequency_error_pct"])
+    assert found["drop_error_pct"] == 0.0
+
+
+def test_columns_may_stand_in_another_order_and_have_other_names(tmp_path):
+    recording = synthetic()
+    lines = [line.split(",") for line in write(tmp_path / "r.csv", recording).read_text().splitlines()]
+    lines[0][0] = "seconds"
+    (tmp_path / "r.csv").write_text("\n".join(",".join(reversed(cells)) for cells in lines))
+    read = read_recording(tmp_path / "r.csv", markers=list(recording.markers), renamed={"seconds": "t_s"})
+    assert read.positions == pytest.approx(recording.positions, abs=1e-9)
 
 
 def test_the_baselines_do_what_they_say():
