@@ -300,6 +300,20 @@ def test_large_homogeneous_strains_give_the_laws_stress(order, poisson):
         np.testing.assert_allclose([P[0, 1], P[0, 0], P[1, 1]], [mu * gamma, 0.0, 0.0], **close)
 
 
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("state", ["flat", "turned inside out"])
+def test_squashed_and_inverted_bars_come_back_to_rest(order, state):
+    builder, _, _ = held_box((0.3, 0.1, 0.1), (3, 1, 1), ps.NeoHookean(1e5, 0.4), order)
+    model = builder.finalize()
+    start = model.rest.copy()
+    if state == "flat":
+        start[model.free, 2] = 0.05
+    else:
+        start[:, 0] *= -1
+    found, _ = ps.solve_equilibrium(model, model.state(start), tolerance=1e-7)
+    assert np.abs(found.positions - model.rest).max() < 1e-8
+
+
 # --- inflation and locking ---------------------------------------------------------------------------------------------------------
 
 
