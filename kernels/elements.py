@@ -8,13 +8,14 @@ launch may cover a slice of them.
 import warp as wp
 
 
-def element_kernels(functions, points, parameter_count, real, block_real):
+def element_kernels(functions, points, parameter_count, affine, real, block_real):
     """Kernels of one law for one pair of scalar types.
 
     Args:
         functions: (energy, gradient, hessian) Warp functions of the law.
         points: stencil size k.
         parameter_count: number of parameters P.
+        affine: for each parameter whether the gradient is affine in it.
         real: scalar type of states and parameters.
         block_real: scalar type of the matrix blocks.
 
@@ -22,9 +23,11 @@ def element_kernels(functions, points, parameter_count, real, block_real):
         dict of kernels `evaluate`, `hessian`, `adjoint`, `tangent`.
     """
     energy, gradient, hessian = functions[:3]
+    one, half, inner, outer = real(1.0), real(0.5), real(2.0 / 3.0), real(1.0 / 12.0)  # in the kernel they would be float32
     k = wp.constant(points)
     Stencil = wp.types.matrix((points, 3), real)
     Parameters = wp.types.vector(parameter_count, real)
+    curved = Parameters(*(real(0.0 if flag else 1.0) for flag in affine))
     vec3 = wp.types.vector(3, real)
     Block = wp.types.matrix((3, 4), block_real)
 
@@ -233,11 +236,12 @@ def element_kernels(functions, points, parameter_count, real, block_real):
         share_offset: int,
         share_out: wp.array3d(dtype=vec3),
     ):
-        """Directional derivatives of the gradient by central differences of fourth order along each direction.
+        """Directional derivatives of the gradient by central differences along each direction.
 
-        Exact to rounding for laws that are polynomials of degree four or less in what moves (solids, in all but Poisson's
-        ratio); elsewhere the error is that of `difference`^4. Reverse mode from every unit vector of the stencil gives the same at
-        fifteen times the cost for ten nodes.
+        Affine parameters: exact. The rest by differences of fourth order, exact to rounding for laws that are polynomials of
+        degree four or less in the positions (solids); elsewhere the error is that of `difference`^4. A parameter that is not
+        affine is taken to be a Poisson's ratio, with its pole at 1/2. Reverse mode from every unit vector of the stencil gives
+        the same at fifteen times the cost for ten nodes.
         """
         e, t = wp.tid()
         env = first + e
@@ -258,21 +262,28 @@ def element_kernels(functions, points, parameter_count, real, block_real):
             ux2 = gather_tangent(d, env, t, stencil, dx2)
             ur = gather_tangent(d, env, t, stencil, dreference)
             up = dp[d, env, t]
+            bent = wp.cw_mul(up, curved)
+            straight = up - bent
+            # parameters in which the gradient is affine, or a product of two such: any size is exact
+            total = half * (
+                gradient(xs, xs1, xs2, rs, ps + straight, step) - gradient(xs, xs1, xs2, rs, ps - straight, step)
+            )
             scale = wp.max(wp.max(reach(xs, ux), reach(xs, ux1)), wp.max(reach(xs, ux2), reach(xs, ur)))
             for c in range(parameter_count):
-                if ps[c] != real(0.0):
-                    scale = wp.max(scale, wp.abs(up[c] / ps[c]))
-            h = difference
-            if scale > real(0.0):
-                h = difference / scale
-            total = Stencil()
-            for side in range(4):
-                u = h * wp.where(side < 2, real(1.0), real(2.0)) * wp.where(side % 2 == 0, real(1.0), real(-1.0))
-                weight = wp.where(side < 2, real(2.0 / 3.0), real(-1.0 / 12.0)) * wp.where(side % 2 == 0, real(1.0), real(-1.0))
-                q = ps + u * up
-                total += (weight / h) * gradient(
-                    moved_by(xs, ux, u), moved_by(xs1, ux1, u), moved_by(xs2, ux2, u), moved_by(rs, ur, u), q, step
-                )
+                if bent[c] != real(0.0):
+                    scale = wp.max(scale, wp.abs(bent[c]) / (half - ps[c]))
+            moving = wp.ddot(ux, ux) + wp.ddot(ux1, ux1) + wp.ddot(ux2, ux2) + wp.ddot(ur, ur)
+            if scale > real(0.0) or moving > real(0.0):
+                h = difference
+                if scale > real(0.0):
+                    h = difference / scale
+                for side in range(4):
+                    sign = wp.where(side % 2 == 0, one, -one)
+                    u = h * sign * wp.where(side < 2, one, one + one)
+                    weight = sign * wp.where(side < 2, inner, -outer) / h
+                    total += weight * gradient(
+                        moved_by(xs, ux, u), moved_by(xs1, ux1, u), moved_by(xs2, ux2, u), moved_by(rs, ur, u), ps + u * bent, step
+                    )
             for a in range(k):
                 share_out[d, env, share_offset + k * t + a] = vec3(total[a, 0], total[a, 1], total[a, 2])
 

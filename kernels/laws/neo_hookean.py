@@ -2,7 +2,7 @@
 
     W = sum_q w_q [ mu/2 (F_q : F_q - 3) - mu (J_q - 1) + (lam_q + mu)/2 (J_q - 1)^2 ]  +  V (lam - lam_q)/2 (theta - 1)^2
 
-    mu = E / (2 (1 + nu)),  lam = E nu / ((1 + nu) (1 - 2 nu)),  lam_q = lam / (1 + lam / (2 mu)),  theta = sum_q w_q J_q / V
+    mu = E / (2 (1 + nu)),  lam = E nu / ((1 + nu) (1 - 2 nu)),  lam_q = lam / (1 + max(lam, 0) / (2 mu)),  theta = sum_q w_q J_q / V
     E   young [Pa]     nu  poisson [-], in (-1, 0.5)
     F_q deformation gradient at a quadrature point of volume w_q [m^3], J_q = det F_q, V = sum_q w_q
 
@@ -42,7 +42,7 @@ def neo_hookean(real, points):
         """(mu, lam_q + mu, lam - lam_q) [Pa]."""
         mu = p[0] / (two * (one + p[1]))
         lam = p[0] * p[1] / ((one + p[1]) * (one - two * p[1]))
-        local = lam / (one + lam / (share_limit * mu))
+        local = lam / (one + wp.max(lam, zero) / (share_limit * mu))
         return vec3(mu, local + mu, lam - local)
 
     @wp.func

@@ -6,7 +6,7 @@ The matrix holds 3 x 3 blocks padded to 3 x 4 (rows of four, for vector register
 - `native`: one thread an environment, the whole solve in one launch, vectorised by the compiler's vector types (CPU);
 - `parallel`: one launch an operation, scalars stay on the device (CUDA; runs on a CPU too, where a test compares the two).
 
-Both stop when the preconditioned residual norm has fallen by `tolerance`, after `limit` iterations, or at a direction of no
+Both stop when the preconditioned residual norm has fallen by `tolerance[env]`, after `limit` iterations, or at a direction of no
 positive curvature (status 1: the matrix is not positive definite; the iterate reached so far is returned).
 Source: Saad, Iterative Methods for Sparse Linear Systems, algorithm 9.1.
 """
@@ -52,8 +52,8 @@ for (int i = 0; i < n; ++i) {
   v4 zi = times_transposed(D + 3 * i, ri);
   x[i] = zero; r[i] = ri; p[i] = zi; rz += dot(ri, zi);
 }
-const double first = rz;
-while (status == 0 && it < limit && rz > tolerance * tolerance * first) {
+const double first = rz, share = tolerance.data[env];
+while (status == 0 && it < limit && rz > share * share * first) {
   for (int i = 0; i < n; ++i) {
     v4 pi = p[i], acc = times_transposed(A + 3 * i, pi);
     for (int s = begin[i]; s < begin[i + 1]; ++s) {
@@ -97,7 +97,7 @@ def native_kernel(real, block_real):
         env: int,
         n: int,
         limit: int,
-        tolerance: wp.float64,
+        tolerance: wp.array(dtype=wp.float64),
         free_: wp.array(dtype=int),
         row_begin: wp.array(dtype=int),
         columns: wp.array(dtype=int),
@@ -115,7 +115,7 @@ def native_kernel(real, block_real):
         active: wp.array(dtype=int),
         n: int,
         limit: int,
-        tolerance: wp.float64,
+        tolerance: wp.array(dtype=wp.float64),
         free: wp.array(dtype=int),
         row_begin: wp.array(dtype=int),
         columns: wp.array(dtype=int),
@@ -231,7 +231,7 @@ def parallel_kernels(real, block_real):
         which: int,
         chunks: int,
         limit: int,
-        tolerance: wp.float64,
+        tolerance: wp.array(dtype=wp.float64),
         partial: wp.array2d(dtype=wp.float64),
         scalars_out: wp.array2d(dtype=wp.float64),
         flags_out: wp.array(dtype=int),
@@ -257,7 +257,7 @@ def parallel_kernels(real, block_real):
             scalars_out[env, 3] = s / scalars_out[env, 0]
             scalars_out[env, 0] = s
             iterations_out[env] = iterations_out[env] + 1
-            if s <= tolerance * tolerance * scalars_out[env, 2] or iterations_out[env] >= limit:
+            if s <= tolerance[env] * tolerance[env] * scalars_out[env, 2] or iterations_out[env] >= limit:
                 flags_out[env] = 2
 
     @wp.kernel(module="unique", enable_backward=False)

@@ -77,6 +77,7 @@ class Assembly:
         self.launcher = Launcher(model.device, model.envs)
         self._commands = {}
         self._parameters = None
+        self._changed = False
         real = SCALARS[model.dtype]
         self._vec3 = wp.types.vector(3, real)
         self._real = real
@@ -84,6 +85,7 @@ class Assembly:
         self._allocate()
         self.step = (0.0, 1.0, 0.0)
         self.set_parameters(model.parameters)
+        self._changed = True  # for the solver's first call
 
     def _allocate(self):
         model = self.model
@@ -119,9 +121,10 @@ class Assembly:
         return wp.array(np.ascontiguousarray(value), dtype=dtype, device=self.model.device, ndim=ndim)
 
     def set_parameters(self, parameters):
-        """Put a ParameterSet on the device (nothing is done when it is there already)."""
+        """Put a ParameterSet on the device; returns whether it is another one than at the last call by a solver."""
         if parameters is self._parameters:
-            return
+            changed, self._changed = self._changed, False
+            return changed
         columns = parameters.columns(self.model.column_shapes)
         arrays = [columns[b.law.name] for b in self.model.blocks]
         if self._parameters is None:
@@ -130,10 +133,15 @@ class Assembly:
             for array, values in zip(self.parameters, arrays, strict=True):
                 array.assign(self._columns_array(values))
         self._parameters = parameters
+        return True
 
     def _columns_array(self, values):
         dtype = wp.types.vector(values.shape[-1], self._real)
         return wp.array(np.ascontiguousarray(values), dtype=dtype, device=self.model.device, shape=values.shape[:-1])
+
+    def per_environment(self, dtype, shape=()):
+        """A few numbers an environment, with `set` and `get` on the host and `array` on the device."""
+        return _EnvArray(self.model, dtype, shape)
 
     def set_active(self, mask):
         """Environments that kernels work on: True for all, or a mask [envs]."""

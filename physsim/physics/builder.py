@@ -54,28 +54,26 @@ class ModelBuilder:
         if mesh.order == 1 and np.max(material.poisson) > 0.4:
             text = f"poisson = {np.max(material.poisson):g} with four-node tetrahedra locks (far too stiff); use mesh.quadratic()"
             warnings.warn(text, stacklevel=2)
+        count, nodes = mesh.cells.shape
+        # every check before anything is added: a refused body leaves the builder as it was
+        values = {key: _per(f"NeoHookean.{key}", getattr(material, key), count) for key in ("young", "poisson", "viscosity", "density")}
         name, particles = self._add_particles(name, "body", mesh.points, velocity)
-        nodes = mesh.cells.shape[1]
         cells = particles[mesh.cells]
-        count = len(cells)
         law = laws.NEO_HOOKEAN[nodes]
         rows = self._add_stencils(law, cells)
         found = {}
         for key in ("young", "poisson"):
-            value = _per("NeoHookean." + key, getattr(material, key), count)
-            found[key] = self._law_parameter(f"{name}.{key}", law, key, rows, value)
-        if np.any(np.asarray(material.viscosity) > 0):
+            found[key] = self._law_parameter(f"{name}.{key}", law, key, rows, values[key])
+        if (values["viscosity"] > 0).any():
             law = laws.VISCOUS[nodes]
             rows = self._add_stencils(law, cells)
-            value = _per("NeoHookean.viscosity", material.viscosity, count)
-            found["viscosity"] = self._law_parameter(f"{name}.viscosity", law, "viscosity", rows, value)
+            found["viscosity"] = self._law_parameter(f"{name}.viscosity", law, "viscosity", rows, values["viscosity"])
         shares = mesh.volumes()[:, None] * mesh.node_shares()
         columns = np.repeat(np.arange(count), nodes)
         masses = sparse.csr_matrix((shares.ravel(), (mesh.cells.ravel(), columns)), (len(particles), count))
-        density = _per("NeoHookean.density", material.density, count)
         feed = Feed(laws.INERTIA.name, 0, particles, masses)
         bounds = {"lower": 0.0, "lower_open": True}
-        found["density"] = self._register(Parameter(f"{name}.density", "kg/m^3", density, (feed,), bounds))
+        found["density"] = self._register(Parameter(f"{name}.density", "kg/m^3", values["density"], (feed,), bounds))
         found["mass_damping"] = self._mass_damping(name, particles, material.mass_damping)
         return self._add_body(Body(name, particles, mesh, found))
 
@@ -102,12 +100,12 @@ class ModelBuilder:
         count = len(net.points)
         scalar = np.ndim(mass) == 0
         mass = validation.array("mass", mass, () if scalar else (count,), lower=0.0, lower_open=True)
+        given = {"stiffness": material.stiffness, "rest_length": net.rest_lengths, "damping": material.damping}
+        values = {key: _per(f"Spring.{key}", value, len(net.edges)) for key, value in given.items()}
         name, particles = self._add_particles(name, "net", net.points, velocity)
         rows = self._add_stencils(laws.SPRING, particles[net.edges])
-        values = {"stiffness": material.stiffness, "rest_length": net.rest_lengths, "damping": material.damping}
         found = {}
         for key, value in values.items():
-            value = _per(f"Spring.{key}", value, len(rows))
             found[key] = self._law_parameter(f"{name}.{key}", laws.SPRING, key, rows, value)
         each = np.full(count, mass / count) if scalar else mass
         found["mass"] = self._law_parameter(f"{name}.mass", laws.INERTIA, "mass", particles, each)

@@ -9,6 +9,8 @@ from functools import lru_cache
 
 import warp as wp
 
+from physsim.errors import InputError
+
 
 WORTH_A_THREAD = 400.0  # [us] of work in a launch, of which waking a second thread costs about a fifth
 
@@ -23,7 +25,9 @@ def thread_count():
     """Threads for environments on the CPU: the cores this process may use, at most 8; PHYSSIM_THREADS sets another number."""
     asked = os.environ.get("PHYSSIM_THREADS")
     if asked:
-        return max(1, int(asked))
+        if not asked.isdigit() or int(asked) < 1:
+            raise InputError(f"PHYSSIM_THREADS = {asked!r}: a whole number of at least 1 is needed")
+        return int(asked)
     return max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 
 

@@ -30,6 +30,7 @@ class LawParameter:
     upper: float | None = None
     lower_open: bool = False
     upper_open: bool = False
+    affine: bool = True  # whether the gradient is affine in it
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Law:
     def kernels(self, dtype, block_dtype):
         """Element kernels for a pair of scalar types given by name; compiled by Warp when first launched."""
         real, block_real = SCALARS[dtype], SCALARS[block_dtype]
-        return element_kernels(self.functions(dtype), self.points, len(self.parameters), real, block_real)
+        affine = tuple(p.affine for p in self.parameters)
+        return element_kernels(self.functions(dtype), self.points, len(self.parameters), affine, real, block_real)
 
     @lru_cache(maxsize=None)  # noqa: B019
     def functions(self, dtype):
@@ -86,7 +88,7 @@ def _not_negative(name, unit):
     return LawParameter(name, unit, lower=0.0)
 
 
-_POISSON = LawParameter("poisson", "-", lower=-1.0, upper=0.5, lower_open=True, upper_open=True)
+_POISSON = LawParameter("poisson", "-", lower=-1.0, upper=0.5, lower_open=True, upper_open=True, affine=False)
 _INERTIA = (_not_negative("mass", "kg"), _not_negative("mass_damping", "1/s")) + tuple(
     LawParameter(f"gravity_{axis}", "m/s^2") for axis in "xyz"
 )

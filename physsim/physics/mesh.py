@@ -131,6 +131,27 @@ def _check_cells(points, cells):
         raise InputError(f"TetMesh.cells: tetrahedra {_some(flat)} are flat (no volume); merge or remove them, or remesh")
 
 
+    if cells.shape[1] == 10:
+        _check_middles(points, cells)
+
+
+def _check_middles(points, cells):
+    """Jacobians of ten-node tetrahedra at the four quadrature points and the corners' centre."""
+    near, far = 0.5854101966249685, 0.1381966011250105
+    for q in range(5):
+        b = np.full(4, 0.25) if q == 4 else np.where(np.arange(4) == q, near, far)
+        corner = np.diag(4 * b - 1.0)
+        middle = np.zeros((6, 4))
+        for row, (i, j) in enumerate(EDGES):
+            middle[row, i], middle[row, j] = 4 * b[j], 4 * b[i]
+        shape = np.concatenate([corner, middle])
+        derivatives = shape[:, 1:] - shape[:, :1]
+        bad = np.flatnonzero(np.linalg.det(np.einsum("mni,nj->mij", points[cells], derivatives)) <= 0)
+        if len(bad):
+            text = f"TetMesh.cells: ten-node tetrahedra {_some(bad)} are folded; the middle nodes belong to the edges 01, 12, 20, 03, 13, 23"
+            raise InputError(f"{text}, in this order, near the edges' middles")
+
+
 def _some(numbers, limit=8):
     text = ", ".join(str(int(i)) for i in numbers[:limit])
     return f"[{text}{', ...' if len(numbers) > limit else ''}] ({len(numbers)} in all)"

@@ -162,6 +162,8 @@ class Model:
     def resolve(self, params):
         """A ParameterSet from None, a ParameterSet or a dict of changes."""
         if isinstance(params, ParameterSet):
+            if not params.belongs_to(self.parameters):
+                raise InputError("params: a ParameterSet of another model was given; make one by model.parameters.replace")
             return params
         return self.parameters.replace(params) if params else self.parameters
 

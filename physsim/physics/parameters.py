@@ -86,12 +86,16 @@ class ParameterSet:
     def __init__(self, parameters, envs, values=None, columns=None):
         self._parameters = parameters
         self._envs = envs
-        self._values = values or {n: p.expand(p.value, envs) for n, p in parameters.items()}
+        self._values = values or {n: np.tile(p.value, (envs, *[1] * p.value.ndim)) for n, p in parameters.items()}
         self._columns = columns
 
     def __getitem__(self, key):
         """Value of a parameter (handle or name), shape [envs, *shape]."""
         return self._values[self.find(key).name].copy()
+
+    def belongs_to(self, other):
+        """Whether another set is of the same model."""
+        return self._parameters is other._parameters
 
     def names(self):
         """Names in the order in which bodies were added."""

@@ -1,6 +1,7 @@
 """What went wrong where: the law and the particle that an error names."""
 
 import numpy as np
+import warp as wp
 
 from physsim.errors import SolverError
 
@@ -56,6 +57,21 @@ def default_tolerance(model):
     force = columns[:, :, 0] * np.where(gravity > 0, gravity, 1.0)
     floor = 1e-9 if model.dtype == "float32" else 0.0
     return max(1e-5 * float(force.mean()), floor)
+
+
+def rounding_force(assembly):
+    """Force [N] that float32 rounding of positions leaves on the stiffest particle: eps * stiffness at rest * extent."""
+    a = assembly
+    step = a.step
+    a.set_active(True)
+    a.set_step(0.0, 1.0, 0.0)
+    wp.copy(a.x, a.rest)
+    a.set_project(True)
+    a.assemble()
+    diagonal = a.values.numpy()[:, : a.model.particle_count]
+    stiffness = float((diagonal[:, :, 0, 0] + diagonal[:, :, 1, 1] + diagonal[:, :, 2, 2]).max()) / 3.0
+    a.set_step(*step)
+    return 1.2e-7 * stiffness * extent(a.model)
 
 
 def extent(model):

@@ -7,11 +7,12 @@ import warp as wp
 
 from physsim.errors import InputError
 from physsim.kernels.explicit import march_kernel
+from physsim.kernels.explicit_springs import march_springs_kernel
 from physsim.physics import laws, validation
 from physsim.physics.assembly import Assembly
-from physsim.physics.model import Control, State
+from physsim.physics.model import State
 from physsim.physics.solvers.diagnosis import raise_failure
-from physsim.physics.solvers.implicit import set_targets, targets_at
+from physsim.physics.solvers.implicit import bind, set_targets, targets_at
 from physsim.physics.solvers.newton import StepReport
 
 
@@ -32,6 +33,7 @@ class SolverExplicit:
         self.dt = float(validation.array("dt", dt, (), lower=0.0, lower_open=True))
         self.strict = bool(strict)
         self.assembly = Assembly(model)
+        self._ends = None
         self._inertia = [b.law for b in model.blocks].index(laws.INERTIA)
 
     def step(self, state, control=None, params=None):
@@ -58,7 +60,7 @@ class SolverExplicit:
         marches = control is None and len(elastic) == 1 and wp.get_device(self.model.device).is_cpu
         if marches and self.model.blocks[elastic[0]].law.reference == "rest":
             return self._march(state, count, elastic[0], parameters)
-        bound = control.bind(self.model) if isinstance(control, Control) else None
+        bound = bind(self.model, control)
         for _ in range(count):
             targets = targets_at(self.model, control, bound, state.time + self.dt) if bound else None
             state, report = self.advance(state, targets, parameters)
@@ -72,14 +74,42 @@ class SolverExplicit:
         x1 = wp.clone(self._old(state))
         columns = parameters.columns(model.column_shapes)[block.law.name]
         damped = any((columns[..., block.law.column(name)] != 0).any() for name in block.law.rates)
-        real = laws.SCALARS[model.dtype]
-        kernel = _march_kernel(block.law, model.dtype)
-        arguments = [count, real(self.dt), real(1.0 / self.dt if damped else 0.0), model.particle_count, len(block.stencil)]
-        arguments += [a.free, a.stencils[law], a.parameters[law], a.parameters[self._inertia], a.rest]
-        a.gradient.zero_()
-        a.launcher.record(kernel, 1, *arguments, a.gradient, x, x1, v, weight=0.01 * count * len(block.stencil))()
+        rate = 1.0 / self.dt if damped else 0.0
+        if block.law is laws.SPRING:
+            self._march_springs(law, columns, count, rate, x, x1, v)
+        else:
+            real = laws.SCALARS[model.dtype]
+            kernel = _march_kernel(block.law, model.dtype)
+            arguments = [count, real(self.dt), real(rate), model.particle_count, len(block.stencil), a.free]
+            arguments += [a.stencils[law], a.parameters[law], a.parameters[self._inertia], a.rest]
+            a.gradient.zero_()
+            weight = 0.01 * count * len(block.stencil)
+            a.launcher.record(kernel, 1, *arguments, a.gradient, x, x1, v, weight=weight)()
         new = State(model, x, v, x1, state.v, state.time + count * self.dt)
         return new, self._check(new)
+
+    def _march_springs(self, law, columns, count, rate, x, x1, v):
+        """The vectorised form for springs; the same scheme."""
+        a, model = self.assembly, self.model
+        real = laws.SCALARS[model.dtype]
+        stencil = model.blocks[law].stencil
+        blocks = -(-len(stencil) // 8)
+        if self._ends is None:
+            # neighbours in memory one after the other; padding springs pull nothing
+            self._order = np.lexsort((stencil[:, 1], stencil[:, 0]))
+            ends = np.tile([[0], [min(1, model.particle_count - 1)]], (1, 8 * blocks))
+            ends[:, : len(stencil)] = stencil[self._order].T
+            self._ends = wp.array(ends.ravel().astype(np.int32), dtype=int, device=model.device)
+            shape = (model.envs, 4 * model.particle_count)
+            self._rows = wp.zeros(shape, dtype=wp.types.vector(4, real), device=model.device)
+            self._springs = wp.zeros((model.envs, 32 * blocks), dtype=real, device=model.device)
+        host = self._springs.numpy().reshape(model.envs, 4, 8 * blocks)
+        host[:, 1] = 1.0
+        host[:, :3, : len(stencil)] = columns[:, self._order].transpose(0, 2, 1)
+        kernel = _march_springs_kernel(model.dtype)
+        arguments = [model.particle_count, blocks, count, real(self.dt), real(rate), a.free, self._ends]
+        arguments += [a.parameters[self._inertia], self._springs, self._rows, x, x1, v]
+        a.launcher.record(kernel, 1, *arguments, weight=0.005 * count * len(stencil))()
 
     def _old(self, state):
         """Positions one step before: of the history, or extrapolated back from a state without one."""
@@ -158,6 +188,11 @@ class SolverExplicit:
         from physsim.physics.diff.adjoint import ExplicitAdjoint
 
         return ExplicitAdjoint(rollout)
+
+
+@lru_cache(maxsize=None)
+def _march_springs_kernel(dtype):
+    return march_springs_kernel(laws.SCALARS[dtype])
 
 
 @lru_cache(maxsize=None)

@@ -7,7 +7,7 @@ from physsim.errors import InputError
 from physsim.physics import validation
 from physsim.physics.assembly import Assembly
 from physsim.physics.model import Control, State
-from physsim.physics.solvers.diagnosis import default_tolerance, extent, raise_failure
+from physsim.physics.solvers.diagnosis import default_tolerance, extent, raise_failure, rounding_force
 from physsim.physics.solvers.integrators import check_integrator, scheme
 from physsim.physics.solvers.linear import choose
 from physsim.physics.solvers.newton import Newton, StepReport
@@ -20,7 +20,8 @@ class SolverImplicit:
         model: Model.
         dt: step [s].
         integrator: "bdf2" (second order, little damping) or "backward_euler" (first order, damps by about omega dt / 2).
-        tolerance: largest force imbalance on a particle at which a step has converged [N]; None: 1e-5 of the mean weight.
+        tolerance: largest force imbalance on a particle at which a step has converged [N]; None: 1e-5 of the mean weight. In
+            float32 it is raised to what rounding leaves of the stiffest particle's forces.
         max_iterations: Newton iterations of a step before it fails.
         linear: "auto", "direct" (kept factorisation) or "cg"; `linear_name` says what was picked.
         strict: True raises when any environment fails; False leaves that environment where it was and says so in the report.
@@ -36,7 +37,7 @@ class SolverImplicit:
         integrator="bdf2",
         *,
         tolerance=None,
-        max_iterations=60,
+        max_iterations=200,
         linear="auto",
         strict=True,
     ):
@@ -72,9 +73,7 @@ class SolverImplicit:
         """
         if getattr(state, "model", None) is not self.model:
             raise InputError("state: it belongs to another model; make one by model.state()")
-        bound = control.bind(self.model) if isinstance(control, Control) else None
-        if control is not None and bound is None:
-            raise InputError(f"control: a Control is needed, {type(control).__name__} was given")
+        bound = bind(self.model, control)
         targets = targets_at(self.model, control, bound, state.time + self.dt) if bound else None
         return self.advance(state, targets, self.model.resolve(params))
 
@@ -91,7 +90,8 @@ class SolverImplicit:
     def prepare(self, state, targets, parameters):
         """Fill the assembly with a step's known quantities and its start; returns the Scheme."""
         a = self.assembly
-        a.set_parameters(parameters)
+        if a.set_parameters(parameters) and self.model.dtype == "float32":
+            self._newton.tolerance = max(self.tolerance, rounding_force(a))
         s = scheme(self.integrator, self.dt, state.x1 is not None)
         a.set_step(s.rate, s.a, s.b)
         a.set_active(True)
@@ -149,6 +149,15 @@ def make_report(model, progress):
         linear_iterations=progress.linear_iterations,
         profile=progress.profile,
     )
+
+
+def bind(model, control):
+    """A control's targets bound to a model; None without a control; an InputError for anything else."""
+    if control is None:
+        return None
+    if not isinstance(control, Control):
+        raise InputError(f"control: a Control is needed, {type(control).__name__} was given")
+    return control.bind(model)
 
 
 def targets_at(model, control, bound, time):

@@ -22,6 +22,7 @@ from physsim.physics.laws import SCALARS
 from physsim.physics.launch import over_environments
 
 BANDED_LIMIT = 2e10  # multiplications of a banded factorisation above which SuperLU's fill-reducing order is the better bet
+SHIFTS = (0.0, 0.1, 0.5, 2.0)  # of the inertia, tried in turn where the exact matrix is not positive definite
 DIRECT_LIMIT = 4e9  # the same, above which "auto" takes conjugate gradient
 
 
@@ -136,7 +137,8 @@ class Direct:
     def factorise(self, which, factors):
         """New factors for the environments of the mask `which` at the assembly's `x`; the others are kept.
 
-        The exact matrix first; where it is not positive definite the projected one, lifted until it is.
+        The exact matrix first; where it is not positive definite, shifts by growing shares of the inertia; last the projected one,
+        lifted until it is definite.
         """
         a = self.assembly
         factors = list(factors) if factors is not None else [None] * a.model.envs
@@ -145,15 +147,21 @@ class Direct:
         a.set_active(which)
         a.assemble()
         self._factorise(np.flatnonzero(which), factors)
-        bad = np.array([w and not factors[e].definite for e, w in enumerate(which)])
+        modified = bad = _indefinite(which, factors)
+        for share in SHIFTS[1:] if a.step[0] > 0 else ():
+            if bad.any():
+                a.set_active(bad)
+                a.sum_blocks(share * a.step[0] ** 2)
+                self._factorise(np.flatnonzero(bad), factors)
+                bad = _indefinite(bad, factors)
         if bad.any():
             a.set_project(bad)
             a.set_active(bad)
             a.assemble()
             self._factorise(np.flatnonzero(bad), factors)
             self._lift(np.flatnonzero(bad), factors)
-            for env in np.flatnonzero(bad):
-                factors[env].exact = False
+        for env in np.flatnonzero(modified):
+            factors[env].exact = False
         a.set_active(asked)
         return tuple(factors)
 
@@ -205,6 +213,10 @@ class Direct:
         return served
 
 
+def _indefinite(which, factors):
+    return np.array([w and not f.definite and not isinstance(f, _Nothing) for w, f in zip(which, factors, strict=True)])
+
+
 class _Nothing:
     """Stands for a factor of a matrix that is not finite."""
 
@@ -231,6 +243,7 @@ class Iterative:
         self.total_iterations = 0
         self._cpu = wp.get_device(device).is_cpu
         self._launched = {}
+        self._tolerance = assembly.per_environment(wp.float64)
         if self._cpu:
             Row = wp.types.vector(4, block)
             self._work = wp.zeros((model.envs, 8 * model.particle_count), dtype=Row, device=device)
@@ -241,23 +254,22 @@ class Iterative:
             self._parallel = ParallelConjugateGradient(assembly, self.limit)
 
     def solve(self, right, out, tolerance):
-        """out = matrix^-1 right for active environments.
+        """out = matrix^-1 right for active environments, to a relative tolerance (one, or one an environment).
 
         Returns:
             Mask of environments whose matrix showed no direction of negative curvature.
         """
         a = self.assembly
+        self._tolerance.set(tolerance)
         if self._cpu:
             key = (right.ptr, out.ptr)
             if key not in self._launched:
-                arguments = [a.active, a.model.particle_count, self.limit, wp.float64(tolerance), a.free, self._row_begin]
+                arguments = [a.active, a.model.particle_count, self.limit, self._tolerance.array, a.free, self._row_begin]
                 arguments += [self._columns, a.values, right, self._work, out, self.iterations, self.status]
                 self._launched[key] = a.launcher.record(self._native, 1, *arguments, weight=a.model.particle_count)
-            command = self._launched[key]
-            command.set(3, wp.float64(tolerance))
-            command()
+            self._launched[key]()
         else:
-            self._parallel.solve(right, out, tolerance, self.iterations, self.status)
+            self._parallel.solve(right, out, self._tolerance.array, self.iterations, self.status)
         active = a.active_mask()
         self.total_iterations += int(self.iterations.numpy()[active].sum())
         return active & (self.status.numpy() == 0)
@@ -289,11 +301,10 @@ class ParallelConjugateGradient:
         self._scalars = wp.zeros((model.envs, 4), dtype=wp.float64, device=device)
 
     def solve(self, right, out, tolerance, iterations, status):
-        """As `Iterative.solve`; `iterations` and `status` are device arrays [envs] to fill."""
+        """As `Iterative.solve`; `tolerance` is a device array [envs], `iterations` and `status` are to be filled."""
         a, k = self.assembly, self._kernels
         shape, envs = right.shape, right.shape[0]
         flags = status
-        tolerance = wp.float64(tolerance)
 
         def launch(name, dim, *arguments):
             wp.launch(k[name], dim=dim, inputs=list(arguments), device=a.model.device)

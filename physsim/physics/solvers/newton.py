@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from physsim.physics.solvers.linear import SHIFTS
+
 ARMIJO = 1e-4
-SHIFTS = (0.0, 0.1, 0.5, 2.0)  # of the inertia, tried in turn where the exact matrix is not positive definite
 CONTRACTION = 0.3  # a kept factor that shrinks the residual by less than this is replaced
 
 
@@ -118,8 +119,7 @@ class Newton:
         a = self.assembly
         rate = a.step[0]
         top = len(SHIFTS)
-        share = float((p.residual[running] / first[running]).max())
-        tolerance = min(0.1, max(0.05 * np.sqrt(share), 1e-3))
+        tolerance = np.clip(0.05 * np.sqrt(p.residual / first), 1e-3, 0.1)
         before = self.linear.total_iterations
         todo = running.copy()
         if rate == 0.0:

@@ -5,9 +5,9 @@ import warp as wp
 from physsim.errors import InputError
 from physsim.physics import validation
 from physsim.physics.assembly import Assembly
-from physsim.physics.model import Control, State
-from physsim.physics.solvers.diagnosis import default_tolerance, extent, raise_failure
-from physsim.physics.solvers.implicit import make_report, set_targets, targets_at
+from physsim.physics.model import State
+from physsim.physics.solvers.diagnosis import default_tolerance, extent, raise_failure, rounding_force
+from physsim.physics.solvers.implicit import bind, make_report, set_targets, targets_at
 from physsim.physics.solvers.linear import choose
 from physsim.physics.solvers.newton import Newton
 
@@ -34,7 +34,8 @@ class SolverStatic:
         self.assembly = Assembly(model, block_dtype=model.dtype)
         self.linear = choose(self.assembly, linear, static=True)
         self.linear_name = self.linear.name
-        self._newton = Newton(self.assembly, self.linear, self.tolerance, max_iterations, extent(model))
+        iterations = int(validation.array("max_iterations", max_iterations, (), kind="i", lower=1))
+        self._newton = Newton(self.assembly, self.linear, self.tolerance, iterations, extent(model))
 
     def solve(self, state=None, control=None, params=None):
         """Equilibrium near a state.
@@ -54,7 +55,7 @@ class SolverStatic:
         state = self.model.state() if state is None else state
         if getattr(state, "model", None) is not self.model:
             raise InputError("state: it belongs to another model; make one by model.state()")
-        bound = control.bind(self.model) if isinstance(control, Control) else None
+        bound = bind(self.model, control)
         targets = targets_at(self.model, control, bound, state.time) if bound else None
         self.prepare(state, targets, self.model.resolve(params))
         progress, factors = self._newton.minimise()
@@ -73,7 +74,8 @@ class SolverStatic:
     def prepare(self, state, targets, parameters):
         """Fill the assembly for a static solve that starts at a state."""
         a = self.assembly
-        a.set_parameters(parameters)
+        if a.set_parameters(parameters) and self.model.dtype == "float32":
+            self._newton.tolerance = max(self.tolerance, rounding_force(a))
         a.set_step(0.0, 1.0, 0.0)
         a.set_active(True)
         for array in (a.x1, a.x2, a.predictor):
