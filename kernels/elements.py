@@ -300,13 +300,15 @@ def stress_kernel(stress, points, parameter_count, real):
 
     @wp.kernel(module="unique", enable_backward=False)
     def evaluate_stress(
+        first: int,
         stencil: wp.array2d(dtype=int),
         p: wp.array2d(dtype=Parameters),
         x: wp.array2d(dtype=vec3),
         rest: wp.array2d(dtype=vec3),
         stress_out: wp.array2d(dtype=mat33),
     ):
-        env, t = wp.tid()
+        e, t = wp.tid()
+        env = first + e
         xs = Stencil()
         rs = Stencil()
         for a in range(k):

@@ -1,0 +1,77 @@
+"""Probe: forces, energies and stresses of any state."""
+
+import numpy as np
+import warp as wp
+
+from physsim.errors import InputError
+from physsim.physics.assembly import Assembly
+from physsim.physics.laws import NEO_HOOKEAN, SCALARS
+
+
+class Probe:
+    """Reads what acts in a state; keeps its working arrays from call to call.
+
+    Args:
+        model: Model.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self._assembly = Assembly(model)
+
+    def _evaluate(self, state, params):
+        if getattr(state, "model", None) is not self.model:
+            raise InputError("state: it belongs to another model; make one by model.state()")
+        a = self._assembly
+        a.set_parameters(self.model.resolve(params))
+        a.set_step(0.0, 1.0, 0.0)
+        a.set_active(True)
+        for array in (a.x, a.x1, a.x2, a.predictor):
+            wp.copy(array, state.x)
+        target = state.x.numpy().copy()
+        for attachment in self.model.attachments.values():
+            if attachment.stiffness is not None:
+                target[:, attachment.particles] = self.model.rest[attachment.particles]
+        a.target.assign(target)
+        a.evaluate()
+        return a
+
+    def forces(self, state, params=None):
+        """Static forces on the particles, gravity and loads among them, damping and inertia not [N], shape [(envs,) n, 3].
+
+        On exactly attached particles the attachment carries the opposite of this.
+        """
+        return self.model.squeeze(-self._evaluate(state, params).gradient.numpy())
+
+    def energies(self, state, params=None):
+        """Potential energy of every stencil [J]: dict law name -> [(envs,) stencils]; gravity's under "inertia"."""
+        a = self._evaluate(state, params)
+        host = a.energy.numpy()
+        parts = zip(self.model.blocks, a.element_offsets[:-1], a.element_offsets[1:], strict=True)
+        return {b.law.name: self.model.squeeze(host[:, i:j].copy()) for b, i, j in parts}
+
+    def stresses(self, state, body, params=None):
+        """Elastic Cauchy stress of a soft body's tetrahedra, mean over each deformed element [Pa], shape [(envs,) cells, 3, 3].
+
+        Raises:
+            InputError: the body is not made of tetrahedra.
+        """
+        cells = getattr(body.mesh, "cells", None)
+        if cells is None or self.model.bodies.get(body.name) is not body:
+            raise InputError(f"body: a soft body of this model is needed, {getattr(body, 'name', body)!r} was given")
+        a = self._evaluate(state, params)
+        law = NEO_HOOKEAN[cells.shape[1]]
+        i = [b.law for b in self.model.blocks].index(law)
+        count = len(self.model.blocks[i].stencil)
+        dtype = wp.types.matrix((3, 3), SCALARS[self.model.dtype])
+        out = wp.zeros((self.model.envs, count), dtype=dtype, device=self.model.device)
+        kernel = law.stress_kernel(self.model.dtype)
+        a.launcher.record(kernel, count, a.stencils[i], a.parameters[i], a.x, a.rest, out)()
+        rows = body.young.feeds[0].rows
+        return self.model.squeeze(out.numpy()[:, rows])
+
+
+def von_mises(stress):
+    """Von Mises stress [Pa], shape [...], from Cauchy stresses [..., 3, 3]."""
+    deviator = stress - np.trace(stress, axis1=-2, axis2=-1)[..., None, None] / 3.0 * np.eye(3)
+    return np.sqrt(1.5 * (deviator**2).sum(axis=(-2, -1)))

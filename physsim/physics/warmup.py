@@ -1,0 +1,75 @@
+"""`physsim warmup`: compile the kernels that models commonly use, and say how long it took."""
+
+import time
+
+import numpy as np
+import warp as wp
+
+from physsim.physics.builder import ModelBuilder
+from physsim.physics.launch import quiet_warp
+from physsim.physics.materials import NeoHookean, Spring
+from physsim.physics.mesh import box_mesh, spring_net
+from physsim.physics.solvers import SolverExplicit, SolverImplicit
+from physsim.physics.solvers.static import SolverStatic
+
+
+def main(device="cpu", dtype="float64"):
+    """Compile for one device and scalar type; the kernels stay in Warp's cache.
+
+    Args:
+        device: as Warp names it.
+        dtype: "float32" or "float64".
+
+    Returns:
+        Exit code 0.
+    """
+    print(f"compiling kernels for {device}, {dtype}; a minute or two the first time, then nothing")
+    start = time.perf_counter()
+    for what, order in (("spring nets", 0), ("four-node solids", 1), ("ten-node solids", 2)):
+        begin = time.perf_counter()
+        _exercise(order, device, dtype)
+        print(f"  {what:18s} {time.perf_counter() - begin:6.1f} s")
+    with quiet_warp():
+        where = wp.config.kernel_cache_dir
+    print(f"done in {time.perf_counter() - start:.1f} s; kept in {where}")
+    return 0
+
+
+def _exercise(order, device, dtype):
+    """Run every kind of solve once on the smallest model of a kind."""
+    from physsim.physics.diff.torch_bridge import equilibrium, simulate
+
+    def build():
+        builder = ModelBuilder()
+        if order:
+            mesh = box_mesh((0.1, 0.1, 0.1), (1, 1, 1), order=order)
+            body = builder.add_soft_body(mesh, NeoHookean(1e5, 0.3, 1000.0, viscosity=1.0))
+            builder.attach(body, np.flatnonzero(mesh.points[:, 0] < 1e-9))
+            builder.add_load(body, [len(mesh.points) - 1], (0.0, 0.0, 0.0))
+        else:
+            body = builder.add_springs(spring_net((2, 2), (0.1, 0.1)), Spring(10.0, 0.01), 0.1)
+            builder.attach(body, [0, 2])
+            builder.attach(body, [8], stiffness=1.0)
+        return builder.finalize(device, dtype), body
+
+    def implicit(linear):
+        model, body = build()
+        solver = SolverImplicit(model, 1e-3, linear=linear)
+        import torch
+
+        key = body.parameters["young" if order else "stiffness"]
+        value = torch.tensor(float(key.value.mean()), dtype=torch.float64, requires_grad=True)
+        simulate(solver, times=[3e-3], params={key: value}).positions.sum().backward()
+
+    def explicit():
+        model, _ = build()
+        SolverExplicit(model, 1e-5).run(model.state(), 2)
+
+    def static():
+        model, _ = build()
+        equilibrium(SolverStatic(model))
+
+    for linear in ("cg", "direct") if wp.get_device(device).is_cpu else ("cg",):
+        implicit(linear)
+    explicit()
+    static()
