@@ -32,6 +32,7 @@ _DEMO_EXAMPLES = """examples:
   physsim demo beam --out results --young-start 5e4
   physsim demo beam --fit-seconds 1.5 --cells 8 2 2
   physsim demo beam --fit a.csv --heldout b.csv --experiment experiment.json
+  physsim demo beam --fit lighter.csv --mass 0.05
 
 writes report.json, report.html and beam.mp4 (a PNG strip where no video encoder is found) to the folder given by --out
 """
@@ -100,8 +101,9 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--heldout", type=_existing_file, metavar="CSV", help="recording to predict (default: the shipped recording b)")
     parser.add_argument("--experiment", type=_existing_file, metavar="JSON", help="facts of the experiment (default: the shipped ones)")
     parser.add_argument("--young-start", type=_positive, metavar="PA", help="Young's modulus that the fit starts from [Pa]")
-    parser.add_argument("--fit-seconds", type=_positive, metavar="S", help="fit this much of the recording after the release [s]")
+    parser.add_argument("--fit-seconds", type=_positive, metavar="S", help="fit this long after the release [s], and judge what follows")
     parser.add_argument("--cells", type=_count, nargs=3, metavar=("NX", "NY", "NZ"), help="cells of the mesh along x, y, z")
+    parser.add_argument("--mass", type=_positive, metavar="KG", help="mass of the weight [kg], instead of what the experiment file says")
     parser.add_argument("--quiet", action="store_true", help="no progress, only the table")
     parser.set_defaults(run=_demo)
 

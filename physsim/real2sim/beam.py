@@ -4,101 +4,28 @@
 JSON file, the recordings from CSV files; nothing here knows the numbers of the recordings that ship.
 """
 
-import json
-import sys
-import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from physsim.errors import InputError
-from physsim.physics import validation
+from physsim.errors import InputError, SolverError
 from physsim.physics.builder import ModelBuilder
+from physsim.physics.diff.sampling import plan
 from physsim.physics.materials import NeoHookean
 from physsim.physics.mesh import box_mesh
 from physsim.physics.solvers.implicit import SolverImplicit
 from physsim.physics.solvers.static import SolverStatic
 from physsim.real2sim import recording as rec
+from physsim.real2sim.beam_experiment import Experiment, Measured
 from physsim.real2sim.identify import StartAtScaledGravity, identify, identify_rest
 from physsim.real2sim.least_squares import Variable
 from physsim.real2sim.tracks import Tracks
 
 DT = 1 / 200  # [s]; BDF2 then runs a 3 Hz swing 0.3 % slow
-CELL_SHARE = 0.5  # cells are at most this share of the thinnest side
 EARLY = 0.03  # frames within this time after the turning point are left to the delay to settle [s]
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Facts of a beam experiment in SI units; see `assets/silicone_beam/experiment.json` for the file's form.
-
-    Args:
-        origin, size: of the box [m], shape [3]; clamped at the face of lowest x.
-        density: [kg/m^3].
-        poisson: [-].
-        gravity: [m/s^2], shape [3].
-        weight: mass of the weight [kg].
-        edge: ends of the edge that carries it [m], shape [2, 3].
-        markers: names.
-        points: the material points that they stand for [m], shape [markers, 3].
-        folder: of the file, where recordings with a bare name lie.
-        recordings: dict name -> {"file", "release_time"}.
-    """
-
-    origin: np.ndarray
-    size: np.ndarray
-    density: float
-    poisson: float
-    gravity: np.ndarray
-    weight: float
-    edge: np.ndarray
-    markers: tuple[str, ...]
-    points: np.ndarray
-    folder: Path
-    recordings: dict
-
-    @staticmethod
-    def read(path):
-        """Read and check an experiment file.
-
-        Raises:
-            InputError: no such file, not JSON, a missing or impossible entry.
-        """
-        path = Path(path)
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            body, weight, markers = data["body"], data["weight"], data["markers"]
-            return Experiment(
-                origin=validation.array("experiment body.origin", body["origin"], (3,)),
-                size=validation.array("experiment body.size", body["size"], (3,), lower=0.0, lower_open=True),
-                density=float(validation.array("experiment body.density", body["density"], (), lower=0.0, lower_open=True)),
-                poisson=float(
-                    validation.array("experiment body.poisson", body["poisson"], (), -1.0, 0.5)
-                    if False
-                    else validation.array(
-                        "experiment body.poisson", body["poisson"], (), lower=-1.0, upper=0.5, lower_open=True, upper_open=True
-                    )
-                ),
-                gravity=validation.array("experiment gravity", data["gravity"], (3,)),
-                weight=float(validation.array("experiment weight.mass", weight["mass"], (), lower=0.0)),
-                edge=validation.array("experiment weight.edge", weight["edge"], (2, 3)),
-                markers=tuple(m["name"] for m in markers),
-                points=validation.array("experiment markers", [m["point"] for m in markers], (None, 3)),
-                folder=path.parent,
-                recordings=data.get("recordings", {}),
-            )
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{path}: the entry {error} is missing or of the wrong kind; see the shipped experiment.json") from None
-        except (OSError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path}: not a readable JSON file ({error})") from None
-
-    def default_cells(self):
-        """Cells of at most half the thinnest side."""
-        edge = CELL_SHARE * self.size.min()
-        return tuple(int(np.ceil(s / edge - 1e-9)) for s in self.size)
+YOUNG_BOUNDS = (1e2, 1e9)  # [Pa]
+MIN_FRAMES = 20
+HORIZONS = (1.5, 4.0)  # lengths of motion fitted before all of it [periods]
 
 
 @dataclass
@@ -133,61 +60,56 @@ def build(experiment, cells=None, young=1e5, viscosity=1.0, envs=None):
     small = 1e-6 * e.size.min()
     builder.attach(body, np.flatnonzero(mesh.points[:, 0] < e.origin[0] + small), name="clamp")
     if e.weight > 0:
-        along = e.edge[1] - e.edge[0]
-        s = (mesh.points - e.edge[0]) @ along / (along @ along)
-        near = np.linalg.norm(mesh.points - e.edge[0] - s[:, None] * along, axis=1) < small
-        points = np.flatnonzero(near & (s > -1e-9) & (s < 1 + 1e-9))
-        if len(points) < 2:
-            raise InputError("experiment weight.edge: no edge of the box runs from one end to the other")
-        points = points[np.argsort(s[points])]
-        # an even line load on quadratic edges: Simpson's weights
-        shares = np.ones(len(points))
-        shares[1::2], shares[2:-1:2] = 4.0, 2.0
+        points, shares = _edge_nodes(mesh, e.edge, small)
         builder.add_mass(body, points, e.weight, weights=shares)
     nodes, weights = mesh.interpolation(e.points, outside=0.5 * e.size.min())
     return Beam(builder.finalize(envs=envs), body, mesh, nodes, weights)
 
 
-@dataclass
-class Measured:
-    """A recording made ready: displacements of the markers from their held pose."""
+def _edge_nodes(mesh, edge, small):
+    """Nodes along an edge, and their shares of a load that is even along it (Simpson's weights on quadratic edges)."""
+    along = edge[1] - edge[0]
+    s = (mesh.points - edge[0]) @ along / max(along @ along, 1e-300)
+    near = np.linalg.norm(mesh.points - edge[0] - s[:, None] * along, axis=1) < small
+    points = np.flatnonzero(near & (s > -1e-9) & (s < 1 + 1e-9))
+    if len(points) < 3 or len(points) % 2 == 0 or np.ptp(s[points]) < 1 - 1e-6:
+        raise InputError(
+            f"weight.edge = {edge.tolist()}: no line of nodes runs from end to end; give an edge of the box, from corner to corner"
+        )
+    points = points[np.argsort(s[points])]
+    shares = np.ones(len(points))
+    shares[1::2], shares[2:-1:2] = 4.0, 2.0
+    return points, shares
 
-    name: str
-    times: np.ndarray
-    displacements: np.ndarray  # [f, markers, 3]
-    release: float
-    turn: float  # first turning point [s]
-    turn_drop: float  # mean drop there [m]
 
-    @staticmethod
-    def read(path, experiment, release=None, name=None):
-        """Read a recording; the release is detected where it is not given.
+@dataclass(frozen=True)
+class Trial:
+    """One iteration of a fit: length of motion [s], number within it, then of every start the best RMSE so far [mm] and modulus [Pa]."""
 
-        Raises:
-            InputError: a file that cannot be used.
-        """
-        recording = rec.read_recording(path, name=name)
-        try:
-            missing = [m for m in experiment.markers if m not in recording.markers]
-            if missing:
-                raise InputError(f"{path}: no columns for the markers {', '.join(missing)} of the experiment")
-            order = [recording.markers.index(m) for m in experiment.markers]
-            positions = recording.positions[:, order]
-            part = rec.Recording(recording.name, recording.times, positions, experiment.markers)
-            if release is None:
-                release = rec.detect_release(part.times, part.positions)
-            displacements = part.displacements(release)
-            turn, value = rec.first_turning_point(part.times, rec.mean_drop(displacements), release)
-        except ValueError as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path}: {error}") from None
-        return Measured(recording.name, part.times, displacements, release, turn, value)
+    horizon: float
+    iteration: int
+    rmse_mm: np.ndarray
+    young: np.ndarray
 
 
 @dataclass
 class FitResult:
-    """A fitted beam: the material and how sure it is."""
+    """A fitted beam: the material and how sure it is.
+
+    Args:
+        fit: physsim.real2sim.identify.Fit.
+        young: [Pa].
+        viscosity: [Pa s].
+        damping_ratio: of the measured swing's frequency.
+        young_interval, damping_ratio_interval: 95 %; an end may be infinite.
+        starts: first modulus of every start [Pa].
+        coarse: modulus of every start after statics alone on the mean pose [Pa].
+        ends: fitted modulus of every start [Pa].
+        at_rest: modulus that the pose of the last 0.6 s asks for, by statics [Pa]; for comparison, the fit does not use it.
+        window: first and last frame that were fitted [s].
+        trail: list of Trial.
+        linear: name of the linear solver.
+    """
 
     fit: object
     young: float
@@ -195,7 +117,13 @@ class FitResult:
     damping_ratio: float
     young_interval: tuple
     damping_ratio_interval: tuple
-    starts: np.ndarray  # fitted modulus of every start [Pa]
+    starts: np.ndarray
+    coarse: np.ndarray
+    ends: np.ndarray
+    at_rest: float
+    window: tuple
+    trail: list
+    linear: str
 
 
 def fit(experiment, measured, *, young_start=(5e4, 2e6), fit_seconds=None, cells=None, dt=DT, show=None):
@@ -204,74 +132,132 @@ def fit(experiment, measured, *, young_start=(5e4, 2e6), fit_seconds=None, cells
     First a coarse modulus from the mean pose of the fitted frames by statics, then the motion from the first turning point on, over
     growing horizons; amplitude and delay of the release are fitted along.
 
+    Frames after the swing has settled and shown its rest are left out (`recording.settled`): they repeat one number, and a recording
+    that happens to run on for long would be fitted to its rest alone.
+
     Args:
         experiment: Experiment.
         measured: Measured.
         young_start: first moduli [Pa], one start each, run as environments.
-        fit_seconds: use only this long after the release [s]; None: until the swing has settled and shown its rest.
+        fit_seconds: use this long after the release [s]; None: until the swing has settled and shown its rest.
         cells: of the mesh.
         dt: step [s].
         show: called with lines of progress.
+
+    Returns:
+        FitResult.
+
+    Raises:
+        InputError: fewer than 20 frames to fit, a start out of bounds.
+        SolverError: no start could be simulated.
     """
     show = show or (lambda line: None)
     starts = np.atleast_1d(np.asarray(young_start, dtype=float))
+    low, high = YOUNG_BOUNDS
+    if not ((starts >= low) & (starts <= high)).all():
+        raise InputError(f"young_start = {starts.tolist()}: must lie in [{low:g}, {high:g}] Pa")
     beam = build(experiment, cells, envs=len(starts))
-    seen = measured.times <= (np.inf if fit_seconds is None else measured.release + fit_seconds + 1e-9)
-    end = rec.settled(measured.times[seen], rec.mean_drop(measured.displacements[seen]), measured.turn)
-    used = (measured.times >= measured.turn + EARLY) & (measured.times <= end + 1e-9)
-    if used.sum() < 20:
-        raise InputError(f"recording {measured.name!r}: {int(used.sum())} frames to fit after the first turning point; 20 are needed")
-    positions = experiment.points + measured.displacements
-    tracks = Tracks(measured.times[used], beam.nodes, beam.weights, positions[used], components="z", noise=1e-3)
+    swing = _swing(measured, _end(measured, fit_seconds))
+    tracks = _tracks(experiment, measured, beam, fit_seconds)
     static = SolverStatic(beam.model, strict=False)
-    young = Variable("young", starts, 1e2, 1e9, "log", "Pa")
-    show(f"mesh of {len(beam.mesh.cells)} ten-node tetrahedra; linear solver: {static.linear_name}")
-    rest = identify_rest(static, positions[used].mean(axis=0), beam.nodes, beam.weights, {beam.body.young: young}, components="z")
+    solver = SolverImplicit(beam.model, dt, strict=False)
+    show(f"mesh of {len(beam.mesh.cells)} ten-node tetrahedra; linear solver: {solver.linear_name}")
+    young = Variable("young", starts, low, high, "log", "Pa")
+    mean_pose = tracks.positions.mean(axis=0)
+    rest = identify_rest(static, mean_pose, beam.nodes, beam.weights, {beam.body.young: young}, components="z")
     coarse = rest.theta[:, 0]
-    show("coarse modulus from the mean pose: " + ", ".join(f"{s / 1e3:.4g} -> {c / 1e3:.4g} kPa" for s, c in zip(starts, coarse, strict=True)))
-    swing = rec.damped_cosine(tracks.times, rec.mean_drop(positions[used]), tracks.times[0], min(1.5, end - tracks.times[0]))
+    pairs = zip(starts / 1e3, coarse / 1e3, strict=True)
+    show("coarse modulus from the mean pose: " + ", ".join(f"{s:.4g} -> {c:.4g} kPa" for s, c in pairs))
+    length = tracks.times[-1] - tracks.times[0]
     omega = 2 * np.pi * swing.frequency_hz
     shear = coarse / (2 * (1 + experiment.poisson))
-    viscosity = Variable("viscosity", 2 * max(swing.damping_ratio, 0.01) * shear / omega, 1e-4, 1e6, "log", "Pa s")
-    settled = rec.mean_drop(positions[used].mean(axis=0, keepdims=True))[0] - rec.mean_drop(experiment.points[None])[0]
-    multiple = Variable("release multiple", measured.turn_drop / settled, 0.05, 20.0, "log")
-    delay = Variable("delay", 0.0, -EARLY, EARLY, "linear", "s")
-    start = StartAtScaledGravity(static, measured.turn, multiple, delay)
-    solver = SolverImplicit(beam.model, dt, strict=False)
-    period = 1 / swing.frequency_hz
-    length = tracks.times[-1] - tracks.times[0]
-    horizons = [h for h in (1.5 * period, 4.0 * period) if h < 0.8 * length] + [None]
+    viscosity = np.clip(2 * max(swing.damping_ratio, 0.01) * shear / omega, 1e-4, 1e6)
+    settled = rec.mean_drop((mean_pose - experiment.points)[None])[0]
+    multiple = Variable("release multiple", np.clip(measured.turn_drop / settled, 0.05, 20.0), 0.05, 20.0, "log")
+    start = StartAtScaledGravity(static, measured.turn, multiple, Variable("delay", 0.0, -EARLY, EARLY, "linear", "s"))
+    trail = []
 
     def progress(horizon, iteration, cost, theta):
-        values = ", ".join(f"{y / 1e3:.2f}" for y in theta[:, 0])
-        show(f"  {horizon:5.2f} s of motion, iteration {iteration}: rmse {_rmse_mm(cost, tracks, horizon)} mm, young {values} kPa")
+        count = np.sum(tracks.times <= tracks.times[0] + horizon + 1e-9) * len(tracks.nodes) * len(tracks.axes)
+        trail.append(Trial(horizon, iteration, 1e3 * tracks.noise * np.sqrt(2 * cost / count), theta[:, 0].copy()))
+        rmse, values = (", ".join(f"{v:.5g}" for v in row) for row in (trail[-1].rmse_mm, theta[:, 0] / 1e3))
+        show(f"  {horizon:5.2f} s of motion, iteration {iteration}: rmse {rmse} mm, young {values} kPa")
 
     found = identify(
-        solver, tracks, {beam.body.young: young_at(young, coarse), beam.body.viscosity: viscosity}, start=start, horizons=horizons, progress=progress
+        solver,
+        tracks,
+        {beam.body.young: young.started_at(coarse), beam.body.viscosity: Variable("viscosity", viscosity, 1e-4, 1e6, "log", "Pa s")},
+        start=start,
+        horizons=[h / swing.frequency_hz for h in HORIZONS if h / swing.frequency_hz < 0.8 * length] + [None],
+        progress=progress,
     )
-    return _result(found, experiment, omega)
+    ratio, interval = _damping_ratio(found, experiment, omega)
+    last = experiment.points + rec.rest_displacements(measured.displacements, measured.times)
+    at_rest = identify_rest(
+        static, last, beam.nodes, beam.weights, {beam.body.young: young.started_at(found.values["young"])}, components="z"
+    )
+    return FitResult(
+        fit=found,
+        young=found.values["young"],
+        viscosity=found.values["viscosity"],
+        damping_ratio=ratio,
+        young_interval=found.intervals.interval("young"),
+        damping_ratio_interval=interval,
+        starts=starts,
+        coarse=coarse,
+        ends=found.result.theta[:, 0],
+        at_rest=float(at_rest.theta[at_rest.best, 0]),
+        window=(float(tracks.times[0]), float(tracks.times[-1])),
+        trail=trail,
+        linear=solver.linear_name,
+    )
 
 
-def young_at(variable, start):
-    """The same variable from other starts."""
-    return Variable(variable.name, start, variable.lower, variable.upper, variable.scale, variable.unit)
+def _swing(measured, end):
+    """Damped cosine through the mean drop from a little after the turning point on."""
+    begin = measured.turn + EARLY
+    # from release to turning point is half a period, if the release is free
+    seconds = min(max(rec.SWING_SECONDS, 6 * (measured.turn - measured.release)), end - begin)
+    try:
+        return rec.damped_cosine(measured.times, rec.mean_drop(measured.displacements), begin, seconds)
+    except ValueError as error:
+        raise InputError(f"recording {measured.name!r}, after the first turning point: {error}") from None
 
 
-def _rmse_mm(cost, tracks, horizon):
-    count = np.sum(tracks.times <= tracks.times[0] + horizon + 1e-9) * len(tracks.nodes) * len(tracks.axes)
-    return ", ".join(f"{1e3 * tracks.noise * np.sqrt(2 * c / count):.3f}" for c in cost)
+def _end(measured, fit_seconds):
+    """Time of the last frame to fit [s]."""
+    seen = measured.times <= (np.inf if fit_seconds is None else measured.release + fit_seconds + 1e-9)
+    if measured.times[seen][-1] <= measured.turn:
+        raise InputError(
+            f"fit_seconds = {fit_seconds:g}: the first turning point comes {measured.turn - measured.release:.3f} s after the release"
+        )
+    return rec.settled(measured.times[seen], rec.mean_drop(measured.displacements[seen]), measured.turn)
 
 
-def _result(found, experiment, omega):
+def _tracks(experiment, measured, beam, fit_seconds):
+    """The frames to fit: from a little after the turning point on."""
+    end = _end(measured, fit_seconds)
+    used = (measured.times >= measured.turn + EARLY) & (measured.times <= end + 1e-9)
+    if used.sum() < MIN_FRAMES:
+        given = "" if fit_seconds is None else f" within {fit_seconds:g} s of the release"
+        raise InputError(
+            f"recording {measured.name!r}: {int(used.sum())} frames to fit after the first turning point{given}; {MIN_FRAMES} are needed"
+        )
+    positions = experiment.points + measured.displacements[used]
+    return Tracks(measured.times[used], beam.nodes, beam.weights, positions, components="z", noise=1e-3)
+
+
+def _damping_ratio(found, experiment, omega):
+    """Damping ratio eta w / (2 mu) at the measured frequency, and its interval from the covariance of log(viscosity / young)."""
     young, viscosity = found.values["young"], found.values["viscosity"]
-    shear = young / (2 * (1 + experiment.poisson))
-    ratio = viscosity * omega / (2 * shear)
+    ratio = viscosity * omega * (1 + experiment.poisson) / young
     sure = found.intervals
     c = sure.covariance[:2, :2]
-    spread = np.sqrt(max(c[1, 1] + c[0, 0] - 2 * c[0, 1], 0.0))  # of log(viscosity / young), the frequency being measured
-    half = spread * (np.log(sure.upper[1] / sure.estimate[1]) / sure.std[1] if sure.std[1] > 0 else 2.0)
-    interval = (ratio * np.exp(-half), ratio * np.exp(half))
-    return FitResult(found, young, viscosity, ratio, sure.interval("young"), interval, found.result.theta[:, 0])
+    with np.errstate(invalid="ignore"):
+        quantile = np.log(sure.upper[1] / sure.estimate[1]) / sure.std[1]
+        half = quantile * np.sqrt(max(c[0, 0] + c[1, 1] - 2 * c[0, 1], 0.0)) if np.isfinite(c).all() else np.inf
+    half = float(half) if np.isfinite(half) else np.inf
+    return ratio, (ratio * np.exp(-half), ratio * np.exp(half))
 
 
 def predict(experiment, measured, young, viscosity, *, cells=None, dt=DT, multiple=None, delay=0.0):
@@ -293,18 +279,11 @@ def predict(experiment, measured, young, viscosity, *, cells=None, dt=DT, multip
     static = SolverStatic(beam.model)
     rest_markers = beam.observe(beam.mesh.points)
     rest, _ = static.solve()
-    drop = lambda state: -(beam.observe(state.positions) - rest_markers)[:, 2].mean()  # noqa: E731
     gravity = np.asarray(experiment.gravity)
     if multiple is None:
-        multiple = measured.turn_drop / drop(rest)
-        for _ in range(30):  # secant on a smooth monotone curve
-            state, _ = static.solve(rest, params={"gravity": multiple * gravity})
-            bumped, _ = static.solve(state, params={"gravity": multiple * 1.001 * gravity})
-            slope = (drop(bumped) - drop(state)) / (0.001 * multiple)
-            change = (measured.turn_drop - drop(state)) / slope
-            multiple = float(np.clip(multiple + change, 0.5 * multiple, 2 * multiple))
-            if abs(change) < 1e-6:
-                break
+        multiple = _release_multiple(
+            static, rest, gravity, measured.turn_drop, lambda x: rec.mean_drop((beam.observe(x) - rest_markers)[None])[0]
+        )
     state, _ = static.solve(rest, params={"gravity": multiple * gravity})
     times = measured.times
     after = times >= measured.turn + delay
@@ -314,10 +293,22 @@ def predict(experiment, measured, young, viscosity, *, cells=None, dt=DT, multip
     return displacements, samples, beam
 
 
+def _release_multiple(static, rest, gravity, wanted, drop):
+    """The multiple of gravity whose equilibrium has the wanted drop [m]; Newton on a smooth, monotone curve."""
+    multiple = wanted / drop(rest.positions)
+    for _ in range(30):
+        state, _ = static.solve(rest, params={"gravity": multiple * gravity})
+        bumped, _ = static.solve(state, params={"gravity": multiple * 1.001 * gravity})
+        slope = (drop(bumped.positions) - drop(state.positions)) / (0.001 * multiple)
+        change = (wanted - drop(state.positions)) / slope
+        multiple = float(np.clip(multiple + change, 0.5 * multiple, 2 * multiple))
+        if abs(change) < 1e-6:
+            return multiple
+    raise SolverError(f"no multiple of gravity gives the drop of {1e3 * wanted:.4g} mm at the turning point")
+
+
 def run(beam, state, times, dt):
     """Particle positions [frames, n, 3] at the given times, without gradients."""
-    from physsim.physics.diff.sampling import plan
-
     solver = SolverImplicit(beam.model, dt)
     samples = plan(times, state.time, dt)
     out = np.zeros((len(times), beam.model.particle_count, 3))
@@ -328,3 +319,17 @@ def run(beam, state, times, dt):
             out[f] = sum(w * part for w, part in zip(samples.position[f], parts, strict=True))
         state = after
     return out
+
+
+def main(**arguments):
+    """The command `physsim demo beam`; see `physsim.real2sim.beam_demo.demo` for the arguments.
+
+    Returns:
+        Exit code.
+    """
+    from physsim.real2sim.beam_demo import demo
+
+    return demo(**arguments)
+
+
+__all__ = ["Beam", "Experiment", "FitResult", "Measured", "Trial", "build", "fit", "main", "predict", "run"]

@@ -296,6 +296,11 @@ def damped_cosine(times: np.ndarray, values: np.ndarray, start: float, duration:
     )
 
 
+def rest_displacements(displacements: np.ndarray, times: np.ndarray, last_seconds: float = REST_SECONDS) -> np.ndarray:
+    """Mean of the last seconds [m], shape [markers, 3], of displacements [f, markers, 3]."""
+    return displacements[_tail(times, last_seconds)].mean(axis=0)
+
+
 def mean_drop(displacements: np.ndarray) -> np.ndarray:
     """Mean drop of the markers [m], shape [f], from displacements [f, markers, 3]."""
     return -displacements[..., UP].mean(axis=1)

@@ -40,6 +40,8 @@ th { font-weight: 600; font-size: 13.5px; color: var(--muted); vertical-align: b
 th:first-child, td:first-child { text-align: left; }
 tbody tr:last-child td { border-bottom: none; }
 tr.strong td { font-weight: 650; background: #eff6ff; }
+.words td { text-align: left; vertical-align: top; }
+.words td:first-child { color: var(--muted); white-space: nowrap; width: 1%; }
 figure { margin: 16px 0; padding: 16px; }
 figure svg, figure img, figure video { display: block; width: 100%; height: auto; border-radius: 6px; }
 figcaption { margin-top: 10px; }
@@ -95,6 +97,11 @@ class Page:
         )
         note = f"<caption>{html.escape(caption)}</caption>" if caption else ""
         self._parts.append(f'<div class="sheet"><table>{note}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
+
+    def facts(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Add a table of words: (what, text)."""
+        cells = (f"<tr><td>{html.escape(what)}</td><td>{html.escape(text)}</td></tr>" for what, text in rows)
+        self._parts.append(f'<div class="sheet words"><table><tbody>{"".join(cells)}</tbody></table></div>')
 
     def plots(self, panels: Sequence[Panel], columns: int = 1, caption: str = "", height: float = 2.9) -> None:
         """Add line plots, `columns` side by side, each row `height` inches high at a page width of 9.6 inches."""

@@ -112,11 +112,15 @@ def _draw_panel(axis, panel: Panel, width: float) -> None:
         _note(axis, 0.5 * (start + end), label, "center")
     for place, label in panel.marks:
         axis.axvline(place, color="#9ca3af", linewidth=0.9, dashes=(4, 3), zorder=1)
-        _note(axis, place, f" {label}", "left")
+        _note(axis, place, f"\u00a0{label}", "left")  # SVG drops a plain space
     for index, series in enumerate(panel.series):
         _draw_series(axis, series, series.colour or PALETTE[index % len(PALETTE)])
     if panel.log_y:
+        from matplotlib.ticker import LogFormatter
+
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(LogFormatter())
+        axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     axis.set_title(panel.title, loc="left", fontsize=10.5, fontweight="bold", pad=9)
     axis.set_xlabel(panel.x_label)
     axis.set_ylabel(panel.y_label)

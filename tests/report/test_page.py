@@ -47,6 +47,7 @@ def full_page(tmp_path):
     page.text("One.", "Two <script>alert(1)</script>.")
     page.tiles([("Young's modulus", "270 kPa", "95 %: 260-280 kPa")])
     page.table(["name", "rmse [mm]"], [["a", 1.23456], ["b", None]], caption="errors", strong=0)
+    page.facts([("source", "a <paper>"), ("licence", "MIT")])
     page.plots([panel(), panel(log_y=True), panel()], columns=2, caption="curves")
     page.image(Image.new("RGB", (8, 8), "red"), "a red square")
     film = tmp_path / "film.mp4"
@@ -72,6 +73,7 @@ def test_texts_are_escaped(tmp_path):
     assert "A &lt;beam&gt;" in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "measured &lt;a&gt;" in text
+    assert "<td>a &lt;paper&gt;</td>" in text
     assert "tip &amp; edge" in text
 
 
