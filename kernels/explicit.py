@@ -11,7 +11,7 @@ def march_kernel(functions, points, parameter_count, real):
     """CPU kernel of `count` steps for one law and one scalar type.
 
     Per step: g = sum of the law's gradients at x (with x1 for its damping), then
-    v' = (v - h (g / m - gravity)) / (1 + h alpha),  x' = x + h v'   on free particles.
+    v' = (1 - h alpha) v - h (g / m - gravity),  x' = x + h v'   on free particles.
     `rate` is 1 / h, or 0 to leave the law's damping out.
     """
     gradient = functions[1]
@@ -66,7 +66,7 @@ def march_kernel(functions, points, parameter_count, real):
                 if free[i] != 0:
                     m = inertia[env, i]
                     pull = g[env, i] / m[0] - vec3(m[2], m[3], m[4])
-                    v = (v_out[env, i] - dt * pull) / (real(1.0) + dt * m[1])
+                    v = (real(1.0) - dt * m[1]) * v_out[env, i] - dt * pull
                     v_out[env, i] = v
                     x_out[env, i] = xi + dt * v
                 g[env, i] = vec3()

@@ -57,7 +57,7 @@ for (int s = 0; s < count; ++s) {
     if (free_.data[i]) {
       const S* m = inertia + 5 * i;
       const v4 gravity = {m[2], m[3], m[4], 0};
-      v4 w = (v[i] - dt * (f[i] / m[0] - gravity)) / (1 + dt * m[1]);
+      v4 w = (1 - dt * m[1]) * v[i] - dt * (f[i] / m[0] - gravity);
       v[i] = w;
       x[i] += dt * w;
     }

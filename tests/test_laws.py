@@ -266,7 +266,6 @@ def dot_products(law, sample, moving, rng):
     return (out.numpy()[:, 0] * weight).sum(axis=(1, 2)), np.concatenate(terms, axis=1)
 
 
-@pytest.mark.xfail(strict=False, reason="the tangent kernel's weights 2/3 and 1/12 are rounded to float32: 3e-8")
 @laws
 @steps
 @pytest.mark.parametrize(
@@ -278,7 +277,6 @@ def test_tangent_is_the_transpose_of_the_adjoint(law, step, moving, tolerance, r
     assert np.abs(pushed - terms.sum(axis=1)).max() < tolerance * max(1.0, np.abs(terms).sum(axis=1).max())
 
 
-@pytest.mark.xfail(strict=False, reason="the tangent's difference is scaled by the smallest parameter")
 @pytest.mark.parametrize("law", [law for law in ALL if any(p.lower is None for p in law.parameters)], ids=lambda law: law.name)
 def test_tangent_survives_a_parameter_that_is_almost_zero(law, rng):
     """A component of a turned force or gravity may be 1e-17 of the others."""
@@ -307,10 +305,7 @@ def test_rigid_motion_changes_nothing(law, step, rng):
 
 @pytest.mark.parametrize("law", [law for law in ALL if law.name.startswith("neo_hookean")], ids=lambda law: law.name)
 @pytest.mark.parametrize("poisson", [-0.9, -0.6, -0.3, 0.0, 0.3, 0.49, 0.499])
-def test_rest_of_a_solid_is_a_minimum_at_any_poissons_ratio(law, poisson, rng, request):
-    if law.points == 10 and poisson < -0.5:
-        reason = "lam_q falls below -2 mu/3: a quadratic field of zero mean dilatation gains energy"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+def test_rest_of_a_solid_is_a_minimum_at_any_poissons_ratio(law, poisson, rng):
     sample = draw(law, rng, STEPS["statics"], amount=0.0)
     sample = replace(sample, p=np.tile([1.0, poisson], (len(sample.stencil), 1)))
     values = np.linalg.eigvalsh(hessian(law, sample)[0])

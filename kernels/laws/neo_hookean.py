@@ -41,9 +41,9 @@ def neo_hookean(real, points):
     def moduli_of(p: vec2) -> vec3:
         """(mu, lam_q + mu, lam - lam_q) [Pa]."""
         mu = p[0] / (two * (one + p[1]))
-        lam = p[0] * p[1] / ((one + p[1]) * (one - two * p[1]))
-        local = lam / (one + wp.max(lam, zero) / (share_limit * mu))
-        return vec3(mu, local + mu, lam - local)
+        ratio = two * p[1] / (one - two * p[1])  # lam / mu, so that nothing is divided by a modulus
+        local = ratio / (one + wp.max(ratio, zero) / share_limit)
+        return vec3(mu, (local + one) * mu, (ratio - local) * mu)
 
     @wp.func
     def cofactor(F: mat33) -> mat33:

@@ -67,7 +67,7 @@ class StartAtScaledGravity:
         bad = ~np.atleast_1d(report.converged)
         self._last = None if bad.any() else rest
         tangents = dict(slopes) | {"gravity": gravity[None] * value_slopes[:, :, :1]}
-        dx = equilibrium_tangent(self.static, rest, tangents, len(value_slopes))
+        dx = equilibrium_tangent(self.static, rest, tangents, len(value_slopes), params=scaled)
         dx[:, bad] = np.nan
         delays = values[:, 1] if values.shape[1] > 1 else np.zeros(model.envs)
         delay_slopes = value_slopes[:, :, 1] if values.shape[1] > 1 else np.zeros(value_slopes.shape[:2])
@@ -300,7 +300,7 @@ def identify_rest(static, mean_positions, nodes, weights, parameters, *, compone
     def evaluate(scaled, active):
         _, _, values, tangents = problem.settings(scaled)
         state, report = static.solve(params=values)
-        dx = equilibrium_tangent(static, state, tangents, scaled.shape[1])
+        dx = equilibrium_tangent(static, state, tangents, scaled.shape[1], params=values)
         x, moved = tracks.observe(state.x.numpy()), tracks.observe(dx)
         x[~np.atleast_1d(report.converged)] = np.nan
         residuals = np.stack([tracks.residuals(x[e][None]).ravel() for e in range(len(x))])

@@ -46,8 +46,10 @@ class TangentRollout:
         past_x = s.a * self.x + s.b * old_x
         fixed = ~a.model.free
         still = np.zeros_like(self.x)
-        if targets is None:
-            still[:, :, fixed] = self.x[:, :, fixed]
+        stay = fixed.copy()
+        if targets is not None:
+            stay[targets[0]] = False  # a control moves them, whatever the parameters
+        still[:, :, stay] = self.x[:, :, stay]
         moved = {"x": still, "x1": self.x, "x2": old_x, "predictor": past_x + (s.a * self.v + s.b * old_v) / s.rate}
         for name, value in moved.items():
             self._moved[name].assign(value.astype(self._out.numpy().dtype))
@@ -65,7 +67,7 @@ class TangentRollout:
         self.x = new
 
 
-def equilibrium_tangent(solver, state, parameters, directions, tolerance=1e-8):
+def equilibrium_tangent(solver, state, parameters, directions, tolerance=1e-8, params=None):
     """How an equilibrium moves with parameters.
 
     Args:
@@ -74,15 +76,16 @@ def equilibrium_tangent(solver, state, parameters, directions, tolerance=1e-8):
         parameters: dict name -> tangents [directions, envs, *shape].
         directions: their number.
         tolerance: relative residual of the linear solves.
+        params: what `solve` was called with.
 
     Returns:
         Tangents of the positions, [directions, envs, n, 3].
     """
     a = solver.assembly
     envs, n = a.model.envs, a.model.particle_count
+    solver.prepare(state, None, a.model.resolve(params))
     a.set_tangents({"gravity": np.zeros((directions, envs, 3))} | parameters)
     exact = ExactSolver(a, solver.linear, tolerance)
-    wp.copy(a.x, state.x)
     exact.at_new_point(state.cache)
     zero = a.vectors((directions, envs, n))
     out = a.vectors((directions, envs, n))

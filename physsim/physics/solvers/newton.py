@@ -119,7 +119,7 @@ class Newton:
         a = self.assembly
         rate = a.step[0]
         top = len(SHIFTS)
-        tolerance = np.clip(0.05 * np.sqrt(p.residual / first), 1e-3, 0.1)
+        tolerance = np.clip(0.05 * np.sqrt(np.where(running, p.residual, 1.0) / np.where(running, first, 1.0)), 1e-3, 0.1)
         before = self.linear.total_iterations
         todo = running.copy()
         if rate == 0.0:
@@ -170,7 +170,9 @@ class Newton:
             stuck = good & (alpha * length <= self._smallest_step) & (residual > 0.5 * p.residual)
             p.residual = np.where(good, residual, p.residual)
             p.done |= good & (residual <= self.tolerance)
-            p.done |= stuck  # moves below the precision of positions: converged as far as this dtype goes
+            # moves below the precision of positions: as converged as this dtype goes, if that is anywhere near
+            p.done |= stuck & (residual <= 1e3 * self.tolerance)
+            p.failed |= stuck & (residual > 1e3 * self.tolerance)
             accepted |= good
             searching &= ~good
             alpha = np.where(searching, alpha * 0.5, alpha)
