@@ -203,7 +203,12 @@ def _convergence(page, study, data):
         caption="The fit first matches the mean pose by statics, then ever longer motions, so that a swing of unknown stiffness cannot "
         "lock on to a wrong period. A longer motion is another problem, so its loss may begin higher.",
     )
-    agree = f" They end within {data['starts_differ_pct']:.2g} % of each other." if count > 1 else ""
+    agree = ""
+    if count > 1:
+        apart, statics = (
+            f"{v:.2g} %" if v >= 0.01 else "0.01 %" for v in (data["starts_differ_pct"], data["starts_differ_after_statics_pct"])
+        )
+        agree = f" The starts agree within {statics} after statics and within {apart} at the end."
     page.text(f"{data['iterations']} simulations with tangents, {data['seconds_by_part']['fit']:.0f} s.{agree}")
 
 
@@ -251,7 +256,7 @@ def _certainty(page, study, data):
     page.table(
         ["Young's modulus asked for by", "[kPa]"],
         [[row["data"], row["young_pa"] / 1e3] for row in data["young_by_data"]],
-        "If one modulus described the material, these would agree within the interval. Silicone creeps: it is stiffer in a fast swing than "
+        "If one modulus described the material, these would agree within the interval. Rubber creeps: it is stiffer in a fast swing than "
         "at rest, and a single modulus is a compromise between the two.",
     )
 

@@ -44,6 +44,7 @@ def report(study):
         "seconds_by_part": study.seconds,
         "starts": [{"young_start_pa": a, "after_statics_pa": b, "young_pa": c} for a, b, c in zip(f.starts, f.coarse, f.ends, strict=True)],
         "starts_differ_pct": 100 * (f.ends.max() / f.ends.min() - 1),
+        "starts_differ_after_statics_pct": 100 * (f.coarse.max() / f.coarse.min() - 1),
         "release": {name: {"value": f.fit.values[name], "interval": sure.interval(name)} for name in ("release multiple", "delay")},
         "undetermined": sure.undetermined,
         "not_determined_combinations": sure.not_determined,
