@@ -24,8 +24,9 @@ from physsim.real2sim.tracks import Tracks
 DT = 1 / 200  # [s]; BDF2 then runs a 3 Hz swing 0.3 % slow
 EARLY = 0.03  # frames within this time after the turning point are left to the delay to settle [s]
 YOUNG_BOUNDS = (1e2, 1e9)  # [Pa]
+MET = 0.01  # starts whose logarithms differ by less go on as one
 MIN_FRAMES = 20
-HORIZONS = (1.5, 4.0)  # lengths of motion fitted before all of it [periods]
+HORIZONS = (1.5, 4.0)  # lengths of motion fitted before all of it, in periods of the swing
 
 
 @dataclass
@@ -156,46 +157,48 @@ def fit(experiment, measured, *, young_start=(5e4, 2e6), fit_seconds=None, cells
     low, high = YOUNG_BOUNDS
     if not ((starts >= low) & (starts <= high)).all():
         raise InputError(f"young_start = {starts.tolist()}: must lie in [{low:g}, {high:g}] Pa")
-    beam = build(experiment, cells, envs=len(starts))
     swing = _swing(measured, _end(measured, fit_seconds))
-    tracks = _tracks(experiment, measured, beam, fit_seconds)
-    static = SolverStatic(beam.model, strict=False)
-    solver = SolverImplicit(beam.model, dt, strict=False)
-    show(f"mesh of {len(beam.mesh.cells)} ten-node tetrahedra; linear solver: {solver.linear_name}")
+    stage = _Stage(experiment, measured, fit_seconds, cells, dt, len(starts))
+    show(f"mesh of {len(stage.beam.mesh.cells)} ten-node tetrahedra; linear solver: {stage.solver.linear_name}")
     young = Variable("young", starts, low, high, "log", "Pa")
-    mean_pose = tracks.positions.mean(axis=0)
-    rest = identify_rest(static, mean_pose, beam.nodes, beam.weights, {beam.body.young: young}, components="z")
-    coarse = rest.theta[:, 0]
+    mean_pose = stage.tracks.positions.mean(axis=0)
+    coarse = stage.statics(mean_pose, young).theta[:, 0]
     pairs = zip(starts / 1e3, coarse / 1e3, strict=True)
     show("coarse modulus from the mean pose: " + ", ".join(f"{s:.4g} -> {c:.4g} kPa" for s, c in pairs))
-    length = tracks.times[-1] - tracks.times[0]
     omega = 2 * np.pi * swing.frequency_hz
-    shear = coarse / (2 * (1 + experiment.poisson))
-    viscosity = np.clip(2 * max(swing.damping_ratio, 0.01) * shear / omega, 1e-4, 1e6)
+    first = np.clip(2 * max(swing.damping_ratio, 0.01) * coarse / (2 * (1 + experiment.poisson)) / omega, 1e-4, 1e6)
     settled = rec.mean_drop((mean_pose - experiment.points)[None])[0]
-    multiple = Variable("release multiple", np.clip(measured.turn_drop / settled, 0.05, 20.0), 0.05, 20.0, "log")
-    start = StartAtScaledGravity(static, measured.turn, multiple, Variable("delay", 0.0, -EARLY, EARLY, "linear", "s"))
-    trail = []
+    variables = [
+        young.started_at(coarse),
+        Variable("viscosity", first, 1e-4, 1e6, "log", "Pa s"),
+        Variable("release multiple", np.clip(measured.turn_drop / settled, 0.05, 20.0), 0.05, 20.0, "log"),
+        Variable("delay", 0.0, -EARLY, EARLY, "linear", "s"),
+    ]
+    trail, costs, trials = [], [], 0
 
     def progress(horizon, iteration, cost, theta):
-        count = np.sum(tracks.times <= tracks.times[0] + horizon + 1e-9) * len(tracks.nodes) * len(tracks.axes)
-        trail.append(Trial(horizon, iteration, 1e3 * tracks.noise * np.sqrt(2 * cost / count), theta[:, 0].copy()))
-        rmse, values = (", ".join(f"{v:.5g}" for v in row) for row in (trail[-1].rmse_mm, theta[:, 0] / 1e3))
+        count = np.sum(stage.tracks.times <= stage.tracks.times[0] + horizon + 1e-9) * len(stage.tracks.nodes)
+        rmse = np.broadcast_to(1e3 * stage.tracks.noise * np.sqrt(2 * cost / count), starts.shape)
+        trail.append(Trial(horizon, iteration, rmse, np.broadcast_to(theta[:, 0], starts.shape).copy()))
+        rmse, values = (", ".join(f"{v:.5g}" for v in row) for row in (1e3 * stage.tracks.noise * np.sqrt(2 * cost / count), theta[:, 0] / 1e3))
         show(f"  {horizon:5.2f} s of motion, iteration {iteration}: rmse {rmse} mm, young {values} kPa")
 
-    found = identify(
-        solver,
-        tracks,
-        {beam.body.young: young.started_at(coarse), beam.body.viscosity: Variable("viscosity", viscosity, 1e-4, 1e6, "log", "Pa s")},
-        start=start,
-        horizons=[h / swing.frequency_hz for h in HORIZONS if h / swing.frequency_hz < 0.8 * length] + [None],
-        progress=progress,
-    )
+    length = stage.tracks.times[-1] - stage.tracks.times[0]
+    for horizon in [h / swing.frequency_hz for h in HORIZONS if h / swing.frequency_hz < 0.8 * length] + [None]:
+        found = stage.motion(variables, horizon, progress)
+        costs += found.history
+        trials += found.iterations
+        ends = np.broadcast_to(found.result.theta[:, 0], starts.shape)
+        variables = [v.started_at(found.result.theta[:, i]) for i, v in enumerate(variables)]
+        spread = np.ptp(np.log(found.result.theta[:, :2]), axis=0).max()
+        if stage.count > 1 and horizon is not None and spread < MET:
+            show(f"  the {stage.count} starts have met within {100 * spread:.2g} %; one goes on")
+            stage = _Stage(experiment, measured, fit_seconds, cells, dt, 1)
+            variables = [v.started_at(found.result.theta[found.result.best, i : i + 1]) for i, v in enumerate(variables)]
+    found.history, found.iterations = costs, trials
     ratio, interval = _damping_ratio(found, experiment, omega)
     last = experiment.points + rec.rest_displacements(measured.displacements, measured.times)
-    at_rest = identify_rest(
-        static, last, beam.nodes, beam.weights, {beam.body.young: young.started_at(found.values["young"])}, components="z"
-    )
+    at_rest = stage.statics(last, young.started_at(np.full(stage.count, found.values["young"])))
     return FitResult(
         fit=found,
         young=found.values["young"],
@@ -205,12 +208,40 @@ def fit(experiment, measured, *, young_start=(5e4, 2e6), fit_seconds=None, cells
         damping_ratio_interval=interval,
         starts=starts,
         coarse=coarse,
-        ends=found.result.theta[:, 0],
+        ends=ends,
         at_rest=float(at_rest.theta[at_rest.best, 0]),
-        window=(float(tracks.times[0]), float(tracks.times[-1])),
+        window=(float(stage.tracks.times[0]), float(stage.tracks.times[-1])),
         trail=trail,
-        linear=solver.linear_name,
+        linear=stage.solver.linear_name,
     )
+
+
+class _Stage:
+    """The beam in as many environments as starts are still apart, with its solvers."""
+
+    def __init__(self, experiment, measured, fit_seconds, cells, dt, count):
+        self.count, self.measured = count, measured
+        self.beam = build(experiment, cells, envs=count)
+        self.tracks = _tracks(experiment, measured, self.beam, fit_seconds)
+        self.static = SolverStatic(self.beam.model, strict=False)
+        self.solver = SolverImplicit(self.beam.model, dt, strict=False)
+
+    def statics(self, pose, young):
+        """Modulus whose equilibrium has the markers' heights of a pose."""
+        return identify_rest(self.static, pose, self.beam.nodes, self.beam.weights, {self.beam.body.young: young}, components="z")
+
+    def motion(self, variables, horizon, progress):
+        """Fit of the motion from the turning point on."""
+        young, viscosity, multiple, delay = variables
+        return identify(
+            self.solver,
+            self.tracks,
+            {self.beam.body.young: young, self.beam.body.viscosity: viscosity},
+            start=StartAtScaledGravity(self.static, self.measured.turn, multiple, delay),
+            horizons=[horizon],
+            progress=progress,
+            final=horizon is None,
+        )
 
 
 def _swing(measured, end):

@@ -198,6 +198,7 @@ def identify(
     max_iterations=30,
     progress=None,
     level=0.95,
+    final=True,
 ):
     """Fit a handful of parameters to tracks by Levenberg-Marquardt with the simulation's exact tangents.
 
@@ -213,6 +214,7 @@ def identify(
         max_iterations: trials of each horizon.
         progress: called as progress(horizon [s], iteration, cost [starts], values [starts, p]).
         level: of the intervals.
+        final: False stops the last horizon early, too, as the ones before it: for a caller that goes on from the answer.
 
     Returns:
         Fit.
@@ -234,14 +236,14 @@ def identify(
         length = part.times[-1] - part.times[0]
         problem = _Problem(solver, part, keys, variables, start, control)
         shown = None if progress is None else (lambda i, cost, theta, length=length: progress(length, i, cost, theta))
-        last = horizon is None or horizon == horizons[-1]
+        last = final and (horizon is None or horizon == horizons[-1])
         variables = _spread(variables, solver.model.envs)
         try:
             result = least_squares(
                 problem,
                 variables,
                 max_iterations=max_iterations,
-                relative_decrease=1e-4 if last else 5e-2,
+                relative_decrease=1e-3 if last else 5e-2,
                 gradient=1e-3 if last else 1e-2,
                 step_size=3e-4 if last else 1e-2,
                 progress=shown,
