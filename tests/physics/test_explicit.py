@@ -79,7 +79,6 @@ def test_marching_equals_the_path_that_gradients_take(kind, rng):
     np.testing.assert_allclose(walked.velocities[0].numpy(), marched.velocities, atol=1e-9)
 
 
-@pytest.mark.xfail(strict=True, reason="march damps by 1 / (1 + h alpha), advance by 1 - h alpha of the last step")
 def test_mass_damping_is_the_same_when_marching():
     model, state, params = oscillator(mass_damping=2.0)
     solver = ps.SolverExplicit(model, 5e-3)
