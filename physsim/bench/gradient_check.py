@@ -4,11 +4,11 @@ import numpy as np
 
 from physsim.bench.metric import gradient_error
 
-RELATIVE_STEPS = tuple(10.0**-power for power in range(2, 12))
+RELATIVE_STEPS = (1e-4, 3e-5, 1e-5, 3e-6)
 """Steps of the central difference, as shares of the stiffness: a buckled cloth can need very small ones, because its motion
 depends on the stiffness exponentially."""
-RANDOM_DIRECTIONS = 3
-SINGLE_SPRINGS = 3
+RANDOM_DIRECTIONS = 1
+SINGLE_SPRINGS = 1
 SEED = 20261123
 
 
