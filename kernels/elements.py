@@ -265,9 +265,7 @@ def element_kernels(functions, points, parameter_count, affine, real, block_real
             bent = wp.cw_mul(up, curved)
             straight = up - bent
             # parameters in which the gradient is affine, or a product of two such: any size is exact
-            total = half * (
-                gradient(xs, xs1, xs2, rs, ps + straight, step) - gradient(xs, xs1, xs2, rs, ps - straight, step)
-            )
+            total = half * (gradient(xs, xs1, xs2, rs, ps + straight, step) - gradient(xs, xs1, xs2, rs, ps - straight, step))
             scale = wp.max(wp.max(reach(xs, ux), reach(xs, ux1)), wp.max(reach(xs, ux2), reach(xs, ur)))
             for c in range(parameter_count):
                 if bent[c] != real(0.0):

@@ -38,9 +38,7 @@ def inertia(real):
         return wp.matrix_from_rows(g)  # Stencil(...) of one row is ambiguous in C++
 
     @wp.func
-    def hessian(
-        x: Stencil, x1: Stencil, x2: Stencil, predictor: Stencil, p: Parameters, step: vec3, project: int
-    ) -> Hessian:
+    def hessian(x: Stencil, x1: Stencil, x2: Stencil, predictor: Stencil, p: Parameters, step: vec3, project: int) -> Hessian:
         k = p[0] * (step[0] * step[0] + p[1] * step[0])
         zero = real(0.0)
         return Hessian(k, zero, zero, zero, k, zero, zero, zero, k)

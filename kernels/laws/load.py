@@ -1,8 +1,8 @@
 """Dead load on one particle: a force of constant size and direction.
 
-    E = -f . x
+E = -f . x
 
-    f  force [N], three components
+f  force [N], three components
 """
 
 import warp as wp

@@ -11,7 +11,8 @@ Polynomial in F: finite for any inversion. For nu < 0 rest stays a local, not th
 
 Near incompressibility a stiffness lam at every point would lock the element and one mean dilatation alone would let the points
 change volume freely and be too soft. The points carry lam_q, which stays below 2 mu (a Poisson's ratio of 1/3, at which ten
-nodes are far from locking); the mean carries the rest. With four nodes there is one point, theta = J, and the element locks above about 0.4.
+nodes are far from locking); the mean carries the rest. With four nodes there is one point, theta = J, and the element locks
+above about 0.4.
 All values are computed from the displacement gradient G = F - I, in which the terms of order zero and one that cancel at rest
 are cancelled by hand, so that float32 keeps its digits at small strain.
 Sources: Smith, de Goes and Kim 2018, section 3 (energy), 4 (eigensystem); Nagtegaal, Parks and Rice 1974 (mean dilatation);
@@ -130,7 +131,7 @@ def neo_hookean(real, points):
         scaling = mat33(mu, p * s[2], p * s[1], p * s[2], mu, p * s[0], p * s[1], p * s[0], mu) + bulk * wp.outer(v, v)
         Q, values = wp.eig3(scaling)
         count_of_nodes = int(nodes)
-        modes = int(9)
+        modes = 9
         for k in range(modes):
             value = real(0.0)
             if k < 3:

@@ -17,7 +17,7 @@ def spring(real):
     Stencil = wp.types.matrix((2, 3), real)
     Hessian = wp.types.matrix((6, 6), real)
     vec3 = wp.types.vector(3, real)
-    half, one, shortest = real(0.5), real(1.0), real(1.0e-12)
+    half, shortest = real(0.5), real(1.0e-12)
 
     @wp.func
     def length(x: Stencil) -> real:

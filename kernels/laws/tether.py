@@ -1,9 +1,9 @@
 """Soft attachment of one particle to a target that the caller moves.
 
-    E = k/2 |x - y|^2
+E = k/2 |x - y|^2
 
-    k  stiffness [N/m]
-    y  target position [m] (the `reference` of this law)
+k  stiffness [N/m]
+y  target position [m] (the `reference` of this law)
 """
 
 import warp as wp

@@ -217,9 +217,7 @@ def parallel_kernels(real, block_real):
         q_out[env, i] = s
 
     @wp.kernel(module="unique", enable_backward=False)
-    def inner(
-        count: int, chunk: int, a: wp.array2d(dtype=v3), b: wp.array2d(dtype=v3), partial_out: wp.array2d(dtype=wp.float64)
-    ):
+    def inner(count: int, chunk: int, a: wp.array2d(dtype=v3), b: wp.array2d(dtype=v3), partial_out: wp.array2d(dtype=wp.float64)):
         env, c = wp.tid()
         s = wp.float64(0.0)
         for i in range(c * chunk, wp.min(count, (c + 1) * chunk)):

@@ -9,10 +9,9 @@ import numpy as np
 import warp as wp
 
 from physsim.kernels.reduction import CHUNK, reduction_kernels
-from physsim.physics.laws import SCALARS
 from physsim.physics.launch import Launcher
+from physsim.physics.laws import SCALARS
 from physsim.physics.parameters import pull_back, scatter
-
 
 # relative size of the tangent's differences: rounding and the fourth-order error weigh about the same
 DIFFERENCE = {"float64": 1e-3, "float32": 5e-2}
@@ -264,9 +263,7 @@ class Assembly:
             self._full_pattern = [self._array(a, int) for a in (begin, columns, slots)]
         key = ("multiply", direction.ptr, out.ptr)
         kernel, n = self.kernels["multiply"], self.model.particle_count
-        self._command(
-            key, lambda: self.launcher.record(kernel, n, self.active, *self._full_pattern, self.values, direction, out)
-        )()
+        self._command(key, lambda: self.launcher.record(kernel, n, self.active, *self._full_pattern, self.values, direction, out))()
 
     def _product_shares(self):
         if not hasattr(self, "_shares_of_product"):
@@ -379,9 +376,7 @@ class Assembly:
         key = ("combine", out.ptr, a.ptr, b.ptr, fixed)
         n = self.model.particle_count
         kernel = self.kernels["combine"]
-        self._command(
-            key, lambda: self.launcher.record(kernel, n, self.active, free, self._alpha.array, self._beta.array, a, b, out)
-        )()
+        self._command(key, lambda: self.launcher.record(kernel, n, self.active, free, self._alpha.array, self._beta.array, a, b, out))()
 
     def _everyone(self):
         if not hasattr(self, "_all_particles"):
@@ -395,9 +390,7 @@ class Assembly:
         if partial_key not in self._commands:
             self._commands[partial_key] = _EnvArray(self.model, wp.float64, (chunks,))
         partial = self._commands[partial_key]
-        self._command(
-            key, lambda: self.launcher.record(self.kernels[name], chunks, count, *arguments, partial.array)
-        )()
+        self._command(key, lambda: self.launcher.record(self.kernels[name], chunks, count, *arguments, partial.array))()
         host = partial.get()
         return host.sum(axis=1) if name != "largest" else host.max(axis=1)
 

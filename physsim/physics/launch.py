@@ -6,11 +6,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import pairwise
 
 import warp as wp
 
 from physsim.errors import InputError
-
 
 WORTH_A_THREAD = 400.0  # [us] of work in a launch, of which waking a second thread costs about a fifth
 
@@ -47,7 +47,7 @@ class Launcher:
         on_cpu = wp.get_device(device).is_cpu
         parts = (slices or min(thread_count(), envs)) if on_cpu else 1
         bounds = [envs * k // parts for k in range(parts + 1)]
-        self._slices = [(a, b - a) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if b > a]
+        self._slices = [(a, b - a) for a, b in pairwise(bounds) if b > a]
 
     def record(self, kernel, count, *arguments, weight=0.01):
         """A command whose kernel takes the first environment of its slice, then `arguments`.
@@ -76,6 +76,7 @@ class Command:
         self._parts = parts
 
     def __call__(self):
+        """Launch; returns when all slices are done (on CUDA: when they are queued)."""
         if len(self._parts) < 2:
             for part in self._parts:
                 part.launch()

@@ -5,7 +5,7 @@ A new law is a file in `physsim.kernels.laws` and one declaration here.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import warp as wp
 
@@ -59,19 +59,19 @@ class Law:
         """Place of a parameter in the law's order."""
         return [p.name for p in self.parameters].index(name)
 
-    @lru_cache(maxsize=None)  # noqa: B019 - laws are module-level constants
+    @cache  # noqa: B019 - laws are module-level constants
     def kernels(self, dtype, block_dtype):
         """Element kernels for a pair of scalar types given by name; compiled by Warp when first launched."""
         real, block_real = SCALARS[dtype], SCALARS[block_dtype]
         affine = tuple(p.affine for p in self.parameters)
         return element_kernels(self.functions(dtype), self.points, len(self.parameters), affine, real, block_real)
 
-    @lru_cache(maxsize=None)  # noqa: B019
+    @cache  # noqa: B019
     def functions(self, dtype):
         """The law's Warp functions for a scalar type."""
         return self.factory(SCALARS[dtype])
 
-    @lru_cache(maxsize=None)  # noqa: B019
+    @cache  # noqa: B019
     def stress_kernel(self, dtype):
         """Kernel of the mean Cauchy stress, or None where the law has no stress."""
         functions = self.functions(dtype)
@@ -102,8 +102,6 @@ LOAD = Law("load", 1, _LOAD, load)
 TETHER = Law("tether", 1, (_not_negative("stiffness", "N/m"),), tether, reference="target")
 SPRING = Law("spring", 2, _SPRING, spring, history=True, rates=("damping",))
 NEO_HOOKEAN = {n: Law(f"neo_hookean_{n}", n, _SOLID, lambda real, n=n: neo_hookean(real, n)) for n in (4, 10)}
-VISCOUS = {
-    n: Law(f"viscous_{n}", n, _VISCOUS, lambda real, n=n: viscous(real, n), history=True, rates=("viscosity",)) for n in (4, 10)
-}
+VISCOUS = {n: Law(f"viscous_{n}", n, _VISCOUS, lambda real, n=n: viscous(real, n), history=True, rates=("viscosity",)) for n in (4, 10)}
 
 ALL = (INERTIA, LOAD, TETHER, SPRING, *NEO_HOOKEAN.values(), *VISCOUS.values())

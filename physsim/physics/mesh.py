@@ -130,7 +130,6 @@ def _check_cells(points, cells):
     if len(flat):
         raise InputError(f"TetMesh.cells: tetrahedra {_some(flat)} are flat (no volume); merge or remove them, or remesh")
 
-
     if cells.shape[1] == 10:
         _check_middles(points, cells)
 
@@ -148,7 +147,9 @@ def _check_middles(points, cells):
         derivatives = shape[:, 1:] - shape[:, :1]
         bad = np.flatnonzero(np.linalg.det(np.einsum("mni,nj->mij", points[cells], derivatives)) <= 0)
         if len(bad):
-            text = f"TetMesh.cells: ten-node tetrahedra {_some(bad)} are folded; the middle nodes belong to the edges 01, 12, 20, 03, 13, 23"
+            text = (
+                f"TetMesh.cells: ten-node tetrahedra {_some(bad)} are folded; the middle nodes belong to the edges 01, 12, 20, 03, 13, 23"
+            )
             raise InputError(f"{text}, in this order, near the edges' middles")
 
 

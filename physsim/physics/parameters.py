@@ -65,9 +65,7 @@ class Parameter:
         full = (envs, *self.shape)
         if value.ndim == 1 and len(self.shape) == 1 and value.shape[0] == envs > 1:
             if envs == self.shape[0]:
-                raise InputError(
-                    f"{self.name}: shape [{envs}] could mean environments or entries; give [{envs}, 1] or [1, {envs}]"
-                )
+                raise InputError(f"{self.name}: shape [{envs}] could mean environments or entries; give [{envs}, 1] or [1, {envs}]")
             value = value[:, None]
         try:
             out = np.array(np.broadcast_to(value, full))

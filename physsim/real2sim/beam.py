@@ -178,9 +178,9 @@ def fit(experiment, measured, *, young_start=(5e4, 2e6), fit_seconds=None, cells
 
     def progress(horizon, iteration, cost, theta):
         count = np.sum(stage.tracks.times <= stage.tracks.times[0] + horizon + 1e-9) * len(stage.tracks.nodes)
-        rmse = np.broadcast_to(1e3 * stage.tracks.noise * np.sqrt(2 * cost / count), starts.shape)
-        trail.append(Trial(horizon, iteration, rmse, np.broadcast_to(theta[:, 0], starts.shape).copy()))
-        rmse, values = (", ".join(f"{v:.5g}" for v in row) for row in (1e3 * stage.tracks.noise * np.sqrt(2 * cost / count), theta[:, 0] / 1e3))
+        rmse = 1e3 * stage.tracks.noise * np.sqrt(2 * cost / count)
+        trail.append(Trial(horizon, iteration, *(np.broadcast_to(row, starts.shape).copy() for row in (rmse, theta[:, 0]))))
+        rmse, values = (", ".join(f"{v:.5g}" for v in row) for row in (rmse, theta[:, 0] / 1e3))
         show(f"  {horizon:5.2f} s of motion, iteration {iteration}: rmse {rmse} mm, young {values} kPa")
 
     length = stage.tracks.times[-1] - stage.tracks.times[0]

@@ -12,11 +12,10 @@ from physsim.errors import InputError, SolverError
 from physsim.physics.diff.adjoint import Rollout
 from physsim.physics.diff.sampling import plan
 from physsim.physics.diff.tangent import TangentRollout, equilibrium_tangent
-from physsim.physics.parameters import Parameter
 from physsim.physics.solvers.implicit import SolverImplicit
-from physsim.physics.solvers.static import SolverStatic
 from physsim.real2sim.intervals import Intervals, intervals
-from physsim.real2sim.least_squares import LeastSquaresResult, Variable, least_squares
+from physsim.real2sim.least_squares import LeastSquaresResult, least_squares
+from physsim.real2sim.tracks import Tracks
 
 
 class StartAtState:
@@ -108,7 +107,6 @@ class _Problem:
         self.solver, self.tracks, self.keys, self.variables = solver, tracks, keys, variables
         self.start, self.control = start, control
         self.model = solver.model
-        self.observed = None
         self.count = 0
 
     def settings(self, scaled):
@@ -135,13 +133,10 @@ class _Problem:
         value_slopes = np.zeros((p, k, p - own))
         for i in range(own, p):
             value_slopes[i, :, i - own] = slopes[:, i]
-        state, dx, delays, delay_slopes = self.start.prepare(
-            self.model, self.tracks, parameters, tangents, values[:, own:], value_slopes
-        )
+        state, dx, delays, delay_slopes = self.start.prepare(self.model, self.tracks, parameters, tangents, values[:, own:], value_slopes)
         x, v, moved = self._run(state, dx, delays, parameters, tangents, p)
         moved = moved - delay_slopes[:, None, :, None, None] * v[None]
         t = self.tracks
-        self.observed = x
         residuals = np.stack([t.residuals(x[:, e]).ravel() for e in range(k)])
         seen = np.isfinite(np.stack([t.residuals(np.zeros_like(t.positions)).ravel()] * k))
         jacobian = np.stack([t.scaled(moved[:, :, e]).reshape(p, -1).T for e in range(k)])
@@ -294,8 +289,6 @@ def identify_rest(static, mean_positions, nodes, weights, parameters, *, compone
     Returns:
         LeastSquaresResult.
     """
-    from physsim.real2sim.tracks import Tracks
-
     tracks = Tracks(np.zeros(1), nodes, weights, np.asarray(mean_positions)[None], components, noise)
     problem = _Problem(static, tracks, list(parameters), _spread(list(parameters.values()), static.model.envs), StartAtState(), None)
 
@@ -378,6 +371,3 @@ def identify_field(
         with torch.no_grad():
             z.clamp_(low, high)
     return best, np.array(losses)
-
-
-__all__ = ["Fit", "Parameter", "SolverStatic", "StartAtScaledGravity", "StartAtState", "Variable", "identify", "identify_field", "identify_rest"]

@@ -63,7 +63,7 @@ class ExactSolver:
         definite = self.linear.solve(self._r, self._z, max(self.tolerance, 1e-6))
         if not definite.all():
             a = self.assembly
-            a.set_project((~definite))
+            a.set_project(~definite)
             a.assemble()
             self.linear.solve(self._r, self._z, max(self.tolerance, 1e-6))
 

@@ -77,7 +77,9 @@ def simulate(
     inputs = _Inputs(model, params, control, positions, velocities, state)
     run = _Run(solver, inputs, plan(times, state.time, solver.dt), int(keep_every), tolerance)
     x, v = _Simulate.apply(run, *inputs.tensors)
-    trajectory = Trajectory(np.asarray(times, dtype=np.float64), _squeeze(model, x), _squeeze(model, v), run.rollout.last, run.rollout.reports)
+    trajectory = Trajectory(
+        np.asarray(times, dtype=np.float64), _squeeze(model, x), _squeeze(model, v), run.rollout.last, run.rollout.reports
+    )
     run.trajectory = trajectory
     return trajectory
 

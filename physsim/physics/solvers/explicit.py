@@ -1,6 +1,6 @@
 """SolverExplicit: symplectic Euler over the same gradients, for checks and for very soft things."""
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import warp as wp
@@ -190,11 +190,11 @@ class SolverExplicit:
         return ExplicitAdjoint(rollout)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _march_springs_kernel(dtype):
     return march_springs_kernel(laws.SCALARS[dtype])
 
 
-@lru_cache(maxsize=None)
+@cache
 def _march_kernel(law, dtype):
     return march_kernel(law.functions(dtype), law.points, len(law.parameters), laws.SCALARS[dtype])

@@ -178,4 +178,3 @@ def set_targets(assembly, state, targets):
     if targets is not None:
         host[:, targets[0]] = targets[1]
     assembly.target.assign(host)
-

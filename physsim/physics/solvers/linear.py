@@ -18,8 +18,8 @@ from threadpoolctl import ThreadpoolController
 
 from physsim.kernels.linear.conjugate_gradient import native_kernel, parallel_kernels
 from physsim.kernels.reduction import CHUNK
-from physsim.physics.laws import SCALARS
 from physsim.physics.launch import over_environments
+from physsim.physics.laws import SCALARS
 
 BANDED_LIMIT = 2e10  # multiplications of a banded factorisation above which SuperLU's fill-reducing order is the better bet
 SHIFTS = (0.0, 0.1, 0.5, 2.0)  # of the inertia, tried in turn where the exact matrix is not positive definite

@@ -1,7 +1,7 @@
 """Newton's method with line search on an incremental potential, all environments at once.
 
-Exact Hessian where it is positive definite, shifted by a little inertia or projected where it is not; the line search compares energies summed stencil by
-stencil; an environment that has converged or failed is left alone while the others go on.
+Exact Hessian where it is positive definite, shifted by a little inertia or projected where it is not; the line search compares
+energies summed stencil by stencil; an environment that has converged or failed is left alone while the others go on.
 """
 
 import time
