@@ -193,7 +193,7 @@ class ModelBuilder:
         if dtype not in laws.SCALARS:
             raise InputError(f"dtype = {dtype!r}: allowed are {', '.join(laws.SCALARS)}")
         count = 1 if envs is None else int(validation.array("envs", envs, (), kind="i", lower=1))
-        device = _device(device)
+        device = device_name(device)
         everyone = np.arange(self._count)
         feeds = _vector_feeds(laws.INERTIA, "gravity", everyone, np.ones(self._count))
         parameters = {"gravity": Parameter("gravity", "m/s^2", self._gravity, feeds)} | self._parameters
@@ -294,7 +294,12 @@ def _vector_feeds(law, prefix, rows, shares):
     return tuple(feeds)
 
 
-def _device(name):
+def device_name(name):
+    """Warp's name of a device.
+
+    Raises:
+        InputError: the device is not here; those that are, are listed.
+    """
     with quiet_warp():
         wp.init()
     try:

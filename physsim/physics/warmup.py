@@ -5,8 +5,7 @@ import time
 import numpy as np
 import warp as wp
 
-from physsim.physics.builder import ModelBuilder
-from physsim.physics.launch import quiet_warp
+from physsim.physics.builder import ModelBuilder, device_name
 from physsim.physics.materials import NeoHookean, Spring
 from physsim.physics.mesh import box_mesh, spring_net
 from physsim.physics.solvers import SolverExplicit, SolverImplicit
@@ -22,16 +21,18 @@ def main(device="cpu", dtype="float64"):
 
     Returns:
         Exit code 0.
+
+    Raises:
+        InputError: an unknown device.
     """
+    device = device_name(device)
     print(f"compiling kernels for {device}, {dtype}; a minute or two the first time, then nothing")
     start = time.perf_counter()
     for what, order in (("spring nets", 0), ("four-node solids", 1), ("ten-node solids", 2)):
         begin = time.perf_counter()
         _exercise(order, device, dtype)
         print(f"  {what:18s} {time.perf_counter() - begin:6.1f} s")
-    with quiet_warp():
-        where = wp.config.kernel_cache_dir
-    print(f"done in {time.perf_counter() - start:.1f} s; kept in {where}")
+    print(f"done in {time.perf_counter() - start:.1f} s; kept in {wp.config.kernel_cache_dir}")
     return 0
 
 

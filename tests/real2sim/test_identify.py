@@ -176,8 +176,12 @@ def slender_beam(cells, envs=None):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("memory", [0.0, 0.6])
-def test_intervals_cover_the_truth_as_often_as_they_say(memory, rng):
-    """20 noisy recordings of a finer mesh's motion: at least 17 intervals of 95 % hold the truth, and none is idly wide."""
+def test_intervals_cover_the_truth_as_often_as_they_say(memory):
+    """20 noisy recordings of a finer mesh's motion: at least 17 intervals of 95 % hold the truth, and none is idly wide.
+
+    The seed is fixed: even exact intervals would miss 17 of 20 once in 60 tries.
+    """
+    rng = np.random.default_rng(0)
     fine, _, fine_mesh = slender_beam((20, 2, 2))
     markers = np.array([[0.3, 0.01, 0.01], [0.2, 0.01, 0.01]])
     clean = tracks_of(fine, fine_mesh, np.arange(1, 61) * DT, markers=markers, components="z")
