@@ -174,17 +174,18 @@ def parallel_kernels(real, block_real):
         z_out: wp.array2d(dtype=v3),
         p_out: wp.array2d(dtype=v3),
         flags_out: wp.array(dtype=int),
-        iterations_out: wp.array(dtype=int),
     ):
+        """`flags_out` comes in as 0 for active environments and 2 for the others."""
         env, i = wp.tid()
-        if i == 0:
-            flags_out[env] = wp.where(active[env] != 0, 0, 2)
-            iterations_out[env] = 0
         b = right[env, i]
         r = v3()
         if free[i] != 0:
             r = v3(block_real(b[0]), block_real(b[1]), block_real(b[2]))
-        D = wp.inverse(square(values[env, i]))
+        A = square(values[env, i])
+        minor = A[0, 0] * A[1, 1] - A[0, 1] * A[0, 1]
+        if active[env] != 0 and not (A[0, 0] > block_real(0.0) and minor > block_real(0.0) and wp.determinant(A) > block_real(0.0)):
+            flags_out[env] = 1
+        D = wp.inverse(A)
         inverse_out[env, i] = D
         z = D * r
         x_out[env, i] = v3()

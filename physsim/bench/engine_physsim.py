@@ -162,7 +162,7 @@ class _Gradient:
 class ImplicitGradient(_Gradient):
     """Through the implicit solver, each step solved far enough for differences of whole runs to be smooth."""
 
-    defaults = IMPLICIT_OPTIONS | {"tolerance": 1e-10}
+    defaults = IMPLICIT_OPTIONS | {"tolerance": 1e-12}
     explicit = False
 
 

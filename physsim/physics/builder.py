@@ -129,7 +129,7 @@ class ModelBuilder:
         mass = validation.array("mass", mass, (), lower=0.0, lower_open=True)
         shares = _weights(weights, len(points))
         feed = Feed(laws.INERTIA.name, 0, points, sparse.csr_matrix(shares[:, None]))
-        name = self._unique(name or f"{body.name}.added_mass", self._parameters)
+        name = self._unique(name or f"{body.name}.added_mass", self._parameters, given=name is not None)
         return self._register(Parameter(name, "kg", mass.reshape(1), (feed,), {"lower": 0.0, "lower_open": True}))
 
     def add_load(self, body, points, force, weights=None, name=None):
@@ -148,8 +148,8 @@ class ModelBuilder:
         points = self._points_of(body, points)
         force = validation.array("force", force, (3,))
         shares = _weights(weights, len(points))
+        name = self._unique(name or f"{body.name}.load", self._parameters, given=name is not None)
         rows = self._add_stencils(laws.LOAD, points[:, None])
-        name = self._unique(name or f"{body.name}.load", self._parameters)
         return self._register(Parameter(name, "N", force, _vector_feeds(laws.LOAD, "force", rows, shares)))
 
     def attach(self, body, points, stiffness=None, name=None):
@@ -166,6 +166,7 @@ class ModelBuilder:
         """
         points = self._points_of(body, points)
         name = self._unique(name or "attachment", self._attachments, given=name is not None)
+        self._unique(f"{name}.stiffness", self._parameters, given=True)  # checks
         parameter = None
         if stiffness is None:
             self._fixed.append(points)
@@ -235,6 +236,8 @@ class ModelBuilder:
         return np.arange(start, start + len(stencil))
 
     def _register(self, parameter):
+        if parameter.name in self._parameters:
+            raise InputError(f"parameter {parameter.name!r} is there already; give the body, weight, load or attachment another name")
         self._parameters[parameter.name] = parameter
         return parameter
 
@@ -260,7 +263,7 @@ class ModelBuilder:
 
     @staticmethod
     def _unique(name, taken, given=False):
-        if name not in taken:
+        if name not in taken and name != "gravity":
             return name
         if given:
             raise InputError(f"name = {name!r} is taken; choose another")

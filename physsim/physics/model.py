@@ -70,6 +70,10 @@ class Model:
     attachments: dict
     parameters: ParameterSet
 
+    def __post_init__(self):
+        for array in (self.rest, self.free, self.velocities):
+            array.setflags(write=False)
+
     @property
     def particle_count(self):
         """Number of particles of one environment."""
@@ -165,6 +169,8 @@ class Model:
             if not params.belongs_to(self.parameters):
                 raise InputError("params: a ParameterSet of another model was given; make one by model.parameters.replace")
             return params
+        if params is not None and not isinstance(params, dict):
+            raise InputError(f"params: a dict from Parameter to value, or a ParameterSet, is needed, not {type(params).__name__}")
         return self.parameters.replace(params) if params else self.parameters
 
 

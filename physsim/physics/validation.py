@@ -24,7 +24,7 @@ def array(name, value, shape, kind="f", lower=None, upper=None, lower_open=False
         given = np.asarray(value)
         if kind == "i" and given.size and not np.issubdtype(given.dtype, np.integer):
             raise TypeError(f"whole numbers are needed, {given.dtype} was given")
-        out = np.ascontiguousarray(given, dtype=np.float64 if kind == "f" else np.int64)
+        out = np.array(given, dtype=np.float64 if kind == "f" else np.int64, order="C")  # a copy: later writes stay the caller's
     except (TypeError, ValueError) as error:
         raise InputError(f"{name}: not an array of {'numbers' if kind == 'f' else 'indices'}: {error}") from None
     if shape == () and out.size == 1:

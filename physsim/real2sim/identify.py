@@ -222,6 +222,10 @@ def identify(
         raise InputError("solver: a SolverImplicit with strict=False is needed, so that one failed start does not end the others")
     start = start or StartAtState()
     keys = list(parameters)
+    if not keys or not horizons:
+        raise InputError("identify: at least one parameter and one horizon are needed")
+    if tracks.nodes.max() >= solver.model.particle_count:
+        raise InputError(f"tracks.nodes: {int(tracks.nodes.max())} is no particle; the model has {solver.model.particle_count}")
     for key in keys:
         solver.model.parameters.find(key)
     variables = [*parameters.values(), *start.variables]
@@ -359,7 +363,7 @@ def identify_field(
         adam.zero_grad()
         value = loss(simulate(solver, state, control, times=times, params={p: z.exp()}))
         value.backward()
-        losses.append(float(value))
+        losses.append(float(value.detach()))
         if progress is not None:
             progress(iteration, losses[-1])
         since = 0 if losses[-1] < 0.99 * best_loss else since + 1

@@ -27,6 +27,7 @@ from fractions import Fraction
 import numpy as np
 from scipy.stats import t as student
 
+from physsim.errors import InputError
 from physsim.real2sim.least_squares import Variable, to_user
 from physsim.real2sim.noise import NoiseModel, fit_noise
 
@@ -106,7 +107,7 @@ def intervals(
         max_order: longest autoregressive filter; None: from the number of frames
 
     Raises:
-        ValueError: shapes that do not fit, too few frames, no finite residual
+        InputError: shapes that do not fit, too few frames, no finite residual
     """
     variables, scaled = tuple(variables), np.asarray(scaled, dtype=float)
     residuals, jacobian = np.asarray(residuals, dtype=float), np.asarray(jacobian, dtype=float)
@@ -150,17 +151,17 @@ def intervals(
 def _check(variables: tuple, scaled: np.ndarray, residuals: np.ndarray, jacobian: np.ndarray, level: float) -> None:
     p = len(variables)
     if residuals.ndim != 2 or jacobian.shape != (*residuals.shape, p) or scaled.shape != (p,):
-        raise ValueError(
+        raise InputError(
             f"residuals {residuals.shape}, jacobian {jacobian.shape}, scaled {scaled.shape}, {p} variables: "
             "must be [frames, channels], [frames, channels, p], [p]"
         )
     if not 0.0 < level < 1.0:
-        raise ValueError(f"level = {level}: must lie between 0 and 1; 0.95 is usual")
+        raise InputError(f"level = {level}: must lie between 0 and 1; 0.95 is usual")
     complete = int(np.isfinite(residuals).all(axis=1).sum())
     if complete < 10 + 2 * p:
-        raise ValueError(f"{complete} frames have every channel: {10 + 2 * p} are needed for {p} parameters; drop channels with many gaps")
+        raise InputError(f"{complete} frames have every channel: {10 + 2 * p} are needed for {p} parameters; drop channels with many gaps")
     if not np.isfinite(jacobian[np.isfinite(residuals)]).all():
-        raise ValueError("the jacobian holds NaN or infinite values where there are residuals")
+        raise InputError("the jacobian holds NaN or infinite values where there are residuals")
 
 
 def _on_bound(variables: tuple[Variable, ...], scaled: np.ndarray) -> np.ndarray:

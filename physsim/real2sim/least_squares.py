@@ -24,6 +24,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from physsim.errors import InputError
+
 GRADIENT, DECREASE, STEP = "gradient", "relative decrease", "step size"
 FAILED_START, FAILED_TRIALS, MAX_ITERATIONS = "start failed", "trials failed", "max iterations"
 
@@ -50,18 +52,18 @@ class Variable:
 
     def __post_init__(self) -> None:
         if self.scale not in ("log", "linear"):
-            raise ValueError(f'{self.name}: scale = "{self.scale}": must be "log" or "linear"')
+            raise InputError(f'{self.name}: scale = "{self.scale}": must be "log" or "linear"')
         if self.scale == "log" and self.lower == -np.inf:
             object.__setattr__(self, "lower", 0.0)
         start = np.atleast_1d(np.asarray(self.start, dtype=float))
         if start.ndim != 1 or not np.isfinite(start).all():
-            raise ValueError(f"{self.name}: start = {self.start}: must be one finite number, or one a start")
+            raise InputError(f"{self.name}: start = {self.start}: must be one finite number, or one a start")
         if np.isnan(self.lower) or np.isnan(self.upper) or not self.lower < self.upper:
-            raise ValueError(f"{self.name}: bounds {self.lower} to {self.upper}: lower must lie below upper")
+            raise InputError(f"{self.name}: bounds {self.lower} to {self.upper}: lower must lie below upper")
         if (start < self.lower).any() or (start > self.upper).any():
-            raise ValueError(f"{self.name}: start = {self.start}: must lie within its bounds {self.lower} to {self.upper}")
+            raise InputError(f"{self.name}: start = {self.start}: must lie within its bounds {self.lower} to {self.upper}")
         if self.scale == "log" and (self.lower < 0.0 or (start <= 0.0).any()):
-            raise ValueError(f'{self.name}: a log scale needs positive values; use scale="linear" for a signed one')
+            raise InputError(f'{self.name}: a log scale needs positive values; use scale="linear" for a signed one')
 
     @property
     def size(self) -> float:
@@ -87,8 +89,8 @@ class Variable:
         return np.exp(scaled) if self.scale == "log" else np.ones_like(np.asarray(scaled, dtype=float))
 
     def started_at(self, start: float | Sequence[float]) -> Variable:
-        """The same variable from other starts, in user units."""
-        return replace(self, start=np.array(start, dtype=float))
+        """The same variable from other starts, in user units; an estimate on a bound may have been rounded past it."""
+        return replace(self, start=np.clip(np.array(start, dtype=float), self.lower, self.upper))
 
 
 def to_user(variables: Sequence[Variable], scaled: np.ndarray) -> np.ndarray:
@@ -239,7 +241,7 @@ def _evaluate(fun: Callable, z: np.ndarray, active: np.ndarray) -> tuple[np.ndar
     residuals, jacobian = (np.asarray(a, dtype=float) for a in fun(z.copy(), active.copy()))
     starts, p = z.shape
     if residuals.ndim != 2 or residuals.shape[0] != starts or jacobian.shape != (*residuals.shape, p):
-        raise ValueError(
+        raise InputError(
             f"fun returned residuals {residuals.shape} and jacobian {jacobian.shape}: must be [{starts}, m] and [{starts}, m, {p}]"
         )
     return residuals, jacobian
@@ -249,10 +251,10 @@ def _begin(variables: Sequence[Variable]) -> tuple[np.ndarray, np.ndarray, np.nd
     """Scaled starts [k, p] and bounds [p], [p]."""
     names = [v.name for v in variables]
     if not names or len(set(names)) != len(names):
-        raise ValueError(f"variables = {names}: there must be at least one, and no name twice")
+        raise InputError(f"variables = {names}: there must be at least one, and no name twice")
     counts = {np.size(v.start) for v in variables} - {1}
     if len(counts) > 1:
-        raise ValueError(f"variables have {sorted(counts)} starts: give each the same number, or one for all")
+        raise InputError(f"variables have {sorted(counts)} starts: give each the same number, or one for all")
     k = counts.pop() if counts else 1
     z = np.stack([np.broadcast_to(v.scaled(np.asarray(v.start, dtype=float)), (k,)) for v in variables], axis=1)
     lower = np.array([float(v.scaled(v.lower)) for v in variables])
@@ -292,7 +294,7 @@ def least_squares(
         progress: called as ``progress(iteration, cost [k], theta [k, p] in user units)``
 
     Raises:
-        ValueError: bad variables or shapes
+        InputError: bad variables or shapes
         RuntimeError: no start could be simulated; give other starts
     """
     variables = tuple(variables)

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import least_squares as _scipy_least_squares
 
+from physsim.errors import InputError
+
 UP = 2
 MAX_BYTES = 200_000_000
 REST_SECONDS = 0.6
@@ -45,7 +47,7 @@ class Recording:
         """Only the markers whose names begin with ``prefix``."""
         keep = [i for i, m in enumerate(self.markers) if m.startswith(prefix)]
         if not keep:
-            raise ValueError(f"{self.name}: no marker begins with {prefix!r}; there are {', '.join(self.markers)}")
+            raise InputError(f"{self.name}: no marker begins with {prefix!r}; there are {', '.join(self.markers)}")
         return Recording(self.name, self.times, self.positions[:, keep], tuple(self.markers[i] for i in keep))
 
     def held_pose(self, release: float | None = None, reference_seconds: float = 0.3) -> np.ndarray:
@@ -53,7 +55,7 @@ class Recording:
         release = detect_release(self.times, self.positions) if release is None else release
         frames = (self.times >= release - reference_seconds - 1e-9) & (self.times < release - 0.02 + 1e-9)
         if not frames.any():
-            raise ValueError(
+            raise InputError(
                 f"{self.name}: no frame between {release - reference_seconds:.3f} and {release - 0.02:.3f} s: "
                 "give a later release or a longer reference_seconds"
             )
@@ -71,33 +73,33 @@ class Recording:
 def _check(r: Recording, min_frames: int = 2) -> None:
     f = len(r.times)
     if r.times.ndim != 1 or r.positions.shape != (f, len(r.markers), 3) or not r.markers:
-        raise ValueError(
+        raise InputError(
             f"{r.name}: times {r.times.shape}, positions {r.positions.shape}, {len(r.markers)} markers: must be [f], [f, markers, 3]"
         )
     if f < min_frames:
-        raise ValueError(f"{r.name}: {f} frames: at least {min_frames} are needed")
+        raise InputError(f"{r.name}: {f} frames: at least {min_frames} are needed")
     if not np.isfinite(r.times).all():
-        raise ValueError(f"{r.name}: a time is NaN or infinite at frame {int(np.flatnonzero(~np.isfinite(r.times))[0])}")
+        raise InputError(f"{r.name}: a time is NaN or infinite at frame {int(np.flatnonzero(~np.isfinite(r.times))[0])}")
     late = np.flatnonzero(np.diff(r.times) <= 0.0)
     if late.size:
         i = int(late[0])
-        raise ValueError(f"{r.name}: times must increase; frame {i + 1} is at {r.times[i + 1]} s after {r.times[i]} s")
+        raise InputError(f"{r.name}: times must increase; frame {i + 1} is at {r.times[i + 1]} s after {r.times[i]} s")
     bad = ~np.isfinite(r.positions)
     if bad.any():
         frame, marker, axis = (int(v) for v in np.argwhere(bad)[0])
-        raise ValueError(
+        raise InputError(
             f"{r.name}: {int(bad.any(axis=(1, 2)).sum())} frames have gaps (NaN or infinite); first: marker "
             f"{r.markers[marker]}, {'xyz'[axis]}, frame {frame}; fill the gaps or cut the recording there"
         )
     largest = float(np.abs(r.positions).max())
     if largest > 20.0:
-        raise ValueError(f"{r.name}: a position of {largest:.4g} m: metres are expected; are these millimetres?")
+        raise InputError(f"{r.name}: a position of {largest:.4g} m: metres are expected; are these millimetres?")
     extent = float(np.ptp(r.positions.reshape(-1, 3), axis=0).max())
     if 0.0 < extent < 1e-4:
-        raise ValueError(f"{r.name}: everything within {extent:.2g} m: metres are expected; are these kilometres?")
+        raise InputError(f"{r.name}: everything within {extent:.2g} m: metres are expected; are these kilometres?")
     step = float(np.median(np.diff(r.times)))
     if not 1e-5 <= step <= 1.0:
-        raise ValueError(f"{r.name}: frames {step:.4g} s apart: seconds are expected, between 1e-5 and 1 s a frame")
+        raise InputError(f"{r.name}: frames {step:.4g} s apart: seconds are expected, between 1e-5 and 1 s a frame")
 
 
 def read_recording(
@@ -117,24 +119,24 @@ def read_recording(
         renamed: for files with other names of columns: the file's name -> the name above
 
     Raises:
-        ValueError: missing columns, gaps, times that do not increase, units other than metres and seconds, too few frames
+        InputError: missing columns, gaps, times that do not increase, units other than metres and seconds, too few frames
     """
     path = Path(path)
     name = name or path.stem
     if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path}: {path.stat().st_size} bytes: at most {MAX_BYTES} are read")
+        raise InputError(f"{path}: {path.stat().st_size} bytes: at most {MAX_BYTES} are read")
     with path.open(encoding="utf-8-sig") as file:
         try:
             header = [(renamed or {}).get(c.strip(), c.strip()) for c in file.readline().split(",")]
             table = np.genfromtxt(file, delimiter=",", dtype=float, ndmin=2)
         except UnicodeDecodeError:
-            raise ValueError(f"{path}: not text in UTF-8; save it as comma-separated text") from None
+            raise InputError(f"{path}: not text in UTF-8; save it as comma-separated text") from None
         except ValueError as error:
-            raise ValueError(f"{path}: rows differ in their number of columns: {error}") from None
+            raise InputError(f"{path}: rows differ in their number of columns: {error}") from None
     if table.size and table.shape[1] != len(header):
-        raise ValueError(f"{path}: {len(header)} names in the header, {table.shape[1]} columns below it")
+        raise InputError(f"{path}: {len(header)} names in the header, {table.shape[1]} columns below it")
     if len(table) < min_frames:
-        raise ValueError(f"{path}: {len(table)} frames: at least {min_frames} are needed")
+        raise InputError(f"{path}: {len(table)} frames: at least {min_frames} are needed")
     return recording_from_columns(name, {c: table[:, i] for i, c in enumerate(header)}, markers, min_frames)
 
 
@@ -146,7 +148,7 @@ def recording_from_columns(name: str, columns: dict[str, np.ndarray], markers: l
     wanted = ["t_s"] + [f"{m}_{axis}_m" for m in markers for axis in "xyz"]
     missing = [c for c in wanted if c not in columns]
     if missing or not markers:
-        raise ValueError(
+        raise InputError(
             f"{name}: missing columns {', '.join(missing) or '<marker>_x_m'}; a recording has t_s in seconds and "
             f"<marker>_x_m, _y_m, _z_m in metres; this one has {', '.join(list(columns)[:8])}"
         )
@@ -173,7 +175,7 @@ def detect_release(times: np.ndarray, positions: np.ndarray, hold_seconds: float
         positions: [m], shape [f, markers, 3]
 
     Raises:
-        ValueError: nothing is held at the beginning, or nothing moves; give the release time
+        InputError: nothing is held at the beginning, or nothing moves; give the release time
     """
     path = np.asarray(positions, dtype=float).mean(axis=1)
     step = float(np.median(np.diff(times)))
@@ -188,7 +190,7 @@ def detect_release(times: np.ndarray, positions: np.ndarray, hold_seconds: float
             if (times[i] - times[0]) < 0.05:
                 break
             return float(times[i])
-    raise ValueError("found no release: the recording must begin with a held pose and then move; give the release time")
+    raise InputError("found no release: the recording must begin with a held pose and then move; give the release time")
 
 
 def first_turning_point(times: np.ndarray, drop: np.ndarray, release: float) -> tuple[float, float]:
@@ -215,7 +217,7 @@ def first_turning_point(times: np.ndarray, drop: np.ndarray, release: float) -> 
                 continue
             at = float(np.clip(-c1 / (2.0 * c2), shift[0], shift[-1]))
             return float(times[i] + at), float(sign * (c0 + c1 * at + c2 * at**2) + drop[max(0, begin - 1)])
-    raise ValueError(f"the drop does not turn after the release at {release:.3f} s; the recording is too short or overdamped")
+    raise InputError(f"the drop does not turn after the release at {release:.3f} s; the recording is too short or overdamped")
 
 
 def settled(times: np.ndarray, drop: np.ndarray, turn: float, share: float = 0.05) -> float:
@@ -272,7 +274,7 @@ def damped_cosine(times: np.ndarray, values: np.ndarray, start: float, duration:
     window = (times >= start - 1e-9) & (times <= start + duration + 1e-9)
     s, y = np.asarray(times)[window] - start, np.asarray(values, dtype=float)[window]
     if len(s) < 8:
-        raise ValueError(f"{len(s)} frames between {start:.3f} and {start + duration:.3f} s: a damped cosine needs 8")
+        raise InputError(f"{len(s)} frames between {start:.3f} and {start + duration:.3f} s: a damped cosine needs 8")
     offset, spread = float(y.mean()), float(np.ptp(y))
     if spread <= 1e-12 * max(1.0, abs(offset)):
         return DampedCosine(offset, 0.0, 0.0, 0.0, 0.0, 0.0)
@@ -363,15 +365,15 @@ def errors(
     """
     measured, predicted = np.asarray(measured, dtype=float), np.asarray(predicted, dtype=float)
     if measured.shape != predicted.shape or measured.shape != (len(times), measured.shape[1], 3):
-        raise ValueError(f"measured {measured.shape}, predicted {predicted.shape}, {len(times)} times: must be [f, markers, 3]")
+        raise InputError(f"measured {measured.shape}, predicted {predicted.shape}, {len(times)} times: must be [f, markers, 3]")
     if not np.isfinite(predicted).all():
-        raise ValueError("the prediction holds NaN or infinite values; predict every frame that is judged")
+        raise InputError("the prediction holds NaN or infinite values; predict every frame that is judged")
     if not components or set(components) - set("xyz"):
-        raise ValueError(f'components = {components!r}: one or more of "x", "y", "z"')
+        raise InputError(f'components = {components!r}: one or more of "x", "y", "z"')
     judge_from = first_turning_point(times, mean_drop(measured), release)[0] if judge_from is None else judge_from
     judged = (times >= judge_from - 1e-9) & (times <= (np.inf if judge_until is None else judge_until) + 1e-9)
     if not judged.any():
-        raise ValueError(f"no frame from {judge_from:.3f} s on to judge by")
+        raise InputError(f"no frame from {judge_from:.3f} s on to judge by")
     squared = (predicted[judged] - measured[judged]) ** 2
     real, simulated = (rest_and_swing(u, times, release, judge_from) for u in (measured, predicted))
     return {

@@ -40,6 +40,8 @@ class Tracks:
         positions = np.asarray(self.positions, dtype=np.float64)
         if positions.shape != (len(times), len(nodes), 3):
             raise InputError(f"Tracks.positions: shape {list(positions.shape)}; [{len(times)}, {len(nodes)}, 3] is needed")
+        if np.isinf(positions).any() or np.isnan(positions).all():
+            raise InputError("Tracks.positions: infinite values, or no frame with a number; NaN marks a point that was not seen")
         if not self.components or set(self.components) - set("xyz"):
             raise InputError(f'Tracks.components = {self.components!r}: one or more of "x", "y", "z"')
         validation.array("Tracks.noise", self.noise, (), lower=0.0, lower_open=True)

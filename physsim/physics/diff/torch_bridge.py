@@ -7,6 +7,7 @@ import torch
 import warp as wp
 
 from physsim.errors import InputError
+from physsim.physics import validation
 from physsim.physics.diff.adjoint import Rollout, backward
 from physsim.physics.diff.exact import ExactSolver
 from physsim.physics.diff.sampling import plan
@@ -75,7 +76,8 @@ def simulate(
     if tolerance is None:
         tolerance = 1e-8 if model.dtype == "float64" else 1e-5
     inputs = _Inputs(model, params, control, positions, velocities, state)
-    run = _Run(solver, inputs, plan(times, state.time, solver.dt), int(keep_every), tolerance)
+    keep_every = int(validation.array("keep_every", keep_every, (), kind="i", lower=1))
+    run = _Run(solver, inputs, plan(times, state.time, solver.dt), keep_every, tolerance)
     x, v = _Simulate.apply(run, *inputs.tensors)
     trajectory = Trajectory(
         np.asarray(times, dtype=np.float64), _squeeze(model, x), _squeeze(model, v), run.rollout.last, run.rollout.reports
@@ -114,19 +116,21 @@ class _Inputs:
         self.model, self.state, self.control = model, state, control
         self.tensors, self.kinds = [], []
         values = {}
-        for key, value in (params or {}).items():
+        base = model.resolve(params) if not isinstance(params, dict) else model.parameters
+        for key, value in (params if isinstance(params, dict) else {}).items():
             p = model.parameters.find(key)
             values[p.name] = value
             if torch.is_tensor(value):
                 self._add(("parameter", p.name), _broadcast(p, value, model.envs))
-        self.parameters = model.parameters.replace(values)
+        self.parameters = base.replace(values) if values else base
         if control is not None:
             if not isinstance(control, Control):
                 raise InputError(f"control: a Control is needed, {type(control).__name__} was given")
+            control.bind(model)  # checks
             for name, value in control.targets.items():
                 if torch.is_tensor(value):
                     value = value[:, None] if value.ndim == 3 else value
-                    count = len(model.attachments[name].particles) if name in model.attachments else value.shape[2]
+                    count = len(model.attachments[name].particles)
                     full = torch.broadcast_to(value.to(torch.float64), (len(control.times), model.envs, count, 3))
                     self._add(("target", name), full)
         start = {"positions": state.x.numpy(), "velocities": state.v.numpy()}

@@ -313,7 +313,9 @@ class ParallelConjugateGradient:
             launch("inner", (envs, self._chunks), shape[1], CHUNK, u, v, self._partial)
             launch("scalars", envs, which, self._chunks, self.limit, tolerance, self._partial, self._scalars, flags, iterations)
 
-        first = [a.active, a.free, a.values, right, self._inverse, self._x, self._r, self._z, self._p, flags, iterations]
+        flags.assign(np.where(a.active_mask(), 0, 2).astype(np.int32))
+        iterations.zero_()
+        first = [a.active, a.free, a.values, right, self._inverse, self._x, self._r, self._z, self._p, flags]
         launch("start", shape, *first)
         reduce(0, self._r, self._z)
         for done in range(0, self.limit, self.look):
@@ -349,6 +351,8 @@ def choose(assembly, wanted, static=False):
         static: whether the solve has no inertia.
     """
     assembly.require_pattern()
+    if not assembly.model.free.any():
+        return Iterative(assembly)  # every particle is held: nothing to factorise
     if wanted == "auto":
         solid = any(b.law.points > 2 for b in assembly.model.blocks)
         on_cpu = wp.get_device(assembly.model.device).is_cpu
