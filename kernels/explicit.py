@@ -38,6 +38,7 @@ def march_kernel(functions, points, parameter_count, real):
         x_out: wp.array2d(dtype=vec3),
         x1_out: wp.array2d(dtype=vec3),
         v_out: wp.array2d(dtype=vec3),
+        v1_out: wp.array2d(dtype=vec3),
     ):
         e, once = wp.tid()
         env = first + e
@@ -63,6 +64,7 @@ def march_kernel(functions, points, parameter_count, real):
             for i in range(particle_count):
                 xi = x_out[env, i]
                 x1_out[env, i] = xi
+                v1_out[env, i] = v_out[env, i]
                 if free[i] != 0:
                     m = inertia[env, i]
                     pull = g[env, i] / m[0] - vec3(m[2], m[3], m[4])

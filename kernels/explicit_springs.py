@@ -14,6 +14,7 @@ typedef S v8 __attribute__((vector_size(8 * sizeof(S))));
 S* __restrict__ xs = (S*)((char*)x_out.data + (size_t)env * x_out.strides[0]);
 S* __restrict__ ys = (S*)((char*)x1_out.data + (size_t)env * x1_out.strides[0]);
 S* __restrict__ vs = (S*)((char*)v_out.data + (size_t)env * v_out.strides[0]);
+S* __restrict__ us = (S*)((char*)v1_out.data + (size_t)env * v1_out.strides[0]);
 const S* __restrict__ inertia = (const S*)((const char*)inertia_.data + (size_t)env * inertia_.strides[0]);
 v4* __restrict__ x = (v4*)((char*)rows.data + (size_t)env * rows.strides[0]);
 v4 *__restrict__ v = x + n, *__restrict__ f = x + 2 * n, *__restrict__ y = x + 3 * n;
@@ -53,7 +54,7 @@ for (int s = 0; s < count; ++s) {
   }
   const bool last = s == count - 1;
   for (int i = 0; i < n; ++i) {
-    if (last) { ys[3 * i] = x[i][0]; ys[3 * i + 1] = x[i][1]; ys[3 * i + 2] = x[i][2]; }
+    if (last) for (int a = 0; a < 3; ++a) { ys[3 * i + a] = x[i][a]; us[3 * i + a] = v[i][a]; }
     if (free_.data[i]) {
       const S* m = inertia + 5 * i;
       const v4 gravity = {m[2], m[3], m[4], 0};
@@ -97,6 +98,7 @@ def march_springs_kernel(real):
         x_out: wp.array2d(dtype=vec3),
         x1_out: wp.array2d(dtype=vec3),
         v_out: wp.array2d(dtype=vec3),
+        v1_out: wp.array2d(dtype=vec3),
     ): ...
 
     @wp.kernel(module="unique", enable_backward=False)
@@ -115,8 +117,9 @@ def march_springs_kernel(real):
         x_out: wp.array2d(dtype=vec3),
         x1_out: wp.array2d(dtype=vec3),
         v_out: wp.array2d(dtype=vec3),
+        v1_out: wp.array2d(dtype=vec3),
     ):
         e, once = wp.tid()
-        run(first + e, n, blocks, count, dt, rate, free, ends, inertia, springs, rows, x_out, x1_out, v_out)
+        run(first + e, n, blocks, count, dt, rate, free, ends, inertia, springs, rows, x_out, x1_out, v_out, v1_out)
 
     return march_springs

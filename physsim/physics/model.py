@@ -143,7 +143,7 @@ class Model:
         state = self.state(data["positions"], data["velocities"], data["time"])
         if "old_positions" in data:
             old = [self.vectors(self.expand(f"old_{k}", data[f"old_{k}"])) for k in ("positions", "velocities")]
-            state = State(self, state.x, state.v, old[0], old[1], state.time)
+            state = State(self, state.x, state.v, old[0], old[1], state.time, float(data["dt"]))
         return state
 
     def save_parameters(self, path, params=None):
@@ -178,8 +178,8 @@ class Model:
 class State:
     """Positions, velocities and the integrator's history at one time. A value: steps give a new one.
 
-    `x`, `v` and the older `x1`, `v1` (None without history) are device arrays [envs, n] of 3-vectors that nobody writes again;
-    `cache` holds what a solver may reuse (a factorisation) and is not part of the value.
+    `x`, `v` and, a step of `dt` before, `x1`, `v1` (None without history) are device arrays [envs, n] of 3-vectors that nobody writes
+    again; `cache` holds what a solver may reuse (a factorisation) and is not part of the value.
     """
 
     model: Model = field(repr=False)
@@ -188,7 +188,12 @@ class State:
     x1: wp.array | None = field(default=None, repr=False)
     v1: wp.array | None = field(default=None, repr=False)
     time: float = 0.0
+    dt: float | None = None  # step that lies between the history and now [s]
     cache: object = field(default=None, repr=False)
+
+    def follows(self, dt):
+        """Whether (x1, v1) are those of one step of this size before: a two-step scheme may use no others."""
+        return self.x1 is not None and self.dt is not None and abs(self.dt - dt) <= 1e-12 * dt
 
     @property
     def positions(self):
@@ -206,7 +211,7 @@ class State:
 
         arrays = {"positions": self.x.numpy(), "velocities": self.v.numpy(), "time": np.array(self.time)}
         if self.x1 is not None:
-            arrays |= {"old_positions": self.x1.numpy(), "old_velocities": self.v1.numpy()}
+            arrays |= {"old_positions": self.x1.numpy(), "old_velocities": self.v1.numpy(), "dt": np.array(self.dt)}
         save_arrays(path, "state", arrays)
 
 

@@ -61,7 +61,10 @@ class Parameter:
         """
         if hasattr(value, "detach"):
             value = value.detach().cpu().numpy()
-        value = np.asarray(value, dtype=np.float64)
+        try:
+            value = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"{self.name}: numbers are needed, {type(value).__name__} was given") from None
         full = (envs, *self.shape)
         if value.ndim == 1 and len(self.shape) == 1 and value.shape[0] == envs > 1:
             if envs == self.shape[0]:
@@ -108,6 +111,8 @@ class ParameterSet:
         name = getattr(key, "name", key)
         if name not in self._parameters:
             raise InputError(f"the model has no parameter {name!r}; it has {', '.join(self._parameters)}")
+        if isinstance(key, Parameter) and self._parameters[name] is not key:
+            raise InputError(f"parameter {name!r} is of another model; use this model's, or the name")
         return self._parameters[name]
 
     def replace(self, values):

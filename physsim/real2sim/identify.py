@@ -112,7 +112,7 @@ class _Problem:
     def settings(self, scaled):
         """User values [envs, p], the ParameterSet, and slopes of every parameter by scaled variable."""
         k, p = scaled.shape
-        values = np.stack([v.user(scaled[:, i]) for i, v in enumerate(self.variables)], axis=1)
+        values = np.stack([np.clip(v.user(scaled[:, i]), v.lower, v.upper) for i, v in enumerate(self.variables)], axis=1)
         slopes = np.stack([v.slope(scaled[:, i]) for i, v in enumerate(self.variables)], axis=1)
         params, tangents = {}, {}
         for i, key in enumerate(self.keys):

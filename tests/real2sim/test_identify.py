@@ -86,7 +86,6 @@ def test_one_failing_start_does_not_end_the_others():
     assert fit.values["young"] == pytest.approx(YOUNG, rel=1e-3)
 
 
-@pytest.mark.xfail(strict=True, reason="kept factors lack the environments that were in equilibrium from the start")
 def test_release_from_a_held_pose_is_fitted_with_its_amplitude():
     """Let go from the equilibrium under 0.4 g: the multiple of gravity comes out along with the modulus."""
     model, _, mesh = small_beam()

@@ -230,7 +230,7 @@ class ExplicitAdjoint:
         stay = fixed & ~self._targets.driven
         new_x[:, stay] += target[:, stay]
         old_x = out["x1"]
-        if before.x1 is None:  # the history was extrapolated: x1 = x - h v
+        if not before.follows(h):  # the history was extrapolated: x1 = x - h v
             new_x += old_x
             new_v -= h * old_x
             old_x = np.zeros_like(old_x)

@@ -50,10 +50,13 @@ class ExactSolver:
         self._iterations = self._solves = 0
         if self.factors is None:
             self.factors = factors
-        if self._fresh > 0 or self.factors is None:
+        missing = np.array([self.factors is None or f is None or not f.definite for f in self.factors or [None] * a.model.envs])
+        if self._fresh > 0 or missing.all():
             self.factors = self.linear.factorise(np.ones(a.model.envs, bool), self.factors)
             self._fresh -= 1
             self._assembled = a.block_dtype == a.model.dtype and all(f.exact for f in self.factors)
+        elif missing.any():  # environments that were in equilibrium at once never made a factor
+            self.factors = self.linear.factorise(missing, self.factors)
 
     def _precondition(self):
         if self.linear.keeps:

@@ -41,7 +41,7 @@ class TangentRollout:
         a = self.assembly
         s = self.solver.prepare(before, targets, parameters)
         wp.copy(a.x, after.x)
-        history = before.x1 is not None
+        history = before.follows(self.solver.dt)
         old_x, old_v = (self.x1, self.v1) if history else (self.x, self.v)
         past_x = s.a * self.x + s.b * old_x
         fixed = ~a.model.free

@@ -71,12 +71,16 @@ class SolverExplicit:
         a.set_parameters(parameters)
         block = model.blocks[law]
         x, v = wp.clone(state.x), wp.clone(state.v)
+        v1 = wp.zeros_like(v)
+        a.set_active(True)
+        a.trial.zero_()
+        a.combine(v, 0.0, a.trial, 1.0, state.v)  # held particles stand still
         x1 = wp.clone(self._old(state))
         columns = parameters.columns(model.column_shapes)[block.law.name]
         damped = any((columns[..., block.law.column(name)] != 0).any() for name in block.law.rates)
         rate = 1.0 / self.dt if damped else 0.0
         if block.law is laws.SPRING:
-            self._march_springs(law, columns, count, rate, x, x1, v)
+            self._march_springs(law, columns, count, rate, (x, x1, v, v1))
         else:
             real = laws.SCALARS[model.dtype]
             kernel = _march_kernel(block.law, model.dtype)
@@ -84,11 +88,11 @@ class SolverExplicit:
             arguments += [a.stencils[law], a.parameters[law], a.parameters[self._inertia], a.rest]
             a.gradient.zero_()
             weight = 0.01 * count * len(block.stencil)
-            a.launcher.record(kernel, 1, *arguments, a.gradient, x, x1, v, weight=weight)()
-        new = State(model, x, v, x1, state.v, state.time + count * self.dt)
+            a.launcher.record(kernel, 1, *arguments, a.gradient, x, x1, v, v1, weight=weight)()
+        new = State(model, x, v, x1, v1, state.time + count * self.dt, self.dt)
         return new, self._check(new)
 
-    def _march_springs(self, law, columns, count, rate, x, x1, v):
+    def _march_springs(self, law, columns, count, rate, states):
         """The vectorised form for springs; the same scheme."""
         a, model = self.assembly, self.model
         real = laws.SCALARS[model.dtype]
@@ -108,12 +112,12 @@ class SolverExplicit:
         host[:, :3, : len(stencil)] = columns[:, self._order].transpose(0, 2, 1)
         kernel = _march_springs_kernel(model.dtype)
         arguments = [model.particle_count, blocks, count, real(self.dt), real(rate), a.free, self._ends]
-        arguments += [a.parameters[self._inertia], self._springs, self._rows, x, x1, v]
+        arguments += [a.parameters[self._inertia], self._springs, self._rows, *states]
         a.launcher.record(kernel, 1, *arguments, weight=0.005 * count * len(stencil))()
 
     def _old(self, state):
         """Positions one step before: of the history, or extrapolated back from a state without one."""
-        if state.x1 is not None:
+        if state.follows(self.dt):
             return state.x1
         old = self.assembly.vectors(state.x.shape)
         self.assembly.set_active(True)
@@ -143,7 +147,7 @@ class SolverExplicit:
         fixed = ~self.model.free
         new_x[:, fixed] = a.target.numpy()[:, fixed]
         v[:, fixed] = (new_x[:, fixed] - x[:, fixed]) / self.dt
-        new = State(self.model, self.model.vectors(new_x), self.model.vectors(v), state.x, state.v, state.time + self.dt)
+        new = State(self.model, self.model.vectors(new_x), self.model.vectors(v), state.x, state.v, state.time + self.dt, self.dt)
         return new, self._check(new)
 
     def masses(self, parameters):

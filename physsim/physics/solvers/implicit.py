@@ -92,10 +92,10 @@ class SolverImplicit:
         a = self.assembly
         if a.set_parameters(parameters) and self.model.dtype == "float32":
             self._newton.tolerance = max(self.tolerance, rounding_force(a))
-        s = scheme(self.integrator, self.dt, state.x1 is not None)
+        s = scheme(self.integrator, self.dt, state.follows(self.dt))
         a.set_step(s.rate, s.a, s.b)
         a.set_active(True)
-        old_x, old_v = (state.x1, state.v1) if state.x1 is not None else (state.x, state.v)
+        old_x, old_v = (state.x1, state.v1) if state.follows(self.dt) else (state.x, state.v)
         wp.copy(a.x1, state.x)
         wp.copy(a.x2, old_x)
         a.combine(a.predictor, s.a, state.x, s.b, old_x, fixed=True)
@@ -103,7 +103,7 @@ class SolverImplicit:
         a.combine(a.predictor, 1.0, a.predictor, 1.0, a.trial, fixed=True)
         set_targets(a, state, targets)
         # start where the particles would be after dt at their present velocity and, where it is known, acceleration
-        lean = 0.5 if state.x1 is not None else 0.0
+        lean = 0.5 if state.follows(self.dt) else 0.0
         a.combine(a.trial, 1.0 + lean, state.v, -lean, old_v, fixed=True)
         a.combine(a.trial, 1.0, state.x, self.dt, a.trial, fixed=True)
         a.combine(a.x, 0.0, a.target, 1.0, a.trial)  # fixed particles go to their targets
@@ -115,7 +115,7 @@ class SolverImplicit:
         x = wp.clone(a.x)
         v = a.vectors(x.shape)
         a.set_active(True)
-        old_x = state.x1 if state.x1 is not None else state.x
+        old_x = state.x1 if state.follows(self.dt) else state.x
         a.combine(v, s.a, state.x, s.b, old_x, fixed=True)
         a.combine(v, s.rate, x, -s.rate, v, fixed=True)
         if failed.any():
@@ -123,7 +123,7 @@ class SolverImplicit:
                 host = array.numpy().copy()
                 host[failed] = old.numpy()[failed]
                 array.assign(host)
-        return State(model, x, v, state.x, state.v, state.time + self.dt, cache=factors)
+        return State(model, x, v, state.x, state.v, state.time + self.dt, self.dt, cache=factors)
 
     def report(self, progress):
         """StepReport of a solve."""

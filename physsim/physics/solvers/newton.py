@@ -74,7 +74,7 @@ class Newton:
         p = Progress(a.largest(a.gradient), np.zeros(envs, int), np.zeros(envs, bool), np.zeros(envs, bool))
         p.failed = ~np.isfinite(p.residual)
         p.done = p.residual <= self.tolerance
-        fresh = np.array([factors is None] * envs)
+        fresh = np.array([f is None for f in factors or [None] * envs])
         level = np.zeros(envs, int)
         first = np.maximum(p.residual, 1e-300)
         while True:
@@ -165,7 +165,9 @@ class Newton:
             residual = a.largest(a.gradient)
             with np.errstate(invalid="ignore"):
                 enough = change <= -ARMIJO * alpha * slope
-                flat = (alpha * np.abs(slope) <= noise) & (change <= noise) & (residual <= 2.0 * p.residual)
+                # where energies cannot tell any more, the forces decide
+                small = (alpha * np.abs(slope) <= noise) & (change <= noise) & (residual <= 2.0 * p.residual)
+                flat = small | ((change <= 1e3 * noise) & (residual <= 0.5 * p.residual))
                 good = searching & np.isfinite(residual) & (enough | flat)
             stuck = good & (alpha * length <= self._smallest_step) & (residual > 0.5 * p.residual)
             p.residual = np.where(good, residual, p.residual)
