@@ -20,7 +20,7 @@ def element_kernels(functions, points, parameter_count, affine, real, block_real
         block_real: scalar type of the matrix blocks.
 
     Returns:
-        dict of kernels `evaluate`, `hessian`, `adjoint`, `tangent`.
+        dict of kernels `evaluate`, `blocks`, `adjoint`, `product`, `tangent`.
     """
     energy, gradient, hessian = functions[:3]
     one, half, inner, outer = real(1.0), real(0.5), real(2.0 / 3.0), real(1.0 / 12.0)  # in the kernel they would be float32
@@ -239,7 +239,7 @@ def element_kernels(functions, points, parameter_count, affine, real, block_real
         """Directional derivatives of the gradient by central differences along each direction.
 
         Affine parameters: exact. The rest by differences of fourth order, exact to rounding for laws that are polynomials of
-        degree four or less in the positions (solids); elsewhere the error is that of `difference`^4. A parameter that is not
+        degree four or less in the positions; elsewhere the error is that of `difference`^4. A parameter that is not
         affine is taken to be a Poisson's ratio, with its pole at 1/2. Reverse mode from every unit vector of the stencil gives
         the same at fifteen times the cost for ten nodes.
         """

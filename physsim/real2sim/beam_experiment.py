@@ -184,6 +184,8 @@ class Measured:
         """
         times = recording.times
         known = release is not None
+        if known and (isinstance(release, bool) or not isinstance(release, int | float)):
+            raise ValueError(f"release_time = {release!r}: a number of seconds is needed")
         release = float(release) if known else rec.detect_release(times, recording.positions)
         if not times[0] < release < times[-1]:
             raise ValueError(f"release_time = {release:g} s: the recording runs from {times[0]:g} to {times[-1]:g} s")

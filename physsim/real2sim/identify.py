@@ -96,8 +96,12 @@ class Fit:
     iterations: int = 0
 
     def statement(self):
-        """Plain words on what the data determine and what they do not."""
-        return self.intervals.text()
+        """Plain words on what the data determine and what they do not, and whether the model fits them at all."""
+        misfit = float(np.sqrt(2 * self.result.cost[self.result.best] / np.count_nonzero(self.result.residuals[self.result.best])))
+        text = self.intervals.text()
+        if misfit > 3.0:
+            text += f"\nthe residuals are {misfit:.1f} times the noise that was stated: the model or the start of the motion is off"
+        return text
 
 
 class _Problem:
@@ -149,6 +153,8 @@ class _Problem:
         """Observed points [f, envs, points, 3], their velocities, and their tangents [p, f, envs, points, 3]."""
         t, envs = self.tracks, self.model.envs
         solver = self.solver
+        if t.times[0] < state.time - 1e-9:
+            raise InputError(f"tracks: the first frame, {t.times[0]:g} s, lies before the start of the simulation, {state.time:g} s")
         plans = [plan(np.maximum(t.times - d, state.time), state.time, solver.dt) for d in delays]
         steps = max(s.step_count for s in plans)
         rollout = Rollout(solver, state, parameters, self.control, keep_every=steps + 1)
