@@ -346,8 +346,7 @@ def run(beam, state, times, dt):
     for k in range(samples.step_count):
         after, _ = solver.step(state)
         for f in np.flatnonzero(samples.step == k):
-            parts = (state.positions, state.velocities, after.positions, after.velocities)
-            out[f] = sum(w * part for w, part in zip(samples.position[f], parts, strict=True))
+            out[f] = samples.mix(samples.position[f], *((s.positions, s.velocities) for s in (state, after)))
         state = after
     return out
 

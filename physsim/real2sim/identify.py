@@ -172,12 +172,9 @@ class _Problem:
             after = (observe(after_state.x.numpy()), observe(after_state.v.numpy()), observe(follow.x), observe(follow.v))
             for e, s in enumerate(plans):
                 for f in np.flatnonzero(s.step == k):
-                    a, b = s.position[f], s.velocity[f]
-                    parts = (before[0][e], before[1][e], after[0][e], after[1][e])
-                    x[f, e] = sum(w * part for w, part in zip(a, parts, strict=True))
-                    v[f, e] = sum(w * part for w, part in zip(b, parts, strict=True))
-                    parts = (before[2][:, e], before[3][:, e], after[2][:, e], after[3][:, e])
-                    moved[:, f, e] = sum(w * part for w, part in zip(a, parts, strict=True))
+                    ends = [(state[0][e], state[1][e]) for state in (before, after)]
+                    x[f, e], v[f, e] = s.mix(s.position[f], *ends), s.mix(s.velocity[f], *ends)
+                    moved[:, f, e] = s.mix(s.position[f], *((state[2][:, e], state[3][:, e]) for state in (before, after)))
             before = after
         failed = np.zeros(envs, bool)
         for report in rollout.reports:

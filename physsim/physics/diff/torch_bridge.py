@@ -179,11 +179,8 @@ class _Run:
         for k in range(s.step_count):
             after = self.rollout.advance()
             for f in frames.get(k, ()):
-                parts = (before.x.numpy(), before.v.numpy(), after.x.numpy(), after.v.numpy())
-                for out, weights in ((x, s.position[f]), (v, s.velocity[f])):
-                    for w, part in zip(weights, parts, strict=True):
-                        if w != 0:
-                            out[f] += w * part
+                ends = (before.x.numpy(), before.v.numpy()), (after.x.numpy(), after.v.numpy())
+                x[f], v[f] = s.mix(s.position[f], *ends), s.mix(s.velocity[f], *ends)
             before = after
         return x, v
 
