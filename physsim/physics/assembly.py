@@ -283,6 +283,10 @@ class Assembly:
             else:
                 setattr(self, key, array)
 
+    def column_tangents(self, law):
+        """What `set_tangents` put on the device for a law, numpy [directions, envs, stencils, parameters]."""
+        return getattr(self, f"_tangent_{law}").numpy()
+
     def tangent(self, count, moved, out, still=()):
         """Directional derivatives of the gradient at `x`, columns moving by `set_tangents`.
 

@@ -99,3 +99,42 @@ def equilibrium_tangent(solver, state, parameters, directions, tolerance=1e-8, p
         exact.solve(right, y)
         result[d] = y.numpy()
     return result
+
+
+class ExplicitTangentRollout:
+    """Carries tangents along with an explicit solver's steps; arguments as `TangentRollout`, no linear solve."""
+
+    def __init__(self, solver, parameters, directions, positions=None, velocities=None):
+        self.solver, self.assembly, self.directions = solver, solver.assembly, directions
+        a = solver.assembly
+        n, envs = a.model.particle_count, a.model.envs
+        shape = (directions, envs, n, 3)
+        self.x = np.zeros(shape) if positions is None else np.array(positions, dtype=np.float64)
+        self.v = np.zeros(shape) if velocities is None else np.array(velocities, dtype=np.float64)
+        self._old_x = None
+        a.set_tangents({"gravity": np.zeros((directions, envs, 3))} | parameters)
+        self._mass = a.column_tangents("inertia")[..., :1]
+        names = ("x", "x1", "x2", "predictor", "target", "rest")
+        self._moved = {name: a.vectors((directions, envs, n)) for name in names}
+        self._out = a.vectors((directions, envs, n))
+
+    def follow(self, before, after, targets, parameters):
+        """Move the tangents from state `before` over one step."""
+        a, h = self.assembly, self.solver.dt
+        self.solver.prepare(before, targets, parameters)
+        old = self._old_x if before.follows(h) and self._old_x is not None else self.x - h * self.v
+        for name, value in {"x": self.x, "x1": old, "x2": old, "predictor": self.x}.items():
+            self._moved[name].assign(value.astype(self._out.numpy().dtype))
+        a.evaluate()
+        a.tangent(self.directions, self._moved, self._out, still=("target", "rest"))
+        mass = self.solver.masses(parameters)[..., None]
+        pull = self._out.numpy() / mass - self._mass * (a.gradient.numpy() / mass**2)
+        v = self.v - h * pull
+        x = self.x + h * v
+        fixed = ~a.model.free
+        driven = np.zeros(len(fixed), bool)
+        if targets is not None:
+            driven[targets[0]] = True  # a control moves them, whatever the parameters
+        x[:, :, fixed] = np.where(driven[fixed, None], 0.0, self.x[:, :, fixed])
+        v[:, :, fixed] = (x[:, :, fixed] - self.x[:, :, fixed]) / h
+        self._old_x, self.x, self.v = self.x, x, v
