@@ -55,7 +55,8 @@ def format_table(rows: list[dict]) -> str:
         if row.get("forward_s") is not None:
             lines.append(
                 f"{'':17}  forward {row['forward_s']:.3g} s, backward {row['backward_s']:.3g} s; gradient off by "
-                f"{row['gradient_error']:.1e} (the differences themselves are known to {row['difference_uncertainty']:.1e})"
+                f"{row['gradient_error']:.1e} (the differences themselves are known to {row['difference_uncertainty']:.1e}; settled along "
+                f"{row.get('directions_settled', 'all')} directions)"
             )
         if row.get("profile") and row.get("compared"):
             parts = ", ".join(f"{part} {seconds:.3g}" for part, seconds in row["profile"].items())
