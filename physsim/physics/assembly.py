@@ -12,6 +12,7 @@ from physsim.physics.laws import SCALARS
 from physsim.physics.parameters import pull_back, scatter
 from physsim.physics.pattern import build_pattern
 
+COMMANDS = 256  # recorded launches that an assembly keeps; a step and its gradient need about fifty
 # relative size of the tangent's differences: rounding and the fourth-order error weigh about the same
 DIFFERENCE = {"float64": 1e-3, "float32": 5e-2}
 
@@ -28,6 +29,7 @@ class Assembly:
         self.block_dtype = block_dtype
         self.launcher = Launcher(model.device, model.envs)
         self._commands = {}
+        self._partials = {}
         self._parameters = None
         self._changed = False
         real = SCALARS[model.dtype]
@@ -121,6 +123,8 @@ class Assembly:
 
     def _command(self, key, build):
         if key not in self._commands:
+            if len(self._commands) >= COMMANDS:  # arrays of past gradients and fits are not kept alive for ever
+                del self._commands[next(iter(self._commands))]
             self._commands[key] = build()
         return self._commands[key]
 
@@ -301,7 +305,7 @@ class Assembly:
             self._tangent_shares = self.vectors(shape)
         for i, block in enumerate(self.model.blocks):
             columns = getattr(self, f"_tangent_{block.law.name}")
-            needed = self._needed(i, block, columns, moved, still)
+            needed = self._needed(i, block, columns, still)
             key = ("tangent", i, count, columns.ptr, self._tangent_shares.ptr, *(a.ptr for a in moved.values()))
             rest = [count, needed, self._real(DIFFERENCE[self.model.dtype]), moved["x"], moved["x1"], moved["x2"]]
             rest += [moved[block.law.reference], columns, int(self.share_offsets[i]), self._tangent_shares]
@@ -309,7 +313,7 @@ class Assembly:
         for d in range(count):
             self.gather(self._tangent_shares[d], out[d], "all")
 
-    def _needed(self, i, block, columns, moved, still):
+    def _needed(self, i, block, columns, still):
         """Directions in which anything that a law reads moves, as a device array of flags."""
         law = block.law
         reads = ["x", law.reference] + (["x1", "x2"] if law.history else [])
@@ -330,10 +334,14 @@ class Assembly:
         free = self._everyone() if fixed else self.free
         self._alpha.set(alpha)
         self._beta.set(beta)
-        key = ("combine", out.ptr, a.ptr, b.ptr, fixed)
-        n = self.model.particle_count
-        kernel = self.kernels["combine"]
-        self._command(key, lambda: self.launcher.record(kernel, n, self.active, free, self._alpha.array, self._beta.array, a, b, out))()
+        n, kernel = self.model.particle_count, self.kernels["combine"]
+        arrays = [a, b, out]
+        command = self._command(
+            ("combine", fixed), lambda: self.launcher.record(kernel, n, self.active, free, self._alpha.array, self._beta.array, *arrays)
+        )
+        for index, array in enumerate(arrays, start=4):  # states come and go: a command for each would keep them alive
+            command.set(index, array)
+        command()
 
     def _everyone(self):
         if not hasattr(self, "_all_particles"):
@@ -342,12 +350,14 @@ class Assembly:
 
     def _partial(self, name, count, *arguments):
         chunks = -(-count // CHUNK)
-        key = (name, *(a.ptr for a in arguments))
-        partial_key = ("partial", name, count)
-        if partial_key not in self._commands:
-            self._commands[partial_key] = _EnvArray(self.model, wp.float64, (chunks,))
-        partial = self._commands[partial_key]
-        self._command(key, lambda: self.launcher.record(self.kernels[name], chunks, count, *arguments, partial.array))()
+        if (name, count) not in self._partials:
+            self._partials[name, count] = _EnvArray(self.model, wp.float64, (chunks,))
+        partial = self._partials[name, count]
+        kernel = self.kernels[name]
+        command = self._command((name, count), lambda: self.launcher.record(kernel, chunks, count, *arguments, partial.array))
+        for index, array in enumerate(arguments, start=1):
+            command.set(index, array)
+        command()
         host = partial.get()
         return host.sum(axis=1) if name != "largest" else host.max(axis=1)
 

@@ -93,7 +93,7 @@ class Loss:
     def __init__(self, model, frames, rng):
         shape = (frames, 1, model.particle_count, 3)
         self.weights = [torch.as_tensor(rng.normal(size=shape)) for _ in range(3)]
-        self.rest = torch.as_tensor(model.rest)
+        self.rest = torch.tensor(model.rest)
 
     def __call__(self, trajectory):
         """One number an environment."""

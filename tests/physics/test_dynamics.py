@@ -512,3 +512,15 @@ def test_step_out_of_iterations_says_what_is_out_of_balance():
 def test_body_without_hold_has_no_equilibrium():
     with pytest.raises(ps.SolverError, match=r"no equilibrium was found.*Hold every body"):
         ps.solve_equilibrium(small_beam(held=False), max_iterations=20)
+
+
+def test_steps_do_not_pile_up_launches():
+    """A run of any length keeps as many recorded launches, and so as many arrays, as a short one."""
+    model, _, _ = scenes(1)["cloth"]
+    solver = ps.SolverImplicit(model, dt=0.01)
+    state = model.state()
+    counts = []
+    for _ in range(12):
+        state, _ = solver.step(state)
+        counts.append(len(solver.assembly._commands))
+    assert counts[-1] == counts[2]

@@ -149,7 +149,6 @@ class _ImplicitAdjoint:
         self._out = {name: a.vectors(shape) for name in ("x", "x1", "x2", "predictor", "target")}
         self._targets = TargetGradients(rollout)
         self._fixed = ~a.model.free
-        self._soft = np.zeros(a.model.particle_count, bool)
 
     @property
     def residual(self):

@@ -242,7 +242,7 @@ class Iterative:
         self.status = wp.zeros(model.envs, dtype=int, device=device)
         self.total_iterations = 0
         self._cpu = wp.get_device(device).is_cpu
-        self._launched = {}
+        self._launched = None
         self._tolerance = assembly.per_environment(wp.float64)
         if self._cpu:
             Row = wp.types.vector(4, block)
@@ -262,12 +262,13 @@ class Iterative:
         a = self.assembly
         self._tolerance.set(tolerance)
         if self._cpu:
-            key = (right.ptr, out.ptr)
-            if key not in self._launched:
+            if self._launched is None:
                 arguments = [a.active, a.model.particle_count, self.limit, self._tolerance.array, a.free, self._row_begin]
                 arguments += [self._columns, a.values, right, self._work, out, self.iterations, self.status]
-                self._launched[key] = a.launcher.record(self._native, 1, *arguments, weight=a.model.particle_count)
-            self._launched[key]()
+                self._launched = a.launcher.record(self._native, 1, *arguments, weight=a.model.particle_count)
+            self._launched.set(8, right)
+            self._launched.set(10, out)
+            self._launched()
         else:
             self._parallel.solve(right, out, self._tolerance.array, self.iterations, self.status)
         active = a.active_mask()

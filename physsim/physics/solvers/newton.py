@@ -37,7 +37,7 @@ class Progress:
     failed: np.ndarray
     factorisations: int = 0
     linear_iterations: int = 0
-    profile: dict = field(default_factory=lambda: {"evaluate": 0.0, "assemble": 0.0, "solve": 0.0, "line search": 0.0})
+    profile: dict = field(default_factory=lambda: {"assemble": 0.0, "solve": 0.0, "line search": 0.0})
 
 
 class Newton:
@@ -156,7 +156,6 @@ class Newton:
         alpha = np.where(running, 1.0, 0.0)
         searching = running & np.isfinite(slope) & np.isfinite(length)
         p.failed |= running & ~searching
-        accepted = np.zeros(len(alpha), bool)
         while searching.any():
             a.set_active(searching)
             a.combine(a.x, 1.0, a.base_x, -alpha, a.direction)
@@ -176,7 +175,6 @@ class Newton:
             near = residual <= np.maximum(1e3 * self.tolerance, self._rounding(stuck))
             p.done |= stuck & near
             p.failed |= stuck & ~near
-            accepted |= good
             searching &= ~good
             alpha = np.where(searching, alpha * 0.5, alpha)
             lost = searching & (alpha < 1e-10)
