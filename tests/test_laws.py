@@ -16,7 +16,7 @@ from physsim.physics.laws import ALL, INERTIA
 from physsim.physics.model import LawBlock, Model
 from physsim.physics.parameters import Feed, Parameter, ParameterSet
 
-INTERNAL = {"spring", "neo_hookean_4", "neo_hookean_10", "viscous_4", "viscous_10"}  # between points: rigid motion is free
+INTERNAL = {"spring", "rod", "neo_hookean_4", "neo_hookean_10", "viscous_4", "viscous_10"}  # between points: rigid motion is free
 EXTERNAL = {"inertia", "load", "tether"}  # against the world
 STEPS = {"statics": (0.0, 1.0, 0.0), "backward_euler": (2.0, 1.0, 0.0), "bdf2": (3.0, 4 / 3, -1 / 3)}
 TINY = 1e-4  # step of the five-point differences: truncation 1e-16, rounding 1e-12
@@ -49,6 +49,9 @@ def stencil_of(law):
 
 def rest_of(law, rng):
     """Points whose stencils are well-shaped: a random row of springs or tetrahedra, slightly bent edges for ten nodes."""
+    if law.name == "rod":  # two bent edges and a director point beside each
+        points = np.array([[0, 0, 0], [1, 0, 0], [1.9, 0.4, 0], [0.5, 0.9, 0], [1.2, 1.0, 0.4]])
+        return (points + rng.uniform(-0.04, 0.04, points.shape)) @ Rotation.random(random_state=int(rng.integers(2**31))).as_matrix().T
     if law.points < 3:
         return np.cumsum(rng.uniform(0.5, 1.0, (law.points + 1, 3)), axis=0)
     corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1.0]])
@@ -179,6 +182,8 @@ def test_rest_is_stationary(law, step, rng):
         p[:, law.column("gravity_x") :] = 0.0
     if law.name == "load":
         p[:] = 0.0  # a load is nowhere at rest
+    if law.name == "rod":
+        p[:, law.column("rest_curvature_1") :] = 0.0
     energy, gradient = energy_and_gradient(law, replace(sample, p=p))
     assert np.abs(gradient).max() < 1e-13
     assert abs(energy[0]) < 1e-13
@@ -343,6 +348,8 @@ def test_projection_leaves_the_matrix_at_rest_as_it_is(law, step, rng):
     p = sample.p.copy()
     if law.name == "spring":
         p[:, law.column("rest_length")] *= 0.1  # under tension
+    if law.name == "rod":
+        p[:, law.column("rest_curvature_1") :] = 0.0
     if "poisson" in [q.name for q in law.parameters]:
         p[:, law.column("poisson")] = rng.uniform(0.0, 0.49)
     sample = replace(sample, p=p)

@@ -13,6 +13,7 @@ from physsim.kernels.elements import element_kernels, stress_kernel
 from physsim.kernels.laws.inertia import inertia
 from physsim.kernels.laws.load import load
 from physsim.kernels.laws.neo_hookean import neo_hookean
+from physsim.kernels.laws.rod import rod
 from physsim.kernels.laws.spring import spring
 from physsim.kernels.laws.tether import tether
 from physsim.kernels.laws.viscous import viscous
@@ -96,12 +97,18 @@ _LOAD = tuple(LawParameter(f"force_{axis}", "N") for axis in "xyz")
 _SPRING = (_not_negative("stiffness", "N/m"), _positive("rest_length", "m"), _not_negative("damping", "N s/m"))
 _SOLID = (_positive("young", "Pa"), _POISSON)
 _VISCOUS = (_not_negative("viscosity", "Pa s"),)
+_ROD = (
+    *(_not_negative(name, "N m^2") for name in ("bending_1", "bending_2", "torsion")),
+    _not_negative("damping", "N m^2 s"),
+    *(LawParameter(name, "1/m") for name in ("rest_curvature_1", "rest_curvature_2", "rest_twist")),
+)
 
 INERTIA = Law("inertia", 1, _INERTIA, inertia, reference="predictor", history=True, rates=("mass_damping",))
 LOAD = Law("load", 1, _LOAD, load)
 TETHER = Law("tether", 1, (_not_negative("stiffness", "N/m"),), tether, reference="target")
 SPRING = Law("spring", 2, _SPRING, spring, history=True, rates=("damping",))
+ROD = Law("rod", 5, _ROD, rod, history=True, rates=("damping",))
 NEO_HOOKEAN = {n: Law(f"neo_hookean_{n}", n, _SOLID, lambda real, n=n: neo_hookean(real, n)) for n in (4, 10)}
 VISCOUS = {n: Law(f"viscous_{n}", n, _VISCOUS, lambda real, n=n: viscous(real, n), history=True, rates=("viscosity",)) for n in (4, 10)}
 
-ALL = (INERTIA, LOAD, TETHER, SPRING, *NEO_HOOKEAN.values(), *VISCOUS.values())
+ALL = (INERTIA, LOAD, TETHER, SPRING, ROD, *NEO_HOOKEAN.values(), *VISCOUS.values())
