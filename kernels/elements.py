@@ -1,8 +1,8 @@
 """Kernels that run any law over its stencils: gather the points, call the law, write each stencil's share.
 
 They know no formula. Shares are written to slots of their own and summed in a fixed order by `kernels.reduction`, so that the
-same run gives the same bits on every device. Rows are environments; `first` is the first environment of a launch, so that a
-launch may cover a slice of them.
+same run gives the same bits on every device. Rows are environments; `first` is the first environment and the first stencil of a
+launch, so that a launch may cover a slice of them.
 """
 
 import warp as wp
@@ -55,7 +55,7 @@ def element_kernels(functions, points, parameter_count, affine, real, block_real
 
     @wp.kernel(module="unique", enable_backward=False)
     def evaluate(
-        first: int,
+        first: wp.vec2i,
         active: wp.array(dtype=int),
         step: vec3,
         stencil: wp.array2d(dtype=int),
@@ -69,8 +69,9 @@ def element_kernels(functions, points, parameter_count, affine, real, block_real
         energy_out: wp.array2d(dtype=wp.float64),
         share_out: wp.array2d(dtype=vec3),
     ):
-        e, t = wp.tid()
-        env = first + e
+        e, row = wp.tid()
+        env = first[0] + e
+        t = first[1] + row
         if active[env] == 0:
             return
         xs = gather(env, t, stencil, x)
@@ -85,7 +86,7 @@ def element_kernels(functions, points, parameter_count, affine, real, block_real
 
     @wp.kernel(module="unique", enable_backward=False)
     def blocks(
-        first: int,
+        first: wp.vec2i,
         active: wp.array(dtype=int),
         step: vec3,
         project: wp.array(dtype=int),
@@ -98,8 +99,9 @@ def element_kernels(functions, points, parameter_count, affine, real, block_real
         block_offset: int,
         block_out: wp.array2d(dtype=Block),
     ):
-        e, t = wp.tid()
-        env = first + e
+        e, row = wp.tid()
+        env = first[0] + e
+        t = first[1] + row
         if active[env] == 0:
             return
         H = hessian(
@@ -124,7 +126,7 @@ def element_kernels(functions, points, parameter_count, affine, real, block_real
 
     @wp.kernel(module="unique", enable_backward=False)
     def adjoint(
-        first: int,
+        first: wp.vec2i,
         active: wp.array(dtype=int),
         step: vec3,
         stencil: wp.array2d(dtype=int),
@@ -143,8 +145,9 @@ def element_kernels(functions, points, parameter_count, affine, real, block_real
         p_out: wp.array2d(dtype=Parameters),
     ):
         """lambda^T d(gradient)/d(everything): shares of positions and histories, parameters added up with `parameter_scale`."""
-        e, t = wp.tid()
-        env = first + e
+        e, row = wp.tid()
+        env = first[0] + e
+        t = first[1] + row
         if active[env] == 0:
             return
         xs = gather(env, t, stencil, x)
@@ -163,7 +166,7 @@ def element_kernels(functions, points, parameter_count, affine, real, block_real
 
     @wp.kernel(module="unique", enable_backward=False)
     def product(
-        first: int,
+        first: wp.vec2i,
         active: wp.array(dtype=int),
         step: vec3,
         stencil: wp.array2d(dtype=int),
@@ -177,8 +180,9 @@ def element_kernels(functions, points, parameter_count, affine, real, block_real
         share_out: wp.array2d(dtype=vec3),
     ):
         """Exact Hessian times a direction."""
-        e, t = wp.tid()
-        env = first + e
+        e, row = wp.tid()
+        env = first[0] + e
+        t = first[1] + row
         if active[env] == 0:
             return
         xs = gather(env, t, stencil, x)
@@ -216,7 +220,7 @@ def element_kernels(functions, points, parameter_count, affine, real, block_real
 
     @wp.kernel(module="unique", enable_backward=False)
     def tangent(
-        first: int,
+        first: wp.vec2i,
         active: wp.array(dtype=int),
         step: vec3,
         stencil: wp.array2d(dtype=int),
@@ -243,8 +247,9 @@ def element_kernels(functions, points, parameter_count, affine, real, block_real
         affine is taken to be a Poisson's ratio, with its pole at 1/2. Reverse mode from every unit vector of the stencil gives
         the same at fifteen times the cost for ten nodes.
         """
-        e, t = wp.tid()
-        env = first + e
+        e, row = wp.tid()
+        env = first[0] + e
+        t = first[1] + row
         if active[env] == 0:
             return
         xs = gather(env, t, stencil, x)
@@ -298,15 +303,16 @@ def stress_kernel(stress, points, parameter_count, real):
 
     @wp.kernel(module="unique", enable_backward=False)
     def evaluate_stress(
-        first: int,
+        first: wp.vec2i,
         stencil: wp.array2d(dtype=int),
         p: wp.array2d(dtype=Parameters),
         x: wp.array2d(dtype=vec3),
         rest: wp.array2d(dtype=vec3),
         stress_out: wp.array2d(dtype=mat33),
     ):
-        e, t = wp.tid()
-        env = first + e
+        e, row = wp.tid()
+        env = first[0] + e
+        t = first[1] + row
         xs = Stencil()
         rs = Stencil()
         for a in range(k):

@@ -1,4 +1,8 @@
-"""Sums in a fixed order: shares to particles, blocks to matrix entries, scalars of an environment."""
+"""Sums in a fixed order: shares to particles, blocks to matrix entries, scalars of an environment.
+
+`first` is the first environment and the first particle, entry or chunk of a launch. A sum belongs to one thread, so results do not
+depend on how launches are sliced.
+"""
 
 import warp as wp
 
@@ -13,15 +17,16 @@ def reduction_kernels(real, block_real):
 
     @wp.kernel(module="unique", enable_backward=False)
     def gather(
-        first: int,
+        first: wp.vec2i,
         active: wp.array(dtype=int),
         offsets: wp.array(dtype=int),
         slots: wp.array(dtype=int),
         shares: wp.array2d(dtype=vec3),
         sum_out: wp.array2d(dtype=vec3),
     ):
-        e, i = wp.tid()
-        env = first + e
+        e, row = wp.tid()
+        env = first[0] + e
+        i = first[1] + row
         if active[env] == 0:
             return
         s = vec3()
@@ -31,7 +36,7 @@ def reduction_kernels(real, block_real):
 
     @wp.kernel(module="unique", enable_backward=False)
     def assemble(
-        first: int,
+        first: wp.vec2i,
         active: wp.array(dtype=int),
         offsets: wp.array(dtype=int),
         slots: wp.array(dtype=int),
@@ -45,8 +50,9 @@ def reduction_kernels(real, block_real):
 
         `shift[env]` [1/s^2] times the particle's mass is added to the diagonal.
         """
-        e, i = wp.tid()
-        env = first + e
+        e, row = wp.tid()
+        env = first[0] + e
+        i = first[1] + row
         if active[env] == 0:
             return
         B = Block()
@@ -71,7 +77,7 @@ def reduction_kernels(real, block_real):
 
     @wp.kernel(module="unique", enable_backward=False)
     def multiply(
-        first: int,
+        first: wp.vec2i,
         active: wp.array(dtype=int),
         row_begin: wp.array(dtype=int),
         columns: wp.array(dtype=int),
@@ -81,8 +87,9 @@ def reduction_kernels(real, block_real):
         product_out: wp.array2d(dtype=vec3),
     ):
         """Assembled matrix times a vector over the full pattern: slot n is block n, -1 - n its transpose."""
-        e, i = wp.tid()
-        env = first + e
+        e, row = wp.tid()
+        env = first[0] + e
+        i = first[1] + row
         if active[env] == 0:
             return
         s = vec3()
@@ -101,24 +108,26 @@ def reduction_kernels(real, block_real):
 
     @wp.kernel(module="unique", enable_backward=False)
     def energy_change(
-        first: int,
+        first: wp.vec2i,
         count: int,
         energy: wp.array2d(dtype=wp.float64),
         base: wp.array2d(dtype=wp.float64),
         partial_out: wp.array2d(dtype=wp.float64),
     ):
         """Sums of energy differences: totals would cancel."""
-        e, c = wp.tid()
-        env = first + e
+        e, row = wp.tid()
+        env = first[0] + e
+        c = first[1] + row
         s = wp.float64(0.0)
         for t in range(c * CHUNK, wp.min(count, (c + 1) * CHUNK)):
             s += energy[env, t] - base[env, t]
         partial_out[env, c] = s
 
     @wp.kernel(module="unique", enable_backward=False)
-    def magnitude(first: int, count: int, energy: wp.array2d(dtype=wp.float64), partial_out: wp.array2d(dtype=wp.float64)):
-        e, c = wp.tid()
-        env = first + e
+    def magnitude(first: wp.vec2i, count: int, energy: wp.array2d(dtype=wp.float64), partial_out: wp.array2d(dtype=wp.float64)):
+        e, row = wp.tid()
+        env = first[0] + e
+        c = first[1] + row
         s = wp.float64(0.0)
         for t in range(c * CHUNK, wp.min(count, (c + 1) * CHUNK)):
             s += wp.abs(energy[env, t])
@@ -126,15 +135,16 @@ def reduction_kernels(real, block_real):
 
     @wp.kernel(module="unique", enable_backward=False)
     def dot(
-        first: int,
+        first: wp.vec2i,
         count: int,
         free: wp.array(dtype=int),
         a: wp.array2d(dtype=vec3),
         b: wp.array2d(dtype=vec3),
         partial_out: wp.array2d(dtype=wp.float64),
     ):
-        e, c = wp.tid()
-        env = first + e
+        e, row = wp.tid()
+        env = first[0] + e
+        c = first[1] + row
         s = wp.float64(0.0)
         for i in range(c * CHUNK, wp.min(count, (c + 1) * CHUNK)):
             if free[i] != 0:
@@ -146,15 +156,16 @@ def reduction_kernels(real, block_real):
 
     @wp.kernel(module="unique", enable_backward=False)
     def largest(
-        first: int,
+        first: wp.vec2i,
         count: int,
         free: wp.array(dtype=int),
         a: wp.array2d(dtype=vec3),
         partial_out: wp.array2d(dtype=wp.float64),
     ):
         """Largest length of a free particle's vector; infinite when one is not finite."""
-        e, c = wp.tid()
-        env = first + e
+        e, row = wp.tid()
+        env = first[0] + e
+        c = first[1] + row
         s = wp.float64(0.0)
         for i in range(c * CHUNK, wp.min(count, (c + 1) * CHUNK)):
             if free[i] != 0:
@@ -168,7 +179,7 @@ def reduction_kernels(real, block_real):
 
     @wp.kernel(module="unique", enable_backward=False)
     def combine(
-        first: int,
+        first: wp.vec2i,
         active: wp.array(dtype=int),
         free: wp.array(dtype=int),
         alpha: wp.array(dtype=real),
@@ -178,8 +189,9 @@ def reduction_kernels(real, block_real):
         sum_out: wp.array2d(dtype=vec3),
     ):
         """alpha a + beta b on free particles, a on the others."""
-        e, i = wp.tid()
-        env = first + e
+        e, row = wp.tid()
+        env = first[0] + e
+        i = first[1] + row
         if active[env] == 0:
             return
         if free[i] != 0:

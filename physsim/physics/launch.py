@@ -1,9 +1,11 @@
-"""Recorded launches: a kernel and its arguments once, replayed cheaply, sliced over threads by environments on the CPU."""
+"""Recorded launches: a kernel and its arguments once, replayed cheaply, sliced over threads on the CPU."""
 
+import ctypes
 import os
 import sys
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
@@ -12,17 +14,48 @@ import warp as wp
 
 from physsim.errors import InputError
 
-WORTH_A_THREAD = 400.0  # [us] of work in a launch, of which waking a second thread costs about a fifth
+WORTH_A_THREAD = 1000.0  # [us] of work in a launch, of which waking a second thread costs about a twentieth in CPU time
+
+
+class _Workers:
+    """Threads that work beside the calling one, `thread_count() - 1` of them.
+
+    They are kept off the core that the caller is on: Linux wakes a thread where its waker runs, and leaves it waiting there for
+    tens of milliseconds while another core idles.
+    """
+
+    def __init__(self):
+        self._pool = ThreadPoolExecutor(max_workers=thread_count() - 1, thread_name_prefix="physsim", initializer=self._enter)
+        self._threads = []
+        self._callers_core = None
+        self._current_core = None
+        if hasattr(os, "sched_setaffinity"):
+            self._cores = os.sched_getaffinity(0)
+            self._current_core = getattr(ctypes.CDLL(None), "sched_getcpu", None) if len(self._cores) > 1 else None
+
+    def _enter(self):
+        self._threads.append(threading.get_native_id())
+        self._callers_core = None
+
+    def submit(self, function, *arguments):
+        """A future of `function(*arguments)`."""
+        if self._current_core is not None:
+            core = self._current_core()
+            if core != self._callers_core:
+                self._callers_core = core
+                for thread in self._threads:
+                    os.sched_setaffinity(thread, self._cores - {core})
+        return self._pool.submit(function, *arguments)
 
 
 @lru_cache(maxsize=1)
-def _pool():
-    return ThreadPoolExecutor(max_workers=thread_count(), thread_name_prefix="physsim")
+def _workers():
+    return _Workers()
 
 
 @lru_cache(maxsize=1)
 def thread_count():
-    """Threads for environments on the CPU: the cores this process may use, at most 8; PHYSSIM_THREADS sets another number."""
+    """Threads on the CPU: the cores this process may use, at most 8; PHYSSIM_THREADS sets another number."""
     asked = os.environ.get("PHYSSIM_THREADS")
     if asked:
         if not asked.isdigit() or int(asked) < 1:
@@ -32,25 +65,51 @@ def thread_count():
 
 
 def over_environments(function, envs):
-    """Call `function(env)` for each environment, on the pool's threads where there are several; results in order."""
+    """Call `function(env)` for each environment, on several threads where there are several; results in order."""
     envs = list(envs)
     if len(envs) < 2 or thread_count() < 2:
         return [function(e) for e in envs]
-    return list(_pool().map(function, envs))
+    results = [None] * len(envs)
+    places = iter(range(len(envs)))
+
+    def work():
+        for k in places:  # shared: each thread takes the next
+            results[k] = function(envs[k])
+
+    _beside([work] * min(thread_count(), len(envs)))
+    return results
+
+
+def _beside(functions):
+    """Call functions without arguments at the same time, the first on this thread; returns when all are done."""
+    waiting = [_workers().submit(function) for function in functions[1:]]
+    try:
+        functions[0]()
+    finally:
+        wait(waiting)
+    for future in waiting:
+        future.result()
 
 
 class Launcher:
-    """Records launches over (environments, count) for one device."""
+    """Records launches over (environments, count) for one device, sliced over threads on the CPU.
+
+    How a kernel may be sliced is said by its first argument. `first: wp.vec2i` = (first environment, first row): over both
+    dimensions; every thread must write slots of its own, so that results do not depend on the slices. `first: int` = first
+    environment: over environments only, for kernels that do an environment's whole work in one thread (count 1).
+
+    Args:
+        device: Warp device.
+        envs: environments.
+        slices: parts of a launch; None: `thread_count()`. Always 1 on CUDA.
+    """
 
     def __init__(self, device, envs, slices=None):
-        self.device = device
-        on_cpu = wp.get_device(device).is_cpu
-        parts = (slices or min(thread_count(), envs)) if on_cpu else 1
-        bounds = [envs * k // parts for k in range(parts + 1)]
-        self._slices = [(a, b - a) for a, b in pairwise(bounds) if b > a]
+        self.device, self.envs = device, envs
+        self.slices = (slices or thread_count()) if wp.get_device(device).is_cpu else 1
 
     def record(self, kernel, count, *arguments, weight=0.01):
-        """A command whose kernel takes the first environment of its slice, then `arguments`.
+        """A command whose kernel takes the first environment (and row) of its slice, then `arguments`.
 
         Args:
             kernel: Warp kernel over (environments, count).
@@ -60,13 +119,22 @@ class Launcher:
         if count == 0:
             return Command([])
         _announce(kernel, self.device)
+        by_rows = kernel.adj.args[0].type is wp.vec2i
+        slices = self.slices if self.envs * count * weight > WORTH_A_THREAD else 1
         parts = []
-        total = sum(envs for _, envs in self._slices)
-        slices = self._slices if total * count * weight > WORTH_A_THREAD else [(0, total)]
-        for first, envs in slices:
-            inputs = [first, *arguments]
-            parts.append(wp.launch(kernel, dim=(envs, count), inputs=inputs, device=self.device, record_cmd=True))
+        for env, envs, row, rows in _cut(self.envs, count, slices, by_rows):
+            inputs = [wp.vec2i(env, row) if by_rows else env, *arguments]
+            parts.append(wp.launch(kernel, dim=(envs, rows), inputs=inputs, device=self.device, record_cmd=True))
         return Command(parts)
+
+
+def _cut(envs, count, slices, by_rows):
+    """Slices (first environment, environments, first row, rows) that cover a launch; rows are cut where there are more of them."""
+    along_rows = by_rows and count > envs
+    total = count if along_rows else envs
+    bounds = [total * k // slices for k in range(slices + 1)]
+    ranges = [(a, b - a) for a, b in pairwise(bounds) if b > a]
+    return [(0, envs, *r) for r in ranges] if along_rows else [(*r, 0, count) for r in ranges]
 
 
 class Command:
@@ -74,17 +142,17 @@ class Command:
 
     def __init__(self, parts):
         self._parts = parts
+        self._launches = [part.launch for part in parts]
 
     def __call__(self):
         """Launch; returns when all slices are done (on CUDA: when they are queued)."""
-        if len(self._parts) < 2:
-            for part in self._parts:
-                part.launch()
-        else:
-            list(_pool().map(lambda part: part.launch(), self._parts))
+        if len(self._launches) > 1:
+            _beside(self._launches)
+        elif self._launches:
+            self._launches[0]()
 
     def set(self, index, value):
-        """Change argument `index` (0 is the first after the slice's first environment)."""
+        """Change argument `index` (0 is the first after the slice's beginning)."""
         for part in self._parts:
             part.set_param_at_index(index + 1, value)
 
