@@ -10,6 +10,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "NeoHookean": "physsim.physics.materials",
     "Spring": "physsim.physics.materials",
+    "Rod": "physsim.physics.materials",
+    "Curve": "physsim.physics.rods",
     "TetMesh": "physsim.physics.mesh",
     "SpringNet": "physsim.physics.mesh",
     "box_mesh": "physsim.physics.mesh",

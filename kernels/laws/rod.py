@@ -38,6 +38,7 @@ def rod(real):
     mat33 = wp.types.matrix((3, 3), real)
     vec2 = wp.types.vector(2, real)
     vec3 = wp.types.vector(3, real)
+    unknowns = wp.constant(15)
     half, one, two, zero, small = real(0.5), real(1.0), real(2.0), real(0.0), real(1.0e-6)
 
     @wp.func
@@ -240,7 +241,7 @@ def rod(real):
         stiffness = vec3(p[0] + viscous, p[1] + viscous, p[2] + viscous) / length
         whole = wp.where(project == 0, 1, 0)
         H = Hessian()
-        count = int(15)  # a dynamic loop over unit vectors: the change of the gradient along each
+        count = int(unknowns)  # a dynamic loop over unit vectors: the change of the gradient along each
         for i in range(count):
             dx = Stencil()
             dx[i // 3, i % 3] = one

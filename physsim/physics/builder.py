@@ -1,6 +1,7 @@
 """ModelBuilder: bodies, masses, loads and attachments, then `finalize`."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import warp as wp
@@ -9,10 +10,11 @@ from scipy import sparse
 from physsim.errors import InputError
 from physsim.physics import laws, validation
 from physsim.physics.launch import quiet_warp
-from physsim.physics.materials import NeoHookean, Spring
+from physsim.physics.materials import NeoHookean, Rod, Spring
 from physsim.physics.mesh import SpringNet, TetMesh
 from physsim.physics.model import Attachment, Body, LawBlock, Model
 from physsim.physics.parameters import Feed, Parameter, ParameterSet
+from physsim.physics.rods import Curve, rod_maps
 
 
 class ModelBuilder:
@@ -24,7 +26,8 @@ class ModelBuilder:
 
     def __init__(self, gravity=(0.0, 0.0, -9.81)):
         self._gravity = validation.array("gravity", gravity, (3,))
-        self._points, self._velocities = [], []
+        self._points, self._velocities, self._poses = [], [], []
+        self._weightless = []  # particles that gravity leaves alone
         self._count = 0
         self._stencils = {}  # Law -> list of [m, points]
         self._parameters = {}
@@ -112,6 +115,64 @@ class ModelBuilder:
         found["mass_damping"] = self._mass_damping(name, particles, 0.0)
         return self._add_body(Body(name, particles, net, found))
 
+    def add_rod(self, curve, material, name=None, velocity=(0.0, 0.0, 0.0), pose=None):
+        """A rod, rope or cable.
+
+        Its centreline is joined by springs; every edge has a director point that carries the material frame, with the rotary inertia
+        about the axis and without weight. A rope has no directors. Its `mesh` is the curve with the arm that was used: ends are
+        attached by `builder.attach(body, body.mesh.end(0))`.
+
+        Args:
+            curve: Curve, stress-free as given.
+            material: Rod; its values may be arrays, one entry an edge.
+            name: to find the body again; None counts up: "rod", "rod_1", ...
+            velocity: initial velocity [m/s], shape [3].
+            pose: initial positions [m]: of the centreline, shape [n, 3] (`Curve.posed` gives the directors), or of points and
+                directors; None: at rest.
+
+        Returns:
+            Body with parameters young or stretch, bending, torsion; density or line_density; rest_length, stretch_damping,
+            bending_damping, mass_damping; rest_curvature_1, rest_curvature_2, rest_twist where the material has them.
+
+        Raises:
+            InputError: not a Curve or Rod, values that do not fit the curve, a name taken.
+        """
+        if not isinstance(curve, Curve):
+            raise InputError(f"curve: a Curve is needed, {type(curve).__name__} was given")
+        if not isinstance(material, Rod):
+            raise InputError(f"material: a Rod is needed, {type(material).__name__} was given")
+        section = material.section(curve.edge_count)
+        # further out than ten radii a director's mass is under 0.5 % of its edge's
+        curve = replace(curve, arm=max(curve.arm, 10 * section.radius.max()), framed=not material.is_rope)
+        maps = rod_maps(curve, section.radius)
+        curvature = section.curvature(len(curve.vertices))
+        if pose is not None and np.shape(pose) == curve.line.shape:
+            pose = curve.posed(pose)
+        name, particles = self._add_particles(name, "rod", curve.points, velocity, pose)
+        self._weightless.append(particles[curve.point_count :])
+        rows = {laws.SPRING: self._add_stencils(laws.SPRING, particles[curve.edges])}
+        targets = {"stretch": (laws.SPRING, ("stiffness",), maps.springs), "stretch_damping": (laws.SPRING, ("damping",), maps.springs)}
+        targets["mass"] = (laws.INERTIA, ("mass",), maps.masses)
+        rows[laws.INERTIA] = particles
+        if curve.framed and len(curve.vertices):
+            rows[laws.ROD] = self._add_stencils(laws.ROD, particles[curve.vertices])
+            targets["bending"] = (laws.ROD, ("bending_1", "bending_2"), maps.vertices)
+            for key, column in (("torsion", "torsion"), ("bending_damping", "damping")):
+                targets[key] = (laws.ROD, (column,), maps.vertices)
+        found = {"rest_length": self._law_parameter(f"{name}.rest_length", laws.SPRING, "rest_length", rows[laws.SPRING], curve.lengths)}
+        for key, unit, value, shares, lower_open in section.parameters:
+            feeds = []
+            for target, share in shares.items():
+                law, columns, matrix = targets.get(target, (None, (), None))
+                feeds += [Feed(law.name, law.column(c), rows[law], (matrix @ sparse.diags(share)).tocsr()) for c in columns]
+            if feeds:
+                found[key] = self._register(Parameter(f"{name}.{key}", unit, value, tuple(feeds), {"lower": 0.0, "lower_open": lower_open}))
+        for key, value in curvature.items() if laws.ROD in rows else ():
+            feed = Feed(laws.ROD.name, laws.ROD.column(key), rows[laws.ROD], sparse.diags(maps.curvature).tocsr())
+            found[key] = self._register(Parameter(f"{name}.{key}", "1/m", value, (feed,)))
+        found["mass_damping"] = self._mass_damping(name, particles, material.mass_damping)
+        return self._add_body(Body(name, particles, curve, found))
+
     def add_mass(self, body, points, mass, weights=None, name=None):
         """A weight fixed to points of a body: it has inertia and feels gravity.
 
@@ -196,7 +257,10 @@ class ModelBuilder:
         count = 1 if envs is None else int(validation.array("envs", envs, (), kind="i", lower=1))
         device = device_name(device)
         everyone = np.arange(self._count)
-        feeds = _vector_feeds(laws.INERTIA, "gravity", everyone, np.ones(self._count))
+        heavy = np.ones(self._count)
+        for particles in self._weightless:
+            heavy[particles] = 0.0
+        feeds = _vector_feeds(laws.INERTIA, "gravity", everyone, heavy)
         parameters = {"gravity": Parameter("gravity", "m/s^2", self._gravity, feeds)} | self._parameters
         stencils = {laws.INERTIA: [everyone[:, None]]} | self._stencils
         free = np.ones(self._count, bool)
@@ -210,17 +274,20 @@ class ModelBuilder:
             rest=np.concatenate(self._points),
             free=free,
             velocities=np.concatenate(self._velocities),
+            positions=np.concatenate(self._poses),
             blocks=tuple(LawBlock(law, np.concatenate(parts)) for law, parts in stencils.items()),
             bodies=dict(self._bodies),
             attachments=dict(self._attachments),
             parameters=ParameterSet(parameters, count),
         )
 
-    def _add_particles(self, name, kind, points, velocity):
+    def _add_particles(self, name, kind, points, velocity, pose=None):
         velocity = validation.array("velocity", velocity, (3,))
+        pose = points if pose is None else validation.array("pose", pose, points.shape)
         name = self._unique(name or kind, self._bodies, given=name is not None)
         particles = np.arange(self._count, self._count + len(points))
         self._points.append(points)
+        self._poses.append(pose)
         self._velocities.append(np.tile(velocity, (len(points), 1)))
         self._count += len(points)
         return name, particles

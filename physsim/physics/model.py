@@ -69,9 +69,12 @@ class Model:
     bodies: dict
     attachments: dict
     parameters: ParameterSet
+    positions: np.ndarray | None = None  # initial, [n, 3]; None: at rest
 
     def __post_init__(self):
-        for array in (self.rest, self.free, self.velocities):
+        if self.positions is None:
+            object.__setattr__(self, "positions", self.rest)
+        for array in (self.rest, self.free, self.velocities, self.positions):
             array.setflags(write=False)
 
     @property
@@ -120,14 +123,14 @@ class Model:
         """A state of this model.
 
         Args:
-            positions: [m], shape [n, 3] or [envs, n, 3]; None: the rest shape.
+            positions: [m], shape [n, 3] or [envs, n, 3]; None: the builder's, which are the rest shape where no pose was given.
             velocities: [m/s], the same shapes; None: the builder's.
             time: [s].
 
         Returns:
             State without history (the first step of a two-step scheme is a one-step one).
         """
-        x = self.expand("positions", self.rest if positions is None else positions)
+        x = self.expand("positions", self.positions if positions is None else positions)
         v = self.expand("velocities", self.velocities if velocities is None else velocities)
         return State(self, self.vectors(x), self.vectors(v), time=float(validation.array("time", time, ())))
 
@@ -238,6 +241,29 @@ class Control:
                     f"Control.targets[{name!r}]: shape {list(np.shape(value))} was given; "
                     f"[{len(self.times)}, points, 3] or [{len(self.times)}, envs, points, 3] is needed"
                 )
+
+    @classmethod
+    def from_poses(cls, model, times, poses, origins=None, largest_turn=2.0):
+        """A control that moves attachments as rigid bodies.
+
+        Each attachment's points, as they are at rest, are turned about an origin, which goes to the position. Between keys positions are
+        linear and turns are even (slerp): keys are added so that none turns by more than `largest_turn`.
+
+        Args:
+            model: Model.
+            times: [s], shape [k], increasing.
+            poses: dict from attachment (or its name) to (positions [m], shape [k, 3]; quaternions (w, x, y, z), shape [k, 4], made
+                unit, (1, 0, 0, 0) as at rest); numpy, or torch tensors to be differentiated by `simulate`.
+            origins: dict from attachment to the point [m] at rest, shape [3], that goes to the position; without one it is the
+                attachment's first point.
+            largest_turn: between two keys [degrees].
+
+        Raises:
+            InputError: an attachment that the model lacks, times that do not increase, shapes that do not fit, a quaternion of zero.
+        """
+        from physsim.physics.poses import pose_targets
+
+        return cls(*pose_targets(model, times, poses, origins or {}, largest_turn))
 
     def bind(self, model):
         """Targets as arrays that fit a model: dict name -> float64 [k, envs, points, 3].
