@@ -5,63 +5,107 @@ test compares the two): here positions stand in rows of four for vector register
 computed again.
 """
 
+import numpy as np
 import warp as wp
+
+NEIGHBOURHOOD = 64
+"""Particles that are sorted by their number of springs among each other: near enough to share cache lines."""
+
 
 _SNIPPET = r"""
 typedef SCALAR S;
 typedef S v4 __attribute__((vector_size(4 * sizeof(S))));
 typedef S v8 __attribute__((vector_size(8 * sizeof(S))));
+#define SHUFFLE __builtin_shufflevector
+#define FMA __builtin_elementwise_fma
+#define ROW(rows, byte) (*(v4*)((char*)(rows) + (size_t)(byte) * (sizeof(S) / 4)))
 S* __restrict__ xs = (S*)((char*)x_out.data + (size_t)env * x_out.strides[0]);
 S* __restrict__ ys = (S*)((char*)x1_out.data + (size_t)env * x1_out.strides[0]);
 S* __restrict__ vs = (S*)((char*)v_out.data + (size_t)env * v_out.strides[0]);
 S* __restrict__ us = (S*)((char*)v1_out.data + (size_t)env * v1_out.strides[0]);
 const S* __restrict__ inertia = (const S*)((const char*)inertia_.data + (size_t)env * inertia_.strides[0]);
 v4* __restrict__ x = (v4*)((char*)rows.data + (size_t)env * rows.strides[0]);
-v4 *__restrict__ v = x + n, *__restrict__ f = x + 2 * n, *__restrict__ y = x + 3 * n;
-S* __restrict__ columns = (S*)((char*)springs.data + (size_t)env * springs.strides[0]);
-const int size = 8 * blocks;
-v8 *k = (v8*)columns, *L = (v8*)(columns + size), *c = (v8*)(columns + 2 * size), *old = (v8*)(columns + 3 * size);
-const int* __restrict__ i0 = ends.data;
-const int* __restrict__ i1 = ends.data + size;
+v4 *__restrict__ v = x + n, *__restrict__ f = x + 2 * n, *__restrict__ push = x + 3 * n, *__restrict__ give = x + 4 * n;
+v8* __restrict__ k = (v8*)((char*)springs.data + (size_t)env * springs.strides[0]);
+v8 *__restrict__ L = k + blocks, *__restrict__ c = L + blocks, *__restrict__ old = c + blocks;
+const unsigned* __restrict__ firsts = (const unsigned*)ends.data;
+const unsigned* __restrict__ seconds = firsts + 8 * groups;
+const int* __restrict__ start = ends.data + 8 * groups + 8 * blocks;
 const v4 zero = {0, 0, 0, 0};
-const v8 tiny = {(S)1e-12, (S)1e-12, (S)1e-12, (S)1e-12, (S)1e-12, (S)1e-12, (S)1e-12, (S)1e-12};
+const v8 tiny = (S)1e-12 + (v8){0, 0, 0, 0, 0, 0, 0, 0};
+
+// Eight particles, and each one's springs to others in turn: vectors along eight springs into d; their lengths.
+auto apart = [&](int b, const v4* __restrict__ x0, v4* __restrict__ d) __attribute__((always_inline)) -> v8 {
+  const unsigned* e = seconds + 8 * b;
+  #pragma unroll
+  for (int q = 0; q < 8; ++q) d[q] = x0[q] - ROW(x, e[q]);
+  v4 t0 = SHUFFLE(d[0], d[1], 0, 4, 1, 5), t1 = SHUFFLE(d[0], d[1], 2, 6, 3, 7);
+  v4 t2 = SHUFFLE(d[2], d[3], 0, 4, 1, 5), t3 = SHUFFLE(d[2], d[3], 2, 6, 3, 7);
+  v4 u0 = SHUFFLE(d[4], d[5], 0, 4, 1, 5), u1 = SHUFFLE(d[4], d[5], 2, 6, 3, 7);
+  v4 u2 = SHUFFLE(d[6], d[7], 0, 4, 1, 5), u3 = SHUFFLE(d[6], d[7], 2, 6, 3, 7);
+  v8 X = SHUFFLE(SHUFFLE(t0, t2, 0, 1, 4, 5), SHUFFLE(u0, u2, 0, 1, 4, 5), 0, 1, 2, 3, 4, 5, 6, 7);
+  v8 Y = SHUFFLE(SHUFFLE(t0, t2, 2, 3, 6, 7), SHUFFLE(u0, u2, 2, 3, 6, 7), 0, 1, 2, 3, 4, 5, 6, 7);
+  v8 Z = SHUFFLE(SHUFFLE(t1, t3, 0, 1, 4, 5), SHUFFLE(u1, u3, 0, 1, 4, 5), 0, 1, 2, 3, 4, 5, 6, 7);
+  return __builtin_elementwise_max(__builtin_elementwise_sqrt(FMA(Z, Z, FMA(Y, Y, X * X))), tiny);
+};
+// The same, and the springs' pull over their lengths.
+auto pull = [&](int b, const v4* __restrict__ x0, v4* __restrict__ d) __attribute__((always_inline)) -> v8 {
+  const v8 l = apart(b, x0, d);
+  v8 p = k[b] * (l - L[b]);
+  if (damped) {
+    p = FMA(c[b], l - old[b], p);
+    old[b] = l;
+  }
+  return p / l;
+};
+
+v4 d[8];
+for (int i = 0; i < n; ++i) x[i] = (v4){ys[3 * i], ys[3 * i + 1], ys[3 * i + 2], 0};
+if (damped)
+  for (int g = 0; g < groups; ++g) {
+    v4 x0[8];
+    for (int q = 0; q < 8; ++q) x0[q] = ROW(x, firsts[8 * g + q]);
+    for (int b = start[g]; b < start[g + 1]; ++b) old[b] = apart(b, x0, d);
+  }
 for (int i = 0; i < n; ++i) {
+  // v' = keep v + push - give f: push = dt gravity, give = dt / m and, in its fourth place, keep = 1 - dt alpha
+  const S* m = inertia + 5 * i;
+  const S moves = free_.data[i] ? dt : (S)0, h = moves / m[0];
   x[i] = (v4){xs[3 * i], xs[3 * i + 1], xs[3 * i + 2], 0};
-  y[i] = (v4){ys[3 * i], ys[3 * i + 1], ys[3 * i + 2], 0};
   v[i] = (v4){vs[3 * i], vs[3 * i + 1], vs[3 * i + 2], 0};
+  push[i] = (v4){moves * m[2], moves * m[3], moves * m[4], 0};
+  give[i] = (v4){h, h, h, 1 - moves * m[1]};
   f[i] = zero;
 }
-#define SHUFFLE __builtin_shufflevector
-#define LENGTHS(p, b, d, l) \
-  v4 d[8]; \
-  for (int q = 0; q < 8; ++q) d[q] = p[i0[8 * b + q]] - p[i1[8 * b + q]]; \
-  v8 l; { \
-    v4 t0 = SHUFFLE(d[0], d[1], 0, 4, 1, 5), t1 = SHUFFLE(d[0], d[1], 2, 6, 3, 7); \
-    v4 t2 = SHUFFLE(d[2], d[3], 0, 4, 1, 5), t3 = SHUFFLE(d[2], d[3], 2, 6, 3, 7); \
-    v4 u0 = SHUFFLE(d[4], d[5], 0, 4, 1, 5), u1 = SHUFFLE(d[4], d[5], 2, 6, 3, 7); \
-    v4 u2 = SHUFFLE(d[6], d[7], 0, 4, 1, 5), u3 = SHUFFLE(d[6], d[7], 2, 6, 3, 7); \
-    v8 X = SHUFFLE(SHUFFLE(t0, t2, 0, 1, 4, 5), SHUFFLE(u0, u2, 0, 1, 4, 5), 0, 1, 2, 3, 4, 5, 6, 7); \
-    v8 Y = SHUFFLE(SHUFFLE(t0, t2, 2, 3, 6, 7), SHUFFLE(u0, u2, 2, 3, 6, 7), 0, 1, 2, 3, 4, 5, 6, 7); \
-    v8 Z = SHUFFLE(SHUFFLE(t1, t3, 0, 1, 4, 5), SHUFFLE(u1, u3, 0, 1, 4, 5), 0, 1, 2, 3, 4, 5, 6, 7); \
-    l = __builtin_elementwise_max(__builtin_elementwise_sqrt(X * X + Y * Y + Z * Z), tiny); }
-for (int b = 0; b < blocks; ++b) { LENGTHS(y, b, d, l) old[b] = l; }
 for (int s = 0; s < count; ++s) {
-  for (int b = 0; b < blocks; ++b) {
-    LENGTHS(x, b, d, l)
-    v8 pull = (k[b] * (l - L[b]) + c[b] * (l - old[b]) * rate) / l;
-    old[b] = l;
-    for (int q = 0; q < 8; ++q) { v4 w = pull[q] * d[q]; f[i0[8 * b + q]] += w; f[i1[8 * b + q]] -= w; }
-  }
-  const bool last = s == count - 1;
-  for (int i = 0; i < n; ++i) {
-    if (last) for (int a = 0; a < 3; ++a) { ys[3 * i + a] = x[i][a]; us[3 * i + a] = v[i][a]; }
-    if (free_.data[i]) {
-      const S* m = inertia + 5 * i;
-      const v4 gravity = {m[2], m[3], m[4], 0};
-      v4 w = (1 - dt * m[1]) * v[i] - dt * (f[i] / m[0] - gravity);
-      v[i] = w;
-      x[i] += dt * w;
+  for (int g = 0; g < groups; ++g) {
+    const unsigned* i0 = firsts + 8 * g;
+    v4 x0[8], sum[8];
+    #pragma unroll
+    for (int q = 0; q < 8; ++q) {
+      x0[q] = ROW(x, i0[q]);
+      sum[q] = zero;
     }
+    for (int b = start[g]; b < start[g + 1]; ++b) {
+      const v8 p = pull(b, x0, d);
+      const unsigned* i1 = seconds + 8 * b;
+      #pragma unroll
+      for (int q = 0; q < 8; ++q) {
+        const v4 w = d[q] * p[q];
+        sum[q] += w;
+        ROW(f, i1[q]) -= w;
+      }
+    }
+    #pragma unroll
+    for (int q = 0; q < 8; ++q) ROW(f, i0[q]) += sum[q];
+  }
+  if (s == count - 1)
+    for (int i = 0; i < n; ++i)
+      for (int a = 0; a < 3; ++a) { ys[3 * i + a] = x[i][a]; us[3 * i + a] = v[i][a]; }
+  for (int i = 0; i < n; ++i) {
+    const v4 w = FMA(SHUFFLE(give[i], give[i], 3, 3, 3, 3), v[i], FMA(-give[i], f[i], push[i]));
+    v[i] = w;
+    x[i] = FMA((v4){dt, dt, dt, dt}, w, x[i]);
     f[i] = zero;
   }
 }
@@ -70,12 +114,41 @@ for (int i = 0; i < n; ++i)
 """
 
 
+def march_layout(springs, particle_count):
+    """How springs, particle pairs of shape [m, 2], are set out for `march_springs_kernel`.
+
+    Eight particles form a group; a block holds one spring of each, so a group has as many blocks as the most springs that one of
+    its particles is the first end of. Free places are springs from a particle to itself, to be left without stiffness.
+
+    Returns:
+        (groups, blocks, ends, place): counts, the kernel's `ends`, and each spring's place among the 8 `blocks`, shape [m].
+    """
+    order = np.argsort(springs[:, 0], kind="stable")
+    first = springs[order, 0]
+    turn = np.arange(len(first)) - np.searchsorted(first, first)
+    degree = np.bincount(first, minlength=particle_count)
+    members = np.lexsort((np.arange(particle_count), -degree, np.arange(particle_count) // NEIGHBOURHOOD))
+    members = members[degree[members] > 0]
+    seat = np.empty(particle_count, int)
+    seat[members] = np.arange(len(members))
+    groups = -(-len(members) // 8)
+    members = np.pad(members, (0, 8 * groups - len(members)), mode="edge")
+    start = np.concatenate([[0], np.cumsum(degree[members].reshape(groups, 8).max(axis=1))])
+    blocks = int(start[-1])
+    place = np.empty(len(springs), int)
+    place[order] = 8 * (start[seat[first] // 8] + turn) + seat[first] % 8
+    second = np.repeat(members.reshape(groups, 8), np.diff(start), axis=0).ravel()
+    second[place] = springs[:, 1]
+    ends = np.concatenate([16 * members, 16 * second, start]).astype(np.int32)
+    return groups, blocks, ends, place
+
+
 def march_springs_kernel(real):
     """CPU kernel of `count` steps of a spring net.
 
-    `rows` gives 4 n rows of four an environment; `springs` holds stiffness, rest length, damping and room for the old length, each
-    of 8 `blocks` entries (padded by springs of no stiffness between two different particles); `ends` the particles, first
-    ends, then second ends. `rate` is 1 / dt.
+    `rows` is room for 5 n rows of four an environment. `springs` holds stiffness, rest length, damping / dt and room for the old
+    length, each of 8 `blocks` entries. `ends`, of `march_layout`: first particles by group, second ones by block (times 16, a row's
+    bytes), and each group's first block. Without `damped`, the damping is not read.
     """
     vec3 = wp.types.vector(3, real)
     Row = wp.types.vector(4, real)
@@ -86,10 +159,11 @@ def march_springs_kernel(real):
     def run(
         env: int,
         n: int,
+        groups: int,
         blocks: int,
         count: int,
+        damped: int,
         dt: real,
-        rate: real,
         free_: wp.array(dtype=int),
         ends: wp.array(dtype=int),
         inertia_: wp.array2d(dtype=Inertia),
@@ -105,10 +179,11 @@ def march_springs_kernel(real):
     def march_springs(
         first: int,
         n: int,
+        groups: int,
         blocks: int,
         count: int,
+        damped: int,
         dt: real,
-        rate: real,
         free: wp.array(dtype=int),
         ends: wp.array(dtype=int),
         inertia: wp.array2d(dtype=Inertia),
@@ -120,6 +195,6 @@ def march_springs_kernel(real):
         v1_out: wp.array2d(dtype=vec3),
     ):
         e, once = wp.tid()
-        run(first + e, n, blocks, count, dt, rate, free, ends, inertia, springs, rows, x_out, x1_out, v_out, v1_out)
+        run(first + e, n, groups, blocks, count, damped, dt, free, ends, inertia, springs, rows, x_out, x1_out, v_out, v1_out)
 
     return march_springs

@@ -79,6 +79,23 @@ def test_marching_equals_the_path_that_gradients_take(kind, rng):
     np.testing.assert_allclose(walked.velocities[0].numpy(), marched.velocities, atol=1e-9)
 
 
+def test_a_net_without_order_marches_like_the_path_that_gradients_take(rng):
+    """A hub, chains, a lone particle and doubled springs; then other parameters, and those of the start again."""
+    points = rng.normal(size=(40, 3))
+    hub = np.stack([np.zeros(20, int), np.arange(1, 21)], axis=1)
+    others = rng.permuted(np.stack([np.arange(20, 38), np.arange(21, 39)], axis=1), axis=1)
+    builder = ps.ModelBuilder()
+    net = ps.SpringNet(points, rng.permutation(np.concatenate([hub, others, hub[:3, ::-1]])))
+    body = builder.add_springs(net, ps.Spring(50.0, 0.02), np.full(40, 0.1), name="net")
+    builder.attach(body, [5, 30])
+    model = builder.finalize()
+    solver = ps.SolverExplicit(model, 1e-3)
+    for params in (None, {body.stiffness: 80.0, body.damping: 0.0}, None):
+        marched, _ = solver.run(model.state(), 30, params=params)
+        walked = ps.simulate(solver, model.state(), times=[0.03], params=params)
+        np.testing.assert_allclose(walked.positions[0].numpy(), marched.positions, atol=1e-12)
+
+
 def test_mass_damping_is_the_same_when_marching():
     model, state, params = oscillator(mass_damping=2.0)
     solver = ps.SolverExplicit(model, 5e-3)

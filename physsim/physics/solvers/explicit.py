@@ -7,7 +7,7 @@ import warp as wp
 
 from physsim.errors import InputError
 from physsim.kernels.explicit import march_kernel
-from physsim.kernels.explicit_springs import march_springs_kernel
+from physsim.kernels.explicit_springs import march_layout, march_springs_kernel
 from physsim.physics import laws, validation
 from physsim.physics.assembly import Assembly
 from physsim.physics.model import State
@@ -33,7 +33,7 @@ class SolverExplicit:
         self.dt = float(validation.array("dt", dt, (), lower=0.0, lower_open=True))
         self.strict = bool(strict)
         self.assembly = Assembly(model)
-        self._ends = None
+        self._springs = self._marched = None
         self._inertia = [b.law for b in model.blocks].index(laws.INERTIA)
 
     def step(self, state, control=None, params=None):
@@ -70,21 +70,22 @@ class SolverExplicit:
         a, model = self.assembly, self.model
         a.set_parameters(parameters)
         block = model.blocks[law]
-        x, v = wp.clone(state.x), wp.clone(state.v)
-        v1 = wp.zeros_like(v)
+        x, v, v1 = wp.clone(state.x), wp.empty_like(state.v), wp.empty_like(state.v)
         a.set_active(True)
         a.trial.zero_()
         a.combine(v, 0.0, a.trial, 1.0, state.v)  # held particles stand still
         x1 = wp.clone(self._old(state))
         columns = parameters.columns(model.column_shapes)[block.law.name]
-        damped = any((columns[..., block.law.column(name)] != 0).any() for name in block.law.rates)
-        rate = 1.0 / self.dt if damped else 0.0
+        changed, self._marched = parameters is not self._marched, parameters
+        if changed:
+            damped = any((columns[..., block.law.column(name)] != 0).any() for name in block.law.rates)
+            self._rate = 1.0 / self.dt if damped else 0.0
         if block.law is laws.SPRING:
-            self._march_springs(law, columns, count, rate, (x, x1, v, v1))
+            self._march_springs(law, columns if changed else None, count, (x, x1, v, v1))
         else:
             real = laws.SCALARS[model.dtype]
             kernel = _march_kernel(block.law, model.dtype)
-            arguments = [count, real(self.dt), real(rate), model.particle_count, len(block.stencil), a.free]
+            arguments = [count, real(self.dt), real(self._rate), model.particle_count, len(block.stencil), a.free]
             arguments += [a.stencils[law], a.parameters[law], a.parameters[self._inertia], a.rest]
             a.gradient.zero_()
             weight = 0.01 * count * len(block.stencil)
@@ -92,28 +93,13 @@ class SolverExplicit:
         new = State(model, x, v, x1, v1, state.time + count * self.dt, self.dt)
         return new, self._check(new)
 
-    def _march_springs(self, law, columns, count, rate, states):
-        """The vectorised form for springs; the same scheme."""
-        a, model = self.assembly, self.model
-        real = laws.SCALARS[model.dtype]
-        stencil = model.blocks[law].stencil
-        blocks = -(-len(stencil) // 8)
-        if self._ends is None:
-            # neighbours in memory one after the other; padding springs pull nothing
-            self._order = np.lexsort((stencil[:, 1], stencil[:, 0]))
-            ends = np.tile([[0], [min(1, model.particle_count - 1)]], (1, 8 * blocks))
-            ends[:, : len(stencil)] = stencil[self._order].T
-            self._ends = wp.array(ends.ravel().astype(np.int32), dtype=int, device=model.device)
-            shape = (model.envs, 4 * model.particle_count)
-            self._rows = wp.zeros(shape, dtype=wp.types.vector(4, real), device=model.device)
-            self._springs = wp.zeros((model.envs, 32 * blocks), dtype=real, device=model.device)
-        host = self._springs.numpy().reshape(model.envs, 4, 8 * blocks)
-        host[:, 1] = 1.0
-        host[:, :3, : len(stencil)] = columns[:, self._order].transpose(0, 2, 1)
-        kernel = _march_springs_kernel(model.dtype)
-        arguments = [model.particle_count, blocks, count, real(self.dt), real(rate), a.free, self._ends]
-        arguments += [a.parameters[self._inertia], self._springs, self._rows, *states]
-        a.launcher.record(kernel, 1, *arguments, weight=0.005 * count * len(stencil))()
+    def _march_springs(self, law, columns, count, states):
+        """The vectorised form for springs; the same scheme. `columns`: the law's new parameters, None for those of the last call."""
+        if self._springs is None:
+            self._springs = SpringMarch(self, law)
+        if columns is not None:
+            self._springs.set_parameters(columns, self._rate)
+        self._springs(count, states)
 
     def _old(self, state):
         """Positions one step before: of the history, or extrapolated back from a state without one."""
@@ -192,6 +178,40 @@ class SolverExplicit:
         from physsim.physics.diff.adjoint import ExplicitAdjoint
 
         return ExplicitAdjoint(rollout)
+
+
+class SpringMarch:
+    """A spring net's springs as `kernels.explicit_springs` reads them, and the launch that marches them."""
+
+    def __init__(self, solver, law):
+        a, model, real = solver.assembly, solver.model, laws.SCALARS[solver.model.dtype]
+        self._groups, self._blocks, ends, self._place = march_layout(model.blocks[law].stencil, model.particle_count)
+        self._ends = wp.array(ends, dtype=int, device=model.device)
+        self._rows = wp.zeros((model.envs, 5 * model.particle_count), dtype=wp.types.vector(4, real), device=model.device)
+        self._springs = wp.zeros((model.envs, 32 * self._blocks), dtype=real, device=model.device)
+        self._solver, self._inertia, self._real = solver, a.parameters[solver._inertia], real
+        self._damped, self._count, self._command = 0, None, None
+
+    def set_parameters(self, columns, rate):
+        """Take stiffness, rest length and damping, shape [envs, m, 3]; `rate` is 1 / dt, or 0 where nothing is damped."""
+        host = self._springs.numpy().reshape(len(columns), 4, 8 * self._blocks)
+        host[:, :3, self._place] = columns.transpose(0, 2, 1)
+        host[:, 2] *= rate
+        self._damped, self._count = int(rate != 0), None
+
+    def __call__(self, count, states):
+        """March positions, the old ones, velocities and the old ones by `count` steps."""
+        a, model = self._solver.assembly, self._solver.model
+        if self._count == count:
+            for index, array in enumerate(states, start=11):
+                self._command.set(index, array)
+            return self._command()
+        kernel = _march_springs_kernel(model.dtype)
+        arguments = [model.particle_count, self._groups, self._blocks, count, self._damped, self._real(self._solver.dt), a.free]
+        arguments += [self._ends, self._inertia, self._springs, self._rows, *states]
+        self._command = a.launcher.record(kernel, 1, *arguments, weight=0.002 * count * len(self._place))
+        self._count = count
+        return self._command()
 
 
 @cache
