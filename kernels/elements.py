@@ -8,14 +8,14 @@ launch, so that a launch may cover a slice of them.
 import warp as wp
 
 
-def element_kernels(functions, points, parameter_count, affine, real, block_real):
+def element_kernels(functions, points, parameter_count, curved, real, block_real):
     """Kernels of one law for one pair of scalar types.
 
     Args:
         functions: (energy, gradient, hessian) Warp functions of the law.
         points: stencil size k.
         parameter_count: number of parameters P.
-        affine: for each parameter whether the gradient is affine in it.
+        curved: for each parameter None where the gradient is affine in it, else its bounds (lower, upper), None for no bound.
         real: scalar type of states and parameters.
         block_real: scalar type of the matrix blocks.
 
@@ -27,7 +27,10 @@ def element_kernels(functions, points, parameter_count, affine, real, block_real
     k = wp.constant(points)
     Stencil = wp.types.matrix((points, 3), real)
     Parameters = wp.types.vector(parameter_count, real)
-    curved = Parameters(*(real(0.0 if flag else 1.0) for flag in affine))
+    bending = Parameters(*(real(0.0 if bounds is None else 1.0) for bounds in curved))
+    far = 1.0e30  # no bound
+    lowest = Parameters(*(real(-far if bounds is None or bounds[0] is None else bounds[0]) for bounds in curved))
+    highest = Parameters(*(real(far if bounds is None or bounds[1] is None else bounds[1]) for bounds in curved))
     vec3 = wp.types.vector(3, real)
     Block = wp.types.matrix((3, 4), block_real)
 
@@ -218,6 +221,12 @@ def element_kernels(functions, points, parameter_count, affine, real, block_real
             moved = wp.max(moved, wp.length(dx[a]))
         return wp.where(size > real(0.0), moved / wp.max(size, real(1.0e-12)), real(0.0))
 
+    @wp.func
+    def room(value: real, low: real, high: real) -> real:
+        """How far a parameter that is not affine may move: to its nearest bound; 1 where it has none or lies on it."""
+        nearest = wp.min(value - low, high - value)
+        return wp.where(nearest > real(0.0) and nearest < real(1.0e29), nearest, one)
+
     @wp.kernel(module="unique", enable_backward=False)
     def tangent(
         first: wp.vec2i,
@@ -243,8 +252,8 @@ def element_kernels(functions, points, parameter_count, affine, real, block_real
         """Directional derivatives of the gradient by central differences along each direction.
 
         Affine parameters: exact. The rest by differences of fourth order, exact to rounding for laws that are polynomials of
-        degree four or less in the positions; elsewhere the error is that of `difference`^4. A parameter that is not
-        affine is taken to be a Poisson's ratio, with its pole at 1/2. Reverse mode from every unit vector of the stencil gives
+        degree four or less in the positions; elsewhere the error is that of `difference`^4. The size of a parameter
+        that is not affine is the way to its nearest bound, where it may have a pole. Reverse mode from every unit vector of the stencil gives
         the same at fifteen times the cost for ten nodes.
         """
         e, row = wp.tid()
@@ -267,14 +276,14 @@ def element_kernels(functions, points, parameter_count, affine, real, block_real
             ux2 = gather_tangent(d, env, t, stencil, dx2)
             ur = gather_tangent(d, env, t, stencil, dreference)
             up = dp[d, env, t]
-            bent = wp.cw_mul(up, curved)
+            bent = wp.cw_mul(up, bending)
             straight = up - bent
             # parameters in which the gradient is affine, or a product of two such: any size is exact
             total = half * (gradient(xs, xs1, xs2, rs, ps + straight, step) - gradient(xs, xs1, xs2, rs, ps - straight, step))
             scale = wp.max(wp.max(reach(xs, ux), reach(xs, ux1)), wp.max(reach(xs, ux2), reach(xs, ur)))
             for c in range(parameter_count):
                 if bent[c] != real(0.0):
-                    scale = wp.max(scale, wp.abs(bent[c]) / (half - ps[c]))
+                    scale = wp.max(scale, wp.abs(bent[c]) / room(ps[c], lowest[c], highest[c]))
             moving = wp.ddot(ux, ux) + wp.ddot(ux1, ux1) + wp.ddot(ux2, ux2) + wp.ddot(ur, ur)
             if scale > real(0.0) or moving > real(0.0):
                 h = difference

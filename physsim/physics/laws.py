@@ -10,10 +10,13 @@ from functools import cache
 import warp as wp
 
 from physsim.kernels.elements import element_kernels, stress_kernel
+from physsim.kernels.laws.bending import bending
 from physsim.kernels.laws.inertia import inertia
 from physsim.kernels.laws.load import load
+from physsim.kernels.laws.membrane import membrane
 from physsim.kernels.laws.neo_hookean import neo_hookean
 from physsim.kernels.laws.rod import rod
+from physsim.kernels.laws.seam import seam
 from physsim.kernels.laws.spring import spring
 from physsim.kernels.laws.tether import tether
 from physsim.kernels.laws.viscous import viscous
@@ -64,8 +67,8 @@ class Law:
     def kernels(self, dtype, block_dtype):
         """Element kernels for a pair of scalar types given by name; compiled by Warp when first launched."""
         real, block_real = SCALARS[dtype], SCALARS[block_dtype]
-        affine = tuple(p.affine for p in self.parameters)
-        return element_kernels(self.functions(dtype), self.points, len(self.parameters), affine, real, block_real)
+        curved = tuple(None if p.affine else (p.lower, p.upper) for p in self.parameters)
+        return element_kernels(self.functions(dtype), self.points, len(self.parameters), curved, real, block_real)
 
     @cache  # noqa: B019
     def functions(self, dtype):
@@ -81,12 +84,12 @@ class Law:
         return stress_kernel(functions[3], self.points, len(self.parameters), SCALARS[dtype])
 
 
-def _positive(name, unit):
-    return LawParameter(name, unit, lower=0.0, lower_open=True)
+def _positive(name, unit, affine=True):
+    return LawParameter(name, unit, lower=0.0, lower_open=True, affine=affine)
 
 
-def _not_negative(name, unit):
-    return LawParameter(name, unit, lower=0.0)
+def _not_negative(name, unit, affine=True):
+    return LawParameter(name, unit, lower=0.0, affine=affine)
 
 
 _POISSON = LawParameter("poisson", "-", lower=-1.0, upper=0.5, lower_open=True, upper_open=True, affine=False)
@@ -102,6 +105,23 @@ _ROD = (
     _not_negative("damping", "N m^2 s"),
     *(LawParameter(name, "1/m") for name in ("rest_curvature_1", "rest_curvature_2", "rest_twist")),
 )
+_SHEET_POISSON = LawParameter("poisson", "-", lower=-1.0, upper=1.0, lower_open=True, upper_open=True, affine=False)
+_ANGLE = LawParameter("angle", "rad", affine=False)
+_MEMBRANE = (
+    _positive("stretch_warp", "N/m", affine=False),
+    _positive("stretch_weft", "N/m", affine=False),
+    _SHEET_POISSON,
+    _not_negative("shear", "N/m", affine=False),
+    _ANGLE,
+    _not_negative("damping", "N s/m"),
+)
+_BENDING = (
+    _positive("bending_warp", "N m", affine=False),
+    _positive("bending_weft", "N m", affine=False),
+    _SHEET_POISSON,
+    _ANGLE,
+    _not_negative("damping", "N m s"),
+)
 
 INERTIA = Law("inertia", 1, _INERTIA, inertia, reference="predictor", history=True, rates=("mass_damping",))
 LOAD = Law("load", 1, _LOAD, load)
@@ -110,5 +130,8 @@ SPRING = Law("spring", 2, _SPRING, spring, history=True, rates=("damping",))
 ROD = Law("rod", 5, _ROD, rod, history=True, rates=("damping",))
 NEO_HOOKEAN = {n: Law(f"neo_hookean_{n}", n, _SOLID, lambda real, n=n: neo_hookean(real, n)) for n in (4, 10)}
 VISCOUS = {n: Law(f"viscous_{n}", n, _VISCOUS, lambda real, n=n: viscous(real, n), history=True, rates=("viscosity",)) for n in (4, 10)}
+MEMBRANE = Law("membrane", 3, _MEMBRANE, membrane, history=True, rates=("damping",))
+BENDING = Law("bending", 6, _BENDING, bending, history=True, rates=("damping",))
+SEAM = Law("seam", 2, (_not_negative("stiffness", "N/m"),), seam)
 
-ALL = (INERTIA, LOAD, TETHER, SPRING, ROD, *NEO_HOOKEAN.values(), *VISCOUS.values())
+ALL = (INERTIA, LOAD, TETHER, SPRING, MEMBRANE, BENDING, SEAM, ROD, *NEO_HOOKEAN.values(), *VISCOUS.values())
