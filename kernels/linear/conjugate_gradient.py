@@ -149,7 +149,7 @@ def native_kernel(real, block_real):
 
 
 def parallel_kernels(real, block_real):
-    """One kernel an operation: `start`, `multiply`, `step_length`, `advance`, `direction`. Scalars live in arrays of the device.
+    """One kernel an operation (`begin`, `start`, `multiply`, `inner`, `scalars`, `advance`, `direction`, `finish`); scalars on the device.
 
     `flags[env]`: 0 running, 1 no positive curvature, 2 converged. `scalars[env] = (rz, pq, first rz, next rz)`.
     """
@@ -175,7 +175,7 @@ def parallel_kernels(real, block_real):
         p_out: wp.array2d(dtype=v3),
         flags_out: wp.array(dtype=int),
     ):
-        """`flags_out` comes in as 0 for active environments and 2 for the others."""
+        """`flags_out` comes in from `begin`: 0 for active environments and 2 for the others."""
         env, i = wp.tid()
         b = right[env, i]
         r = v3()
@@ -218,28 +218,45 @@ def parallel_kernels(real, block_real):
         q_out[env, i] = s
 
     @wp.kernel(module="unique", enable_backward=False)
-    def inner(count: int, chunk: int, a: wp.array2d(dtype=v3), b: wp.array2d(dtype=v3), partial_out: wp.array2d(dtype=wp.float64)):
+    def begin(active: wp.array(dtype=int), flags_out: wp.array(dtype=int), iterations_out: wp.array(dtype=int)):
+        env = wp.tid()
+        flags_out[env] = wp.where(active[env] != 0, 0, 2)
+        iterations_out[env] = 0
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def inner(
+        count: int,
+        parts: int,
+        a: wp.array2d(dtype=v3),
+        b: wp.array2d(dtype=v3),
+        partial_out: wp.array2d(dtype=wp.float64),
+        running_out: wp.array(dtype=int),
+    ):
+        """Partial sums of every `parts`-th term; clears `running_out`, which `scalars` sets again."""
         env, c = wp.tid()
+        if env == 0 and c == 0:
+            running_out[0] = 0
         s = wp.float64(0.0)
-        for i in range(c * chunk, wp.min(count, (c + 1) * chunk)):
+        for i in range(c, count, parts):
             s += wp.float64(wp.dot(a[env, i], b[env, i]))
         partial_out[env, c] = s
 
     @wp.kernel(module="unique", enable_backward=False)
     def scalars(
         which: int,
-        chunks: int,
+        parts: int,
         limit: int,
         tolerance: wp.array(dtype=wp.float64),
         partial: wp.array2d(dtype=wp.float64),
         scalars_out: wp.array2d(dtype=wp.float64),
         flags_out: wp.array(dtype=int),
         iterations_out: wp.array(dtype=int),
+        running_out: wp.array(dtype=int),
     ):
-        """which 0: rz of the start; 1: p.q; 2: rz after the update, and the stopping tests."""
+        """which 0: rz of the start; 1: p.q; 2: rz after the update, and the stopping tests. `running_out`: any environment is."""
         env = wp.tid()
         s = wp.float64(0.0)
-        for c in range(chunks):
+        for c in range(parts):
             s += partial[env, c]
         if which == 0:
             scalars_out[env, 0] = s
@@ -258,6 +275,8 @@ def parallel_kernels(real, block_real):
             iterations_out[env] = iterations_out[env] + 1
             if s <= tolerance[env] * tolerance[env] * scalars_out[env, 2] or iterations_out[env] >= limit:
                 flags_out[env] = 2
+        if flags_out[env] == 0:
+            running_out[0] = 1
 
     @wp.kernel(module="unique", enable_backward=False)
     def advance(
@@ -291,13 +310,22 @@ def parallel_kernels(real, block_real):
             p_out[env, i] = z[env, i] + block_real(scalar[env, 3]) * p_out[env, i]
 
     @wp.kernel(module="unique", enable_backward=False)
-    def finish(active: wp.array(dtype=int), x: wp.array2d(dtype=v3), x_out: wp.array2d(dtype=vec3)):
+    def finish(
+        active: wp.array(dtype=int),
+        flags: wp.array(dtype=int),
+        x: wp.array2d(dtype=v3),
+        x_out: wp.array2d(dtype=vec3),
+        status_out: wp.array(dtype=int),
+    ):
         env, i = wp.tid()
+        if i == 0:
+            status_out[env] = wp.where(flags[env] == 1, 1, 0)
         if active[env] != 0:
             u = x[env, i]
             x_out[env, i] = vec3(real(u[0]), real(u[1]), real(u[2]))
 
     return {
+        "begin": begin,
         "start": start,
         "multiply": multiply,
         "inner": inner,

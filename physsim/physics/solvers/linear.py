@@ -16,10 +16,10 @@ from scipy.sparse import csgraph
 from scipy.sparse.linalg import splu
 from threadpoolctl import ThreadpoolController
 
-from physsim.kernels.linear.conjugate_gradient import native_kernel, parallel_kernels
-from physsim.kernels.reduction import CHUNK
+from physsim.kernels.linear.conjugate_gradient import native_kernel
 from physsim.physics.launch import over_environments
 from physsim.physics.laws import SCALARS
+from physsim.physics.solvers.parallel_cg import ParallelConjugateGradient
 
 BANDED_LIMIT = 2e10  # multiplications of a banded factorisation above which SuperLU's fill-reducing order is the better bet
 SHIFTS = (0.0, 0.1, 0.5, 2.0)  # of the inertia, tried in turn where the exact matrix is not positive definite
@@ -274,63 +274,6 @@ class Iterative:
         active = a.active_mask()
         self.total_iterations += int(self.iterations.numpy()[active].sum())
         return active & (self.status.numpy() == 0)
-
-
-class ParallelConjugateGradient:
-    """The same method as one launch an operation, for CUDA; scalars stay on the device, the host looks every `look` iterations."""
-
-    look = 32
-
-    def __init__(self, assembly, limit):
-        self.assembly, self.limit = assembly, limit
-        model, p = assembly.model, assembly.pattern
-        n, device = model.particle_count, model.device
-        block = SCALARS[assembly.block_dtype]
-        self._kernels = _built(parallel_kernels, SCALARS[model.dtype], block)
-        rows, columns, slots = p.full(n)
-        off = rows != columns
-        rows, columns, slots = rows[off], columns[off], slots[off]
-        as_ints = lambda v: wp.array(v.astype(np.int32), dtype=int, device=device)  # noqa: E731
-        self._row_begin = as_ints(np.searchsorted(rows, np.arange(n + 1)))
-        self._columns, self._slots = as_ints(columns), as_ints(slots)
-        v3, mat33 = wp.types.vector(3, block), wp.types.matrix((3, 3), block)
-        shape = (model.envs, n)
-        self._inverse = wp.zeros(shape, dtype=mat33, device=device)
-        self._x, self._r, self._z, self._p, self._q = (wp.zeros(shape, dtype=v3, device=device) for _ in range(5))
-        self._chunks = -(-n // CHUNK)
-        self._partial = wp.zeros((model.envs, self._chunks), dtype=wp.float64, device=device)
-        self._scalars = wp.zeros((model.envs, 4), dtype=wp.float64, device=device)
-
-    def solve(self, right, out, tolerance, iterations, status):
-        """As `Iterative.solve`; `tolerance` is a device array [envs], `iterations` and `status` are to be filled."""
-        a, k = self.assembly, self._kernels
-        shape, envs = right.shape, right.shape[0]
-        flags = status
-
-        def launch(name, dim, *arguments):
-            wp.launch(k[name], dim=dim, inputs=list(arguments), device=a.model.device)
-
-        def reduce(which, u, v):
-            launch("inner", (envs, self._chunks), shape[1], CHUNK, u, v, self._partial)
-            launch("scalars", envs, which, self._chunks, self.limit, tolerance, self._partial, self._scalars, flags, iterations)
-
-        flags.assign(np.where(a.active_mask(), 0, 2).astype(np.int32))
-        iterations.zero_()
-        first = [a.active, a.free, a.values, right, self._inverse, self._x, self._r, self._z, self._p, flags]
-        launch("start", shape, *first)
-        reduce(0, self._r, self._z)
-        for done in range(0, self.limit, self.look):
-            for _ in range(min(self.look, self.limit - done)):
-                launch("multiply", shape, flags, self._row_begin, self._columns, self._slots, a.values, self._p, self._q)
-                reduce(1, self._p, self._q)
-                launch("advance", shape, flags, self._scalars, self._inverse, self._p, self._q, self._x, self._r, self._z)
-                reduce(2, self._r, self._z)
-                launch("direction", shape, flags, self._scalars, self._z, self._p)
-            if (flags.numpy() != 0).all():
-                break
-        launch("finish", shape, a.active, self._x, out)
-        host = flags.numpy()
-        status.assign(np.where(host == 1, 1, 0).astype(np.int32))
 
 
 _kernels = {}
