@@ -37,7 +37,7 @@ class Body:
         raise AttributeError(f"body {self.__dict__.get('name')!r} has no parameter {name!r}; it has {', '.join(parameters)}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # by identity, so that it is a key of dicts
 class Attachment:
     """Named particles held to targets: exactly (`stiffness` None) or by tethers."""
 
