@@ -253,8 +253,8 @@ def element_kernels(functions, points, parameter_count, curved, real, block_real
 
         Affine parameters: exact. The rest by differences of fourth order, exact to rounding for laws that are polynomials of
         degree four or less in the positions; elsewhere the error is that of `difference`^4. The size of a parameter
-        that is not affine is the way to its nearest bound, where it may have a pole. Reverse mode from every unit vector of the stencil gives
-        the same at fifteen times the cost for ten nodes.
+        that is not affine is the way to its nearest bound, where it may have a pole. Reverse mode from every unit vector of the
+        stencil gives the same at fifteen times the cost for ten nodes.
         """
         e, row = wp.tid()
         env = first[0] + e

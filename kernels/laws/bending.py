@@ -41,6 +41,7 @@ def bending(real):
     vec4 = wp.types.vector(4, real)
     mat36 = wp.types.matrix((3, 6), real)
     zero, half, one, two = real(0.0), real(0.5), real(1.0), real(2.0)
+    points = wp.constant(6)
     flat = real(1.0e-9 if real == wp.float64 else 1.0e-6)  # of a far vertex's height over its distance, below which rest counts as flat
     smallest = real(1.0e-4)  # of the area's ratio, below which the normal shrinks with the area
 
@@ -239,8 +240,8 @@ def bending(real):
             P = identity - wp.outer(n, n)
             S = -(wp.outer(turn, n) + wp.outer(n, turn) + wp.dot(turn, n) * (identity - real(3.0) * wp.outer(n, n))) / (size * size)
         w = (P * turn) / size
-        points = int(6)
-        for a in range(points):
+        count = int(points)
+        for a in range(count):
             Ca = wp.skew(edge_of(x, a))
             Da = P * Ca / size
             ga = mat33()  # row i: derivative of n . j_i by point a

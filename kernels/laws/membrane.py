@@ -16,7 +16,7 @@ modulus that both directions can carry: G itself up to m = h^2/mean of (C11 - C1
 there on growing slower, to 3/2 m; so that a_i > -G0 and the energy stays bounded below where one direction is
 much softer than the other. In the isotropic case G0 = G, a_i = g = 0. Where nu^2 exceeds the ratio of the softer to the stiffer
 stretch, no such share exists and a long pull along the soft direction loses stiffness.
-It resists compression down to collapse and stays finite there (J and |f| are held above 1e-6).
+It resists compression down to collapse and stays finite there (J and |f| are held above 1e-3).
 All values come from the displacement gradient; terms that cancel at rest are cancelled by hand, so that float32 keeps its digits.
 Projection clamps the two symmetric factors of the Hessian (3 x 3 in the strains, 2 x 2 of the stresses) apart.
 Sources: Smith, de Goes and Kim 2018, section 3 (energy, here with two axes); Boehler 1987 (fibre terms); Huber 1923 (geometric means).
@@ -35,8 +35,8 @@ def membrane(real):
     mat33 = wp.types.matrix((3, 3), real)
     vec2 = wp.types.vector(2, real)
     vec3 = wp.types.vector(3, real)
-    zero, quarter, half, one, two, four = real(0.0), real(0.25), real(0.5), real(1.0), real(2.0), real(4.0)
-    tiny = real(1.0e-12)  # of squared stretches
+    zero, quarter, half, one, two = real(0.0), real(0.25), real(0.5), real(1.0), real(2.0)
+    tiny = real(1.0e-6)  # of squared ratios, about what rounding leaves of them in float32
 
     @wp.func
     def moduli_of(p: Parameters) -> Moduli:
