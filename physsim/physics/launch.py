@@ -138,7 +138,9 @@ def _cut(envs, count, slices, by_rows):
 
 
 class Command:
-    """One recorded launch, in slices."""
+    """One recorded launch, in slices. `count` is how many this process has made; a benchmark reads it."""
+
+    count = 0
 
     def __init__(self, parts):
         self._parts = parts
@@ -146,6 +148,7 @@ class Command:
 
     def __call__(self):
         """Launch; returns when all slices are done (on CUDA: when they are queued)."""
+        Command.count += 1
         if len(self._launches) > 1:
             _beside(self._launches)
         elif self._launches:
