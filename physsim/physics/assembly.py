@@ -177,15 +177,20 @@ class Assembly:
         Args:
             shift: multiple of the masses added to the diagonal [1/s^2], one or one an environment.
         """
+        self.assemble_blocks()
+        self.sum_blocks(shift)
+
+    def assemble_blocks(self):
+        """The first half of `assemble`: the stencils' blocks."""
         self.require_pattern()
         for i in range(len(self.model.blocks)):
             self._command(("blocks", i), lambda i=i: self._law("blocks", i, int(self._block_offsets[i]), self._blocks))()
-        self.sum_blocks(shift)
 
-    def sum_blocks(self, shift=0.0):
-        """The second half of `assemble`: `values` again from the same blocks, with another shift."""
-        self._shift.set(shift)
-        maps = [self._value_offsets, self._value_slots, self._blocks, self.model.particle_count, self._shift.array, self._masses]
+    def sum_blocks(self, shift=None):
+        """The second half: `values` from the same blocks with another shift; None: with what stands in the device array `shift`."""
+        if shift is not None:
+            self._shift.set(shift)
+        maps = [self._value_offsets, self._value_slots, self._blocks, self.model.particle_count, self.shift, self._masses]
         kernel, count = self.kernels["assemble"], self.values.shape[1]
         self._command(("assemble",), lambda: self.launcher.record(kernel, count, self.active, *maps, self.values, weight=0.02))()
 
@@ -202,6 +207,7 @@ class Assembly:
         entries = len(self.pattern.offsets) - 1
         self.values = wp.zeros((model.envs, entries), dtype=Block, device=model.device)
         self._shift = _EnvArray(model, self._real)
+        self.shift = self._shift.array
         self._masses = self.parameters[[b.law.name for b in model.blocks].index("inertia")]
         self._value_offsets = self._array(self.pattern.offsets, int)
         self._value_slots = self._array(self.pattern.slots, int)
@@ -397,6 +403,8 @@ class _EnvArray:
     def set(self, value):
         if self._view is not None:
             self._view[...] = value
+        elif np.ndim(value) == 0:
+            self.array.fill_(self._dtype.type(value))
         else:
             self.array.assign(np.broadcast_to(np.asarray(value, self._dtype), self.array.shape).copy())
 

@@ -12,6 +12,7 @@ import numpy as np
 from physsim.physics.solvers.linear import SHIFTS
 
 ARMIJO = 1e-4
+PRECISION = {"float32": 1.2e-7, "float64": 2.2e-16}
 CONTRACTION = 0.3  # a kept factor that shrinks the residual by less than this is replaced
 
 
@@ -54,9 +55,8 @@ class Newton:
     def __init__(self, assembly, linear, tolerance, max_iterations, extent):
         self.assembly, self.linear = assembly, linear
         self.tolerance, self.max_iterations = tolerance, max_iterations
-        precision = {"float32": 1.2e-7, "float64": 2.2e-16}[assembly.model.dtype]
-        self._smallest_step = 4 * precision * extent
-        self._precision = precision
+        self._precision = PRECISION[assembly.model.dtype]
+        self._smallest_step = 4 * self._precision * extent
 
     def minimise(self, factors=None):
         """Run to convergence.

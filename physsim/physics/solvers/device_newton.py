@@ -1,0 +1,187 @@
+"""Newton's method with every decision on the device: a solve without a host round trip, one graph replayed on CUDA."""
+
+import time
+from functools import cache
+
+import numpy as np
+import warp as wp
+
+from physsim.kernels.newton import CONVERGED, DIRECTION_SUMS, FAILED, TRIAL_SUMS, newton_kernels
+from physsim.physics.laws import SCALARS
+from physsim.physics.solvers.linear import SHIFTS
+from physsim.physics.solvers.newton import ARMIJO, PRECISION, Progress
+from physsim.physics.solvers.parallel_cg import ParallelConjugateGradient, parts_of
+
+GRAPHS = 4  # kept: one for each set of step coefficients in use
+
+
+class DeviceNewton:
+    """The algorithm of `Newton`, with the same arguments and results, for conjugate gradient.
+
+    Loops are `wp.capture_while` on flags of the device. The first solve runs launch by launch, so that everything is loaded; later ones
+    replay a captured graph, one for each step size and scheme. Only the report is read back.
+
+    Args:
+        assembly, linear, tolerance, max_iterations, extent: as `Newton`; `linear` is `Iterative`.
+        graph: whether to capture; None: on CUDA. A CPU can, too.
+    """
+
+    def __init__(self, assembly, linear, tolerance, max_iterations, extent, graph=None):
+        self.assembly, self.linear = assembly, linear
+        self.max_iterations = max_iterations
+        model = assembly.model
+        self.graph = wp.get_device(model.device).is_cuda if graph is None else graph
+        self._precision = PRECISION[model.dtype]
+        self._smallest_step = 4 * self._precision * extent
+        self._tolerance = wp.zeros(1, dtype=wp.float64, device=model.device)
+        self.tolerance = tolerance
+        self._cg = ParallelConjugateGradient(assembly, linear.limit)
+        self._graphs = {}
+        self._warm = False
+        self._commands = None
+        self._allocate()
+
+    @property
+    def tolerance(self):
+        """Residual at which an environment has converged [N]."""
+        return self._tolerance_value
+
+    @tolerance.setter
+    def tolerance(self, value):
+        self._tolerance_value = value
+        self._tolerance.fill_(value)
+
+    def _allocate(self):
+        a = self.assembly
+        model = a.model
+        self._parts = parts_of(max(model.particle_count, int(a.element_offsets[-1])))
+        numbers = lambda *shape: wp.zeros((model.envs, *shape), dtype=wp.float64, device=model.device)  # noqa: E731
+        flags = lambda count: wp.zeros(count, dtype=int, device=model.device)  # noqa: E731
+        self._sums = numbers(self._parts, max(DIRECTION_SUMS, TRIAL_SUMS))
+        self._residual, self._first, self._cg_tolerance = numbers(), numbers(), numbers()
+        self._line, self._report = numbers(5), numbers(4)
+        names = ("status", "level", "iterations", "linear_iterations", "todo", "projected", "indefinite", "cg_iterations")
+        self._env = {name: flags(model.envs) for name in names}
+        self._running, self._any_todo, self._assemble, self._searching = (flags(1) for _ in range(4))
+        self._shifts = wp.array([*SHIFTS, 0.0], dtype=wp.float64, device=model.device)
+
+    def minimise(self, factors=None):
+        """As `Newton.minimise`; nothing is kept, so that `factors` come back as they are."""
+        start = time.perf_counter()
+        self.queue()
+        progress = self._read()
+        progress.profile = {"device loop": time.perf_counter() - start}
+        return progress, factors
+
+    def queue(self):
+        """Start a solve; on CUDA it returns before the solve is done."""
+        if not self.graph or not self._warm:
+            self._run()
+            self._warm = True
+            return
+        key = self.assembly.step
+        if key not in self._graphs:
+            if len(self._graphs) >= GRAPHS:
+                del self._graphs[next(iter(self._graphs))]
+            with wp.ScopedCapture(device=self.assembly.model.device, force_module_load=False) as capture:
+                self._run()
+            self._graphs[key] = capture.graph
+        wp.capture_launch(self._graphs[key])
+
+    def _read(self):
+        status, residual, iterations, linear_iterations = self._report.numpy().T
+        done, failed = status == CONVERGED, status == FAILED
+        progress = Progress(residual.copy(), iterations.astype(int), done, failed)
+        progress.linear_iterations = int(linear_iterations.sum())
+        self.linear.total_iterations += progress.linear_iterations
+        return progress
+
+    def _launch(self, name, *more):
+        """Launch a recorded kernel; `more` tells the commands of one kernel apart."""
+        self._commands[name, *more]()
+
+    def _record(self):
+        a, envs = self.assembly, self._env
+        kernels = _kernels(a.model.dtype, a.block_dtype)
+        record = a.launcher.record
+        n, elements, parts = a.model.particle_count, int(a.element_offsets[-1]), self._parts
+        sizes = [a.active, parts, n, elements, a.free, a.gradient]
+        flags = [self._any_todo, self._assemble]
+        search = [self._line, self._residual, envs["status"], a.active, self._searching]
+        counts = [envs["iterations"], envs["linear_iterations"]]
+
+        def trial(flag):
+            return record(kernels["measure_trial"], parts, *sizes, a.energy, a.base_energy, self._sums, flag)
+
+        def decide(name, *arguments):
+            return record(kernels[name], 1, *arguments)
+
+        top, rate = len(SHIFTS), a.step[0]
+        solved = [envs["indefinite"], envs["cg_iterations"], envs["status"], envs["todo"], envs["level"]]
+        modified = [envs["projected"], a.active, a.project, a.shift, *flags]
+        progress = [self._residual, self._first, envs["status"], envs["level"], *counts]
+        aimed = [envs["status"], self._residual, self._first, envs["todo"], envs["projected"], envs["level"], self._cg_tolerance]
+        begun = [self._sums, envs["level"], self._line, envs["status"], envs["iterations"], a.active, self._searching, self._running]
+        return {
+            ("measure_trial", "start"): trial(self._running),
+            ("measure_trial", "search"): trial(self._searching),
+            ("start",): decide("start", parts, self._tolerance, self._sums, *progress, a.active, self._running),
+            ("aim",): decide("aim", top, rate, *aimed, *flags),
+            ("modify",): decide("modify", top, rate, self._shifts, envs["todo"], envs["level"], *modified),
+            ("accept_direction",): decide("accept_direction", top, rate, *solved, envs["linear_iterations"], a.active, *flags),
+            ("measure_direction",): record(
+                kernels["measure_direction"], parts, *sizes, a.direction, a.energy, a.values, self._sums, self._searching
+            ),
+            ("begin_search",): decide("begin_search", parts, self._precision, *begun),
+            ("move",): record(kernels["move"], n, a.active, a.free, self._line, a.base_x, a.direction, a.x),
+            ("judge",): decide("judge", parts, ARMIJO, self._smallest_step, self._tolerance, self._sums, *search),
+            ("finish_iteration",): decide(
+                "finish_iteration", self.max_iterations, envs["iterations"], envs["status"], a.active, self._running
+            ),
+            ("pack",): decide("pack", envs["status"], self._residual, *counts, self._report),
+        }
+
+    def _run(self):
+        """The whole solve: launches and loops, no look at any value."""
+        a = self.assembly
+        if self._commands is None:
+            a.require_pattern()
+            self._commands = self._record()
+        for name in ("aim", "modify", "accept_direction"):
+            self._commands[(name,)].set(1, a.step[0])
+        a.active.fill_(1)
+        a.evaluate()
+        self._launch("measure_trial", "start")
+        self._launch("start")
+        wp.capture_while(self._running, self._iteration)
+        self._launch("pack")
+
+    def _iteration(self):
+        a = self.assembly
+        self._launch("aim")
+        wp.capture_while(self._any_todo, self._attempt)
+        self._launch("measure_direction")
+        self._launch("begin_search")
+        a.keep_base()
+        wp.capture_while(self._searching, self._trial)
+        self._launch("finish_iteration")
+
+    def _attempt(self):
+        """Solve on the matrix of each environment's level."""
+        a = self.assembly
+        self._launch("modify")
+        wp.capture_if(self._assemble, a.assemble_blocks)
+        a.sum_blocks()
+        self._cg.solve(a.gradient, a.direction, self._cg_tolerance, self._env["cg_iterations"], self._env["indefinite"])
+        self._launch("accept_direction")
+
+    def _trial(self):
+        self._launch("move")
+        self.assembly.evaluate()
+        self._launch("measure_trial", "search")
+        self._launch("judge")
+
+
+@cache
+def _kernels(dtype, block_dtype):
+    return newton_kernels(SCALARS[dtype], SCALARS[block_dtype])
