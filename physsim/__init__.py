@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "NeoHookean": "physsim.physics.materials",
+    "Shell": "physsim.physics.materials",
     "Spring": "physsim.physics.materials",
     "Rod": "physsim.physics.materials",
     "Curve": "physsim.physics.rods",
@@ -16,6 +17,10 @@ _HOMES = {
     "SpringNet": "physsim.physics.mesh",
     "box_mesh": "physsim.physics.mesh",
     "spring_net": "physsim.physics.mesh",
+    "TriMesh": "physsim.physics.sheets",
+    "sheet_mesh": "physsim.physics.sheets",
+    "smooth_basis": "physsim.physics.sheets",
+    "region_basis": "physsim.physics.sheets",
     "load_mesh": "physsim.io.mesh",
     "load_surface": "physsim.io.mesh",
     "read_table": "physsim.io.table",

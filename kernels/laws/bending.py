@@ -83,7 +83,7 @@ def bending(real):
 
     @wp.func
     def viscosity(B: mat33, present: vec3, area: real, rate: real) -> mat33:
-        return form(B, present, area, rate, rate, zero, half * rate)
+        return rate * form(B, present, area, one, one, zero, half)  # a rate of zero would leave nothing to divide by
 
     @wp.func
     def geometry(rest: Stencil, angle: real):

@@ -10,11 +10,12 @@ from scipy import sparse
 from physsim.errors import InputError
 from physsim.physics import laws, validation
 from physsim.physics.launch import quiet_warp
-from physsim.physics.materials import NeoHookean, Rod, Spring
+from physsim.physics.materials import NeoHookean, Rod, Shell, Spring
 from physsim.physics.mesh import SpringNet, TetMesh
 from physsim.physics.model import Attachment, Body, LawBlock, Model
 from physsim.physics.parameters import Feed, Parameter, ParameterSet
 from physsim.physics.rods import Curve, rod_maps
+from physsim.physics.sheets import TriMesh
 
 
 class ModelBuilder:
@@ -131,8 +132,8 @@ class ModelBuilder:
                 directors; None: at rest.
 
         Returns:
-            Body with parameters young or stretch, bending, torsion; density or line_density; rest_length, stretch_damping,
-            bending_damping, mass_damping; rest_curvature_1, rest_curvature_2, rest_twist where the material has them.
+            Body with parameters young or stretch and bending; torsion where given; density or line_density; rest_length,
+            stretch_damping, bending_damping, mass_damping; rest_curvature_1, rest_curvature_2, rest_twist where given.
 
         Raises:
             InputError: not a Curve or Rod, values that do not fit the curve, a name taken.
@@ -172,6 +173,84 @@ class ModelBuilder:
             found[key] = self._register(Parameter(f"{name}.{key}", "1/m", value, (feed,)))
         found["mass_damping"] = self._mass_damping(name, particles, material.mass_damping)
         return self._add_body(Body(name, particles, curve, found))
+
+    def add_cloth(self, mesh, material, name=None, warp=(1.0, 0.0, 0.0), pose=None, velocity=(0.0, 0.0, 0.0)):
+        """A sheet of triangles.
+
+        Args:
+            mesh: TriMesh, flat or curved, stress-free as given.
+            material: Shell; its values may be arrays, one entry a triangle.
+            name: to find the body again; None counts up: "cloth", "cloth_1", ...
+            warp: direction of the warp at rest, shape [3], or one a triangle, shape [m, 3]; its part in the sheet counts.
+            pose: initial positions [m], shape [n, 3]; None: at rest.
+            velocity: initial velocity [m/s], shape [3].
+
+        Returns:
+            Body with parameters young (it feeds stretch by h and bending by h^3 / (12 (1 - nu^2)) at the given nu) or stretch, bending
+            (or stretch_warp, stretch_weft, ...), shear where given; poisson; density or area_density; stretch_damping and bending_damping
+            where not 0; mass_damping; angle (of the warp from each triangle's edge 0 -> 1).
+
+        Raises:
+            InputError: not a TriMesh or Shell, values that do not fit the mesh, a warp across the sheet, a name taken.
+        """
+        if not isinstance(mesh, TriMesh):
+            raise InputError(f"mesh: a TriMesh is needed, {type(mesh).__name__} was given")
+        if not isinstance(material, Shell):
+            raise InputError(f"material: a Shell is needed, {type(material).__name__} was given")
+        count = len(mesh.triangles)
+        section = material.section(count)
+        angle = mesh.warp_angles(warp, needed=material.has_directions)
+        name, particles = self._add_particles(name, "cloth", mesh.points, velocity, pose)
+        rows = {laws.MEMBRANE: self._add_stencils(laws.MEMBRANE, particles[mesh.triangles])}
+        if material.bends:
+            rows[laws.BENDING] = self._add_stencils(laws.BENDING, particles[mesh.stencils()])
+        thirds = mesh.areas() / 3
+        masses = (np.repeat(thirds, 3), (mesh.triangles.ravel(), np.repeat(np.arange(count), 3)))
+        masses = sparse.csr_matrix(masses, (len(particles), count))
+        found = {}
+        for key, unit, value, shares, bounds in (*section, ("angle", "rad", angle, {"angle": np.ones(count)}, {})):
+            feeds = []
+            for target, share in shares.items():
+                if target == "mass":
+                    feeds.append(Feed(laws.INERTIA.name, 0, particles, (masses @ sparse.diags(share)).tocsr()))
+                    continue
+                column = "damping" if target.endswith("damping") else target
+                owners = {"stretch_damping": (laws.MEMBRANE,), "bending_damping": (laws.BENDING,)}.get(target, rows)
+                known = [law for law in owners if column in [p.name for p in law.parameters]]
+                feeds += [Feed(law.name, law.column(column), rows[law], sparse.diags(share).tocsr()) for law in known]
+            found[key] = self._register(Parameter(f"{name}.{key}", unit, value, tuple(feeds), bounds))
+        found["mass_damping"] = self._mass_damping(name, particles, material.mass_damping)
+        return self._add_body(Body(name, particles, mesh, found))
+
+    def sew(self, body_a, points_a, body_b, points_b, stiffness=None, name=None):
+        """Seam: join points of two sheets (or of one) pair by pair, by springs of no length.
+
+        Args:
+            body_a, points_a: Body and indices into it, shape [p].
+            body_b, points_b: the same of the other side, in the same order.
+            stiffness: of each pair [N/m], above 0; None: the largest stretch of the two sheets.
+            name: of the parameter; None counts up: "seam", "seam_1", ...
+
+        Returns:
+            Parameter of the stiffness, shape [p].
+
+        Raises:
+            InputError: bodies of another builder, indices out of range, numbers of points that differ, a point sewn to itself.
+        """
+        a, b = self._points_of(body_a, points_a), self._points_of(body_b, points_b)
+        if len(a) != len(b):
+            raise InputError(f"sew: {len(a)} points on one side and {len(b)} on the other; give one for one")
+        if (a == b).any():
+            k = int(np.argmax(a == b))
+            raise InputError(f"sew: pair {k} joins a point to itself; name the point of the other side")
+        if stiffness is None:
+            stiffness = max(_largest_stretch(body) for body in (body_a, body_b))
+            if stiffness == 0.0:
+                raise InputError("sew: neither body is a sheet; give the seam's stiffness [N/m]")
+        stiffness = float(validation.array("stiffness", stiffness, (), lower=0.0, lower_open=True))
+        name = self._unique(name or "seam", self._parameters, given=name is not None)
+        rows = self._add_stencils(laws.SEAM, np.stack([a, b], axis=1))
+        return self._law_parameter(name, laws.SEAM, "stiffness", rows, np.full(len(a), stiffness))
 
     def add_mass(self, body, points, mass, weights=None, name=None):
         """A weight fixed to points of a body: it has inertia and feels gravity.
@@ -338,6 +417,16 @@ class ModelBuilder:
         while f"{name}_{k}" in taken:
             k += 1
         return f"{name}_{k}"
+
+
+def _largest_stretch(body):
+    """Largest stretch stiffness of a sheet [N/m]; 0 where the body is none."""
+    largest = 0.0
+    for p in body.parameters.values():
+        for feed in p.feeds:
+            if feed.law == laws.MEMBRANE.name and laws.MEMBRANE.parameters[feed.column].name.startswith("stretch"):
+                largest = max(largest, float((feed.matrix @ p.value).max()))
+    return largest
 
 
 def _per(name, value, count):

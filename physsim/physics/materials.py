@@ -74,7 +74,7 @@ class Rod:
         poisson: [-], in (-1, 0.5].
         stretch: E A [N].
         bending: E I [N m^2].
-        torsion: G J [N m^2]; None: bending / (1 + poisson), as for a round section.
+        torsion: G J [N m^2]; None: bending / (1 + poisson), as for a round section, also where the bending is changed or learnt.
         line_density: [kg/m], in place of density.
         stretch_damping: [N s], on the rate of strain.
         bending_damping: [N m^2 s], on the rates of curvature and twist.
@@ -152,8 +152,10 @@ class Rod:
         else:
             bending = given.get("bending", 0.0 * one)
             rows.append(("stretch", "N", given["stretch"], {"stretch": one}, True))
-            rows.append(("bending", "N m^2", bending, {"bending": one}, False))
-            rows.append(("torsion", "N m^2", given.get("torsion", bending / (1 + self.poisson)), {"torsion": one}, False))
+            torsion = {} if "torsion" in given else {"torsion": one / (1 + self.poisson)}  # follows the bending where it was not given
+            rows.append(("bending", "N m^2", bending, {"bending": one} | torsion, False))
+            if "torsion" in given:
+                rows.append(("torsion", "N m^2", given["torsion"], {"torsion": one}, False))
             radius = 2 * np.sqrt(bending / given["stretch"]) if radius is None else radius
         if "density" in given:
             rows.append(("density", "kg/m^3", given["density"], {"mass": np.pi * radius**2}, True))
@@ -190,6 +192,149 @@ class RodSection:
             value = validation.array(f"Rod.{name}", value, () if np.ndim(value) == 0 else (count,))
             out[name] = np.array(np.broadcast_to(value, (count,)))
         return out
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A sheet, cloth or foil: it stretches in its plane and bends.
+
+    Either from its stuff (`young` and `thickness`: stretch E h, bending E h^3 / (12 (1 - nu^2))), or from stiffnesses as fabric tables
+    give them (`stretch`, `bending`), each of which takes the place of what young and thickness would give. Values are scalars or numpy
+    arrays, one a triangle; a tuple of two is (warp, weft).
+
+    Args:
+        young: Young's modulus E [Pa].
+        poisson: [-], in (-1, 1), of both stretch and bending; where warp and weft differ, the geometric mean of both directions' ratios.
+        thickness: h [m].
+        density: [kg/m^3], with `thickness`.
+        stretch: force per width and strain of a strip free to contract [N/m].
+        bending: moment per width and curvature where the sheet cannot curve across [N m]; a narrow strip has (1 - nu^2) of it. 0: none.
+        shear: [N/m]; None: as for an isotropic sheet, from stretch and poisson.
+        area_density: [kg/m^2], in place of density.
+        stretch_damping: [N s/m], on the rate of the Green strain.
+        bending_damping: [N m s], on the rate of curvature.
+        mass_damping: alpha [1/s]; damps rigid motion too.
+
+    Raises:
+        InputError: a value out of its range, one missing, one given twice, or warp and weft too far apart for this poisson.
+    """
+
+    young: object = None
+    poisson: object = 0.3
+    thickness: object = None
+    density: object = None
+    stretch: object = None
+    bending: object = None
+    shear: object = None
+    area_density: object = None
+    stretch_damping: object = 0.0
+    bending_damping: object = 0.0
+    mass_damping: float = 0.0
+
+    def __post_init__(self):
+        check = _field_check("Shell")
+        for name in ("young", "thickness", "density", "shear", "area_density"):
+            if getattr(self, name) is not None:
+                check(name, getattr(self, name), lower=0.0, lower_open=True)
+        for name in ("stretch_damping", "bending_damping"):
+            check(name, getattr(self, name), lower=0.0)
+        check("poisson", self.poisson, lower=-1.0, upper=1.0, lower_open=True, upper_open=True)
+        for value in _directions(self.stretch, "Shell.stretch"):
+            check("stretch", value, lower=0.0, lower_open=True)
+        for value in _directions(self.bending, "Shell.bending"):
+            check("bending", value, lower=0.0)
+        validation.array("Shell.mass_damping", self.mass_damping, (), lower=0.0)
+        self._check_choices()
+
+    def _check_choices(self):
+        given = {name for name in self.__dataclass_fields__ if getattr(self, name) is not None}
+        if not given & {"young", "stretch"}:
+            raise InputError("Shell: no stiffness; give young [Pa] and thickness [m], or stretch [N/m] and bending [N m]")
+        if "young" in given and "thickness" not in given:
+            raise InputError("Shell: young without thickness; give the thickness [m], or stretch [N/m] and bending [N m]")
+        if given >= {"young", "stretch", "bending"}:
+            raise InputError("Shell: young beside stretch and bending has no effect; leave it out")
+        if ("density" in given) == ("area_density" in given):
+            raise InputError("Shell: either density [kg/m^3] (with thickness) or area_density [kg/m^2] is needed")
+        if "density" in given and "thickness" not in given:
+            raise InputError("Shell: density without thickness; give the thickness [m], or area_density [kg/m^2]")
+        if isinstance(self.stretch, tuple):
+            warp, weft, poisson = (np.asarray(v, dtype=np.float64) for v in (*self.stretch, self.poisson))
+            if (np.minimum(warp, weft) <= poisson**2 * np.maximum(warp, weft)).any():
+                text = "Shell: poisson^2 must lie below the softer over the stiffer stretch"
+                raise InputError(f"{text}; use a smaller poisson")
+
+    @property
+    def bends(self):
+        """Whether it has a bending stiffness."""
+        if self.bending is None:
+            return self.young is not None
+        return any(np.any(np.asarray(value) > 0) for value in _directions(self.bending, "Shell.bending"))
+
+    @property
+    def has_directions(self):
+        """Whether warp and weft matter."""
+        return isinstance(self.stretch, tuple) or isinstance(self.bending, tuple) or self.shear is not None
+
+    def section(self, count):
+        """Parameters of `count` triangles: tuples (name, unit, value [m], what it feeds -> share of each triangle [m], bounds).
+
+        Raises:
+            InputError: arrays of another length; bending 0 on some triangles only.
+        """
+
+        def per(key, value):
+            scalar = np.ndim(value) == 0
+            value = validation.array(f"Shell.{key}", value, () if scalar else (count,))
+            return np.full(count, float(value)) if scalar else value
+
+        one = np.ones(count)
+        positive = {"lower": 0.0, "lower_open": True}
+        poisson = per("poisson", self.poisson)
+        thickness = None if self.thickness is None else per("thickness", self.thickness)
+        targets = ["stretch", "bending"] if self.bends else ["stretch"]
+        rows, columns = [], {}
+        for key in targets:
+            columns[key] = (f"{key}_warp", f"{key}_weft")
+        if self.young is not None:
+            share = {"stretch": thickness, "bending": thickness**3 / (12 * (1 - poisson**2))}
+            fed = {c: share[key] for key in targets if getattr(self, key) is None for c in columns[key]}
+            rows.append(("young", "Pa", per("young", self.young), fed, positive))
+        for key, unit in (("stretch", "N/m"), ("bending", "N m")):
+            value = getattr(self, key)
+            if key not in targets or value is None:
+                continue
+            values = [per(key, v) for v in _directions(value, f"Shell.{key}")]
+            if key == "bending" and any((v <= 0).any() for v in values):
+                raise InputError("Shell.bending: 0 in part; give every triangle and direction a value above 0, or 0 for a sheet without")
+            if len(values) == 1:
+                rows.append((key, unit, values[0], dict.fromkeys(columns[key], one), positive))
+            else:
+                rows += [(c, unit, v, {c: one}, positive) for c, v in zip(columns[key], values, strict=True)]
+        bounds = {"lower": -1.0, "upper": 1.0, "lower_open": True, "upper_open": True}
+        rows.append(("poisson", "-", poisson, {"poisson": one}, bounds))
+        if self.shear is not None:
+            rows.append(("shear", "N/m", per("shear", self.shear), {"shear": one}, positive))
+        if self.density is not None:
+            rows.append(("density", "kg/m^3", per("density", self.density), {"mass": thickness}, positive))
+        else:
+            rows.append(("area_density", "kg/m^2", per("area_density", self.area_density), {"mass": one}, positive))
+        for key, unit in (("stretch_damping", "N s/m"), ("bending_damping", "N m s")):
+            value = per(key, getattr(self, key))
+            if (value > 0).any() and key.split("_")[0] in targets:
+                rows.append((key, unit, value, {key: one}, {"lower": 0.0}))
+        return tuple(rows)
+
+
+def _directions(value, name):
+    """(value,) or (warp, weft)."""
+    if value is None:
+        return ()
+    if not isinstance(value, tuple):
+        return (value,)
+    if len(value) != 2:
+        raise InputError(f"{name}: a tuple of {len(value)} was given; (warp, weft) is needed, or a numpy array with one value a triangle")
+    return value
 
 
 def _field_check(owner):

@@ -116,19 +116,19 @@ def _check_cells(points, cells):
     ordered = np.sort(cells, axis=1)
     repeated = np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))
     if len(repeated):
-        raise InputError(f"TetMesh.cells: tetrahedra {_some(repeated)} name a node twice; give each its own nodes")
+        raise InputError(f"TetMesh.cells: tetrahedra {some(repeated)} name a node twice; give each its own nodes")
     unused = np.setdiff1d(np.arange(len(points)), cells)
     if len(unused):
-        raise InputError(f"TetMesh.points: points {_some(unused)} belong to no tetrahedron and would have no mass; remove them")
+        raise InputError(f"TetMesh.points: points {some(unused)} belong to no tetrahedron and would have no mass; remove them")
     volumes = _corner_volumes(points, cells)
     edges = points[cells[:, EDGES[:, 0]]] - points[cells[:, EDGES[:, 1]]]
     longest = np.linalg.norm(edges, axis=-1).max(axis=1)
     inverted = np.flatnonzero(volumes < 0)
     if len(inverted):
-        raise InputError(f"TetMesh.cells: tetrahedra {_some(inverted)} are inverted (negative volume); swap two of their corners")
+        raise InputError(f"TetMesh.cells: tetrahedra {some(inverted)} are inverted (negative volume); swap two of their corners")
     flat = np.flatnonzero(volumes <= 1e-9 * longest**3)
     if len(flat):
-        raise InputError(f"TetMesh.cells: tetrahedra {_some(flat)} are flat (no volume); merge or remove them, or remesh")
+        raise InputError(f"TetMesh.cells: tetrahedra {some(flat)} are flat (no volume); merge or remove them, or remesh")
 
     if cells.shape[1] == 10:
         _check_middles(points, cells)
@@ -148,12 +148,13 @@ def _check_middles(points, cells):
         bad = np.flatnonzero(np.linalg.det(np.einsum("mni,nj->mij", points[cells], derivatives)) <= 0)
         if len(bad):
             text = (
-                f"TetMesh.cells: ten-node tetrahedra {_some(bad)} are folded; the middle nodes belong to the edges 01, 12, 20, 03, 13, 23"
+                f"TetMesh.cells: ten-node tetrahedra {some(bad)} are folded; the middle nodes belong to the edges 01, 12, 20, 03, 13, 23"
             )
             raise InputError(f"{text}, in this order, near the edges' middles")
 
 
-def _some(numbers, limit=8):
+def some(numbers, limit=8):
+    """Indices for an error: the first few and how many there are."""
     text = ", ".join(str(int(i)) for i in numbers[:limit])
     return f"[{text}{', ...' if len(numbers) > limit else ''}] ({len(numbers)} in all)"
 
@@ -217,7 +218,7 @@ class SpringNet:
         edges = validation.indices("SpringNet.edges", self.edges, len(points), (None, 2))
         loops = np.flatnonzero(edges[:, 0] == edges[:, 1])
         if len(loops):
-            raise InputError(f"SpringNet.edges: springs {_some(loops)} join a particle to itself; remove them")
+            raise InputError(f"SpringNet.edges: springs {some(loops)} join a particle to itself; remove them")
         lengths = self.rest_lengths
         if lengths is None:
             lengths = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
