@@ -14,11 +14,12 @@ class Case:
 
     name: str
     kind: str
-    """'cloth' (lowest point's z is compared), 'beam' (the tip's mean z) or 'gradient' (a cloth; see `gradient_of`)."""
+    """'cloth' (a net of springs; lowest point's z is compared), 'shell' (a sheet of triangles; the same), 'beam' (the tip's mean z) or
+    'gradient' (a cloth; see `gradient_of`)."""
     size: int
     """Particles along a cloth's edge, or tetrahedra of a beam."""
     stiffness: float
-    """Spring constant [N/m] of a cloth, or Young's modulus [Pa] of a beam."""
+    """Spring constant [N/m] of a cloth, Young's modulus times thickness [N/m] of a shell, Young's modulus [Pa] of a beam."""
     damping: float = 0.0
     """Spring damping [N s/m]; bend springs have the share of it that they have of the stiffness."""
     gradient_of: str | None = None
@@ -37,14 +38,13 @@ class Case:
 CLOTH_DAMPING = 0.01
 """Damping of a structural spring [N s/m]: one per cent of the critical one for a particle on one spring at 1,000 N/m."""
 
+SIDES = (32, 64, 128)
+
 CASES = (
-    Case("cloth-32-1000", "cloth", 32, 1.0e3, CLOTH_DAMPING),
-    Case("cloth-32-10000", "cloth", 32, 1.0e4, CLOTH_DAMPING),
-    Case("cloth-64-1000", "cloth", 64, 1.0e3, CLOTH_DAMPING),
-    Case("cloth-64-10000", "cloth", 64, 1.0e4, CLOTH_DAMPING),
-    Case("beam-500", "beam", 500, 1.0e6),
-    Case("beam-4000", "beam", 4000, 1.0e6),
-    Case("gradient-32-1000", "gradient", 32, 1.0e3, CLOTH_DAMPING, gradient_of="cloth-32-1000"),
+    *(Case(f"cloth-{side}-{k:.0f}", "cloth", side, k, CLOTH_DAMPING) for side in SIDES for k in (1.0e3, 1.0e4, 1.0e5)),
+    *(Case(f"shell-{side}-{k:.0f}", "shell", side, k) for side in SIDES for k in (1.0e3, 1.0e5)),
+    *(Case(f"beam-{size}", "beam", size, 1.0e6) for size in (500, 4000, 20000)),
+    *(Case(f"gradient-{n}-1000", "gradient", n, 1.0e3, CLOTH_DAMPING, gradient_of=f"cloth-{n}-1000") for n in (32, 64)),
 )
 
 

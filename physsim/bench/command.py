@@ -11,6 +11,7 @@ from typing import TextIO
 from physsim.bench.cases import Case, case_named, cases_to_run
 from physsim.bench.engines import Engine, engine_named, engines_for
 from physsim.bench.launch import launch
+from physsim.bench.scaling import format_scaling, particle_exponents, stiffness_ratios
 from physsim.bench.sweep import LimitCache, gradient_row, missing_row, sweep
 from physsim.bench.table import equal_error_ratios, format_ratios, format_table
 from physsim.errors import InputError
@@ -63,6 +64,9 @@ def main(
     print(format_table(rows), file=stream)
     if peers:
         print("\n" + format_ratios(equal_error_ratios(rows)), file=stream)
+    scaling = format_scaling(rows)
+    if scaling:
+        print("\n" + scaling, file=stream)
     return 0
 
 
@@ -111,4 +115,6 @@ def _writable(path: str | Path | None) -> Path | None:
 
 def _write(path: Path, rows: list[dict]) -> None:
     machine = {"platform": platform.platform(), "python": platform.python_version(), "cpu_count": os.cpu_count()}
-    path.write_text(json.dumps({"rows": rows, "ratios": equal_error_ratios(rows), "machine": machine}, indent=1) + "\n")
+    scaling = particle_exponents(rows) + stiffness_ratios(rows)
+    content = {"rows": rows, "ratios": equal_error_ratios(rows), "scaling": scaling, "machine": machine}
+    path.write_text(json.dumps(content, indent=1) + "\n")

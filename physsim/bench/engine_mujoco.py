@@ -1,8 +1,8 @@
 """MuJoCo as a peer: flexible bodies with the implicit `discrete` integrator.
 
-The cloth is MuJoCo's shell (it has no spring net of this kind): Young's modulus is the spring constant over a thickness of
-1 mm. The beam is its three-dimensional St. Venant-Kirchhoff flex. A thousand solver iterations are allowed, because with its
-usual fifty the solve stops short and only a warning says so; a row with warnings is not used.
+The shell is its two-dimensional flex with membrane and bending (it has no spring net of the cloth's kind); the beam its
+three-dimensional St. Venant-Kirchhoff flex. A thousand solver iterations are allowed, because with its usual fifty the solve
+stops short and only a warning says so; a row with warnings is not used.
 """
 
 import mujoco
@@ -12,8 +12,6 @@ from physsim.bench import scenes
 from physsim.bench.cases import FRAMES, Case
 
 VERSION = mujoco.__version__
-SHELL_THICKNESS = 1.0e-3
-SHELL_POISSON = 0.3
 ITERATIONS = 1000
 TOLERANCE = 1.0e-6
 
@@ -26,7 +24,8 @@ def _document(scene: scenes.Cloth | scenes.Beam, case: Case, dt: float) -> str:
     """Return the model in MuJoCo's XML."""
     if isinstance(scene, scenes.Cloth):
         dim, mass, elements, pins, solver = 2, scenes.CLOTH_MASS, scene.triangles, scene.pins, "CG"
-        elasticity = f'young="{case.stiffness / SHELL_THICKNESS}" poisson="{SHELL_POISSON}" thickness="{SHELL_THICKNESS}" elastic2d="both"'
+        elasticity = f'young="{case.stiffness / scenes.SHELL_THICKNESS}" poisson="{scenes.SHELL_POISSON}" '
+        elasticity += f'thickness="{scenes.SHELL_THICKNESS}" elastic2d="both"'
         radius = 0.05 / (case.size - 1)
     else:
         dim, mass, elements, pins, solver = 3, scenes.BEAM_DENSITY * np.prod(scenes.BEAM_SIZE), scene.cells, scene.clamped, "Newton"
@@ -51,7 +50,7 @@ def _document(scene: scenes.Cloth | scenes.Beam, case: Case, dt: float) -> str:
 
 
 class MujocoSimulation:
-    """One simulated second of a cloth or a beam; see `engines.Simulation`."""
+    """One simulated second of a shell or a beam; see `engines.Simulation`."""
 
     def __init__(self, case: Case, substeps: int, options: dict):
         self.substeps = substeps

@@ -5,6 +5,8 @@ import numpy as np
 import physsim as ps
 from physsim.bench import scenes
 from physsim.bench.cases import FRAMES, Case
+from physsim.bench.profile import StepProfile, launch_seconds
+from physsim.physics.launch import thread_count
 
 IMPLICIT_OPTIONS = {"dtype": "float64", "integrator": "bdf2"}
 """Options of the implicit rows; a spec may override them and add `tolerance` [N] or `linear`."""
@@ -45,11 +47,11 @@ class _Simulation:
         self.substeps = substeps
         self.scene = _Scene(case, self.options["dtype"])
         self.solver = _solver(self.scene.model, 1.0 / (FRAMES * substeps), self.options, self.explicit)
-        self.iterations = 0
-        self.profile: dict[str, float] = {}
+        self.profiled: dict = {}
 
     def warm_up(self) -> None:
         """Load or compile the kernels by taking two steps (the second uses the integrator's history)."""
+        launch_seconds()
         state = self.scene.model.state()
         for _ in range(2):
             state, _report = self.solver.step(state)
@@ -57,7 +59,7 @@ class _Simulation:
     def simulate(self) -> np.ndarray:
         """Return the compared height [m] at each frame; nan from the frame in which a step failed."""
         curve = np.full(FRAMES, np.nan)
-        self.iterations, self.profile = 0, {}
+        self.profile = StepProfile()
         state = self.scene.model.state()
         try:
             for frame in range(FRAMES):
@@ -65,27 +67,21 @@ class _Simulation:
                 curve[frame] = self.scene.height(state)
         except ps.SolverError as error:
             self.failure = str(error)
+        self.profiled = self.profile.columns(FRAMES * self.substeps)
         return curve
 
     def advance_frame(self, state: ps.State) -> ps.State:
         """Return the state 1/60 s later."""
         for _ in range(self.substeps):
             state, report = self.solver.step(state)
-            self._note(report)
+            self.profile.note(report)
         return state
 
-    def _note(self, report: object) -> None:
-        """Add a step's iterations and seconds by part to the second's."""
-        self.iterations += int(np.max(getattr(report, "iterations", 0)))
-        for part, seconds in (getattr(report, "profile", None) or {}).items():
-            self.profile[part] = self.profile.get(part, 0.0) + seconds
-
     def facts(self) -> dict:
-        """Version, dtype, iterations a step, and seconds by part where the solver tells them."""
-        facts = {"version": ps.__version__, "threads": 1, **self.options}
-        facts["iterations_per_step"] = round(self.iterations / (FRAMES * self.substeps), 2)
-        if self.profile:
-            facts["profile"] = {part: round(seconds, 4) for part, seconds in self.profile.items()}
+        """Version, dtype, the linear solver picked, and the last run's profile."""
+        facts = {"version": ps.__version__, "threads": thread_count(), **self.options, **self.profiled}
+        if not self.explicit:
+            facts["linear"] = self.solver.linear_name
         if hasattr(self, "failure"):
             facts["note"] = self.failure
         return facts
@@ -106,7 +102,8 @@ class ExplicitSimulation(_Simulation):
 
     def advance_frame(self, state: ps.State) -> ps.State:
         """Return the state 1/60 s later."""
-        state, _report = self.solver.run(state, self.substeps)
+        state, report = self.solver.run(state, self.substeps)
+        self.profile.note(report)
         return state
 
 
@@ -156,7 +153,7 @@ class _Gradient:
 
     def facts(self) -> dict:
         """Version, dtype and options."""
-        return {"version": ps.__version__, "threads": 1, **self.options}
+        return {"version": ps.__version__, "threads": thread_count(), **self.options}
 
 
 class ImplicitGradient(_Gradient):

@@ -91,7 +91,7 @@ ENGINES = (
         "ImplicitGradient",
     ),
     Engine("physsim-explicit", "engine_physsim", "warp", "ExplicitSimulation", ("cloth", "gradient"), "ExplicitGradient"),
-    Engine("mujoco", "engine_mujoco", "mujoco", "MujocoSimulation", ("cloth", "beam"), peer=True),
+    Engine("mujoco", "engine_mujoco", "mujoco", "MujocoSimulation", ("shell", "beam"), peer=True),
     Engine("taichi", "engine_taichi", "taichi", "TaichiSimulation", ("cloth", "gradient"), "TaichiGradient", peer=True),
 )
 

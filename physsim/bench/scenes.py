@@ -16,13 +16,16 @@ SPRING_OFFSETS = ((1, 0), (0, 1), (1, 1), (-1, 1), (2, 0), (0, 2))
 BEND_SHARE = 0.02
 """Stiffness and damping of a bend spring as a share of a structural spring's."""
 
-BEAM_CELLS = {40: (4, 2, 1), 500: (11, 3, 3), 4000: (32, 5, 5)}
-"""Boxes along x, y, z of each beam; five tetrahedra fill a box (40, 495 and 4,000 tetrahedra)."""
+BEAM_CELLS = {40: (4, 2, 1), 500: (11, 3, 3), 4000: (32, 5, 5), 20000: (62, 8, 8)}
+"""Boxes along x, y, z of each beam; five tetrahedra fill a box (40, 495, 4,000 and 19,840 tetrahedra)."""
 
 BEAM_SIZE = (1.0, 0.2, 0.2)
 BEAM_DENSITY = 1000.0
 BEAM_POISSON = 0.4
 CLOTH_MASS = 0.2
+
+SHELL_THICKNESS = 1.0e-3
+SHELL_POISSON = 0.3
 
 # Corner q of a box sits at (q & 1, q >> 1 & 1, q >> 2). Four corner tetrahedra around one in the middle; neighbouring
 # boxes use the mirrored split, so that the diagonals of a shared face coincide.

@@ -1,6 +1,7 @@
 """Prints rows, and ratios between engines at equal error."""
 
 from physsim.bench.engines import engine_named
+from physsim.bench.profile import profile_line
 
 _COLUMNS = (
     ("case", 17, "<"),
@@ -43,12 +44,13 @@ def _worth_showing(row: dict, picked_dt: float | None) -> bool:
 def format_table(rows: list[dict]) -> str:
     """Return the rows as text, one line each; `*` marks the step at which an engine is compared.
 
-    Runs at finer steps than the compared one are left out; the JSON file has them.
+    Runs at finer steps than the compared one are left out, and of those that broke down only the finest is shown; the JSON file has
+    them all.
     """
     lines = [_line([key for key, _, _ in _COLUMNS])]
     for row in rows:
         picked = next((r["dt"] for r in rows if _same_work(r, row) and r.get("compared")), None)
-        if not _worth_showing(row, picked):
+        if not _worth_showing(row, picked) or (row.get("broke_down") and row["dt"] != _finest_broken(rows, row)):
             continue
         line = _line([_cell(row, key) for key, _, _ in _COLUMNS])
         lines.append(line + (" *" if row.get("compared") else "") + (f"  {row['note']}" if row.get("note") else ""))
@@ -58,10 +60,14 @@ def format_table(rows: list[dict]) -> str:
                 f"{row['gradient_error']:.1e} (the differences themselves are known to {row['difference_uncertainty']:.1e}; settled along "
                 f"{row.get('directions_settled', 'all')} directions)"
             )
-        if row.get("profile") and row.get("compared"):
-            parts = ", ".join(f"{part} {seconds:.3g}" for part, seconds in row["profile"].items())
-            lines.append(f"{'':17}  seconds by part: {parts}")
+        profile = profile_line(row) if row.get("compared") else None
+        if profile:
+            lines.append(f"{'':17}  {profile}")
     return "\n".join(lines)
+
+
+def _finest_broken(rows: list[dict], row: dict) -> float:
+    return min(r["dt"] for r in rows if _same_work(r, row) and r.get("broke_down"))
 
 
 def _same_work(a: dict, b: dict) -> bool:
@@ -71,7 +77,7 @@ def _same_work(a: dict, b: dict) -> bool:
 def equal_error_ratios(rows: list[dict]) -> list[dict]:
     """Return ratios ours / peer of the compared rows: `cpu_ratio`, and for memory `peak_rss_ratio` and `run_rss_ratio`.
 
-    Below one means that physsim needs less.
+    Below one means that physsim needs less. `best` marks the fastest of physsim's engines on that case.
     """
     compared = [row for row in rows if row.get("compared")]
     peers = [row for row in compared if engine_named(row["engine"]).peer]
@@ -79,6 +85,7 @@ def equal_error_ratios(rows: list[dict]) -> list[dict]:
     for ours in compared:
         if engine_named(ours["engine"]).peer:
             continue
+        rivals = [r.get("cpu_s") or 0.0 for r in compared if r["case"] == ours["case"] and not engine_named(r["engine"]).peer]
         for peer in peers:
             if peer["case"] == ours["case"]:
                 ratios.append(
@@ -86,6 +93,7 @@ def equal_error_ratios(rows: list[dict]) -> list[dict]:
                         "case": ours["case"],
                         "engine": ours["engine"],
                         "peer": peer["engine"],
+                        "best": (ours.get("cpu_s") or 0.0) <= min(rivals),
                         "cpu_ratio": _ratio(ours, peer, "cpu_s"),
                         "peak_rss_ratio": _ratio(ours, peer, "peak_rss_mb"),
                         "run_rss_ratio": _ratio(ours, peer, "run_rss_mb"),
@@ -104,12 +112,13 @@ def format_ratios(ratios: list[dict]) -> str:
     """Return the ratios as text, one line each."""
     if not ratios:
         return "No ratio: no case has both a physsim row and a peer's with an error below two per cent."
-    lines = ["At equal error (each at its largest step below 2 %), physsim / peer; below 1 physsim needs less:"]
+    lines = ["At equal error (each at its largest step below 2 %), physsim / peer; below 1 physsim needs less; * is the best of ours:"]
     for ratio in ratios:
         values = [
             f"{label} {ratio[key]:.3f}"
             for label, key in (("CPU", "cpu_ratio"), ("peak memory", "peak_rss_ratio"), ("memory of the run", "run_rss_ratio"))
             if ratio[key] is not None
         ]
-        lines.append(f"  {ratio['case']:17}  {ratio['engine']} / {ratio['peer']}:  {', '.join(values)}")
+        mark = " *" if ratio.get("best") else ""
+        lines.append(f"  {ratio['case']:17}  {ratio['engine']} / {ratio['peer']}:  {', '.join(values)}{mark}")
     return "\n".join(lines)

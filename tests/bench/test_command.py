@@ -59,11 +59,26 @@ def test_a_run_that_breaks_down_has_no_error_and_is_not_compared():
 
 def test_an_engine_without_a_limit_says_so():
     def wandering(case, engine, substeps):
-        return {"cpu_s": 100.0 * substeps, "curve": [0.01 * substeps] * 60}
+        return {"cpu_s": 200.0 * substeps, "curve": [0.01 * substeps] * 60}
 
-    rows = sweep(case_named("cloth-32-1000"), engine_named("taichi"), LimitCache(), wandering)
+    limits = LimitCache()
+    rows = sweep(case_named("cloth-32-1000"), engine_named("taichi"), limits, wandering)
     assert [row["substeps"] for row in rows] == [1, 2]
     assert "limit uncertain: its two finest steps differ by 1.00 %" in rows[-1]["note"]
+    assert len(limits.limits) == 1
+
+
+@pytest.mark.parametrize(("apart", "gap"), [(0.05, "5.00 %"), (np.nan, "an unknown amount")])
+def test_an_engine_too_slow_for_its_limit_is_compared_at_its_finest_step_and_says_so(apart, gap):
+    def slow(case, engine, substeps):
+        return {"cpu_s": 200.0 * substeps, "curve": [apart if substeps == 1 else 0.0] * 60}
+
+    limits = LimitCache()
+    rows = sweep(case_named("shell-128-1000"), engine_named("mujoco"), limits, slow)
+    assert [row["compared"] for row in rows] == [False, True]
+    assert rows[-1]["error"] is None
+    assert f"limit not reached within 600 CPU s: its two finest steps differ by {gap}" in rows[-1]["note"]
+    assert not limits.limits
 
 
 def test_halving_ends_when_runs_come_no_closer():
@@ -78,10 +93,10 @@ def test_halving_ends_when_runs_come_no_closer():
 
 def test_bench_with_peers_prints_the_table_and_ratios_and_writes_the_rows(tmp_path, installed):
     path, stream = tmp_path / "bench.json", io.StringIO()
-    assert main(case="gradient", peers=True, json_path=path, run=first_order, stream=stream) == 0
+    assert main(case="gradient-32", peers=True, json_path=path, run=first_order, stream=stream) == 0
     content = json.loads(path.read_text())
     rows = content["rows"]
-    assert {row["engine"] for row in rows} == {"physsim-implicit", "physsim-explicit", "mujoco", "taichi"}
+    assert {row["engine"] for row in rows} == {"physsim-implicit", "physsim-explicit", "taichi"}
     for key in ("case", "size", "stiffness", "engine", "dt", "cpu_s", "wall_s", "peak_rss_mb", "error"):
         assert all(key in row for row in rows)
     gradients = {row["engine"]: row for row in rows if row["case"] == "gradient-32-1000"}
@@ -91,7 +106,7 @@ def test_bench_with_peers_prints_the_table_and_ratios_and_writes_the_rows(tmp_pa
     assert ratio["cpu_ratio"] == pytest.approx(0.25)
     text = stream.getvalue()
     assert "1/240" in text and "gradient off by 1.0e-05" in text
-    assert "physsim-implicit / mujoco:  CPU 0.250" in text
+    assert "physsim-implicit / taichi:  CPU 0.250" in text
 
 
 def test_without_peers_only_physsim_runs(installed):
@@ -118,10 +133,29 @@ def test_a_missing_peer_gets_a_row_in_plain_words(monkeypatch, tmp_path):
 def test_table_shows_rows_down_to_the_compared_step_with_profile():
     rows = sweep(case_named("beam-500"), engine_named("physsim-implicit"), LimitCache(), first_order)
     for row in rows:
-        row["profile"] = {"assembly": 0.1, "solve": 0.2}
+        row.update(profile={"assemble": 0.1, "solve": 0.3}, launches_s=0.02, launches_per_step=50, step_s=0.004, linear="cg")
+        row.update(iterations_per_step=1.5, linear_iterations_per_step=20.25)
     text = format_table(rows)
     assert [line.split()[3] for line in text.splitlines() if line.startswith("beam-500")] == ["1/60", "1/120", "1/240"]
-    assert text.count("seconds by part: assembly 0.1, solve 0.2") == 1
+    profile = "a step 4 ms, 1.5 Newton, 20.25 linear by cg: assemble 25 %, solve 75 %; 50 launches, by themselves 5 %"
+    assert text.count(profile) == 1
+
+
+def test_of_the_steps_that_broke_down_the_table_shows_the_finest():
+    def unstable(case, engine, substeps):
+        row = first_order(case, engine, substeps)
+        return row if substeps >= 16 else {**row, "curve": [None] * 60, "note": "turned NaN"}
+
+    text = format_table(sweep(case_named("cloth-32-1000"), engine_named("taichi"), LimitCache(), unstable))
+    assert [line.split()[3] for line in text.splitlines() if "broke down" in line] == ["1/480"]
+    assert "broke down at this step: turned NaN" in text
+
+
+def test_the_best_of_ours_is_marked():
+    rows = [row for name in ERROR_AT_ONE for row in sweep(case_named("cloth-32-1000"), engine_named(name), LimitCache(), first_order)]
+    best = {ratio["engine"] for ratio in equal_error_ratios(rows) if ratio["best"]}
+    assert best == {"physsim-implicit"}
+    assert "physsim-implicit / taichi:  CPU 0.250, peak memory 1.000, memory of the run 1.000 *" in format_ratios(equal_error_ratios(rows))
 
 
 def test_no_ratio_without_a_peer_below_two_per_cent():
@@ -137,7 +171,8 @@ def test_an_unknown_case_is_refused_with_the_list_of_cases(name):
 
 
 def test_the_beginning_of_a_name_chooses_the_cases_that_begin_so():
-    assert [case.name for case in cases_to_run("cloth-64")] == ["cloth-64-1000", "cloth-64-10000"]
+    assert [case.name for case in cases_to_run("cloth-64")] == ["cloth-64-1000", "cloth-64-10000", "cloth-64-100000"]
+    assert [case.name for case in cases_to_run("beam")] == ["beam-500", "beam-4000", "beam-20000"]
     assert [case.name for case in cases_to_run("cloth-32-1000")] == ["cloth-32-1000"]
     assert cases_to_run(None) == CASES
 

@@ -1,5 +1,6 @@
 """SolverExplicit: symplectic Euler over the same gradients, for checks and for very soft things."""
 
+import time
 from functools import cache
 
 import numpy as np
@@ -80,6 +81,7 @@ class SolverExplicit:
         if changed:
             damped = any((columns[..., block.law.column(name)] != 0).any() for name in block.law.rates)
             self._rate = 1.0 / self.dt if damped else 0.0
+        start = time.perf_counter()
         if block.law is laws.SPRING:
             self._march_springs(law, columns if changed else None, count, (x, x1, v, v1))
         else:
@@ -90,8 +92,9 @@ class SolverExplicit:
             a.gradient.zero_()
             weight = 0.01 * count * len(block.stencil)
             a.launcher.record(kernel, 1, *arguments, a.gradient, x, x1, v, v1, weight=weight)()
+        profile = {"march": time.perf_counter() - start}
         new = State(model, x, v, x1, v1, state.time + count * self.dt, self.dt)
-        return new, self._check(new)
+        return new, self._check(new, profile)
 
     def _march_springs(self, law, columns, count, states):
         """The vectorised form for springs; the same scheme. `columns`: the law's new parameters, None for those of the last call."""
@@ -140,7 +143,7 @@ class SolverExplicit:
         """Particle masses [kg], shape [envs, n]."""
         return parameters.columns(self.model.column_shapes)[laws.INERTIA.name][:, :, 0]
 
-    def _check(self, state):
+    def _check(self, state, profile=None):
         a = self.assembly
         a.set_active(True)
         size = a.largest(state.v)
@@ -152,7 +155,7 @@ class SolverExplicit:
             raise_failure(a, failed, what, f"The state is unchanged; take dt below {self.stable_step():.3g} s.")
         pick = (lambda value: value) if self.model.batched else (lambda value: value[0].item())
         zero = np.zeros(self.model.envs)
-        return StepReport(pick(zero.astype(int)), pick(np.where(failed, np.inf, zero)), pick(~failed))
+        return StepReport(pick(zero.astype(int)), pick(np.where(failed, np.inf, zero)), pick(~failed), profile=profile or {})
 
     def stable_step(self, params=None, iterations=60):
         """Largest stable step at the rest shape [s]: 2 / omega_max by power iteration on M^-1 H; damping lowers it further."""

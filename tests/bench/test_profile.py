@@ -1,0 +1,34 @@
+from types import SimpleNamespace
+
+import pytest
+
+from physsim.bench.cases import Case
+from physsim.bench.engine_physsim import ExplicitSimulation, ImplicitSimulation
+from physsim.bench.profile import StepProfile, launch_seconds, profile_line
+
+
+def test_parts_and_other_sum_to_the_time_of_the_steps():
+    profile = StepProfile()
+    report = SimpleNamespace(iterations=[2, 3], linear_iterations=10, factorisations=1, profile={"assemble": 1e-9, "solve": 2e-9})
+    for _ in range(4):
+        profile.note(report)
+    columns = profile.columns(4)
+    assert columns["iterations_per_step"] == 3
+    assert columns["linear_iterations_per_step"] == 10
+    assert sum(columns["profile"].values()) == pytest.approx(4 * columns["step_s"], abs=1e-4)
+
+
+def test_a_launch_by_itself_takes_microseconds():
+    assert 1e-7 < launch_seconds() < 1e-3
+
+
+@pytest.mark.parametrize("simulation", [ImplicitSimulation, ExplicitSimulation])
+def test_rows_of_ours_tell_where_a_step_spends_its_time(simulation):
+    built = simulation(Case("small", "cloth", 4, 10.0, 0.01), 4, {})
+    built.simulate()
+    facts = built.facts()
+    parts = {"march", "other"} if simulation is ExplicitSimulation else {"assemble", "solve", "line search", "other"}
+    assert set(facts["profile"]) == parts
+    assert facts["launches_per_step"] > 0
+    assert facts["launches_s"] > 0
+    assert profile_line(facts).startswith("a step ")
