@@ -149,10 +149,11 @@ class Command:
     def __call__(self):
         """Launch; returns when all slices are done (on CUDA: when they are queued)."""
         Command.count += 1
-        if len(self._launches) > 1:
+        if len(self._launches) > 1 and not self._parts[0].device.is_capturing:
             _beside(self._launches)
-        elif self._launches:
-            self._launches[0]()
+        else:
+            for launch in self._launches:
+                launch()
 
     def set(self, index, value):
         """Change argument `index` (0 is the first after the slice's beginning)."""

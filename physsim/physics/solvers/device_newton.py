@@ -10,7 +10,7 @@ from physsim.kernels.newton import CONVERGED, DIRECTION_SUMS, FAILED, TRIAL_SUMS
 from physsim.physics.laws import SCALARS
 from physsim.physics.solvers.linear import SHIFTS
 from physsim.physics.solvers.newton import ARMIJO, PRECISION, Progress
-from physsim.physics.solvers.parallel_cg import ParallelConjugateGradient, parts_of
+from physsim.physics.solvers.parallel_cg import parts_of
 
 GRAPHS = 4  # kept: one for each set of step coefficients in use
 
@@ -35,7 +35,6 @@ class DeviceNewton:
         self._smallest_step = 4 * self._precision * extent
         self._tolerance = wp.zeros(1, dtype=wp.float64, device=model.device)
         self.tolerance = tolerance
-        self._cg = ParallelConjugateGradient(assembly, linear.limit)
         self._graphs = {}
         self._warm = False
         self._commands = None
@@ -58,9 +57,9 @@ class DeviceNewton:
         numbers = lambda *shape: wp.zeros((model.envs, *shape), dtype=wp.float64, device=model.device)  # noqa: E731
         flags = lambda count: wp.zeros(count, dtype=int, device=model.device)  # noqa: E731
         self._sums = numbers(self._parts, max(DIRECTION_SUMS, TRIAL_SUMS))
-        self._residual, self._first, self._cg_tolerance = numbers(), numbers(), numbers()
+        self._residual, self._first = numbers(), numbers()
         self._line, self._report = numbers(5), numbers(4)
-        names = ("status", "level", "iterations", "linear_iterations", "todo", "projected", "indefinite", "cg_iterations")
+        names = ("status", "level", "iterations", "linear_iterations", "todo", "projected")
         self._env = {name: flags(model.envs) for name in names}
         self._running, self._any_todo, self._assemble, self._searching = (flags(1) for _ in range(4))
         self._shifts = wp.array([*SHIFTS, 0.0], dtype=wp.float64, device=model.device)
@@ -117,10 +116,10 @@ class DeviceNewton:
             return record(kernels[name], 1, *arguments)
 
         top, rate = len(SHIFTS), a.step[0]
-        solved = [envs["indefinite"], envs["cg_iterations"], envs["status"], envs["todo"], envs["level"]]
+        solved = [self.linear.status, self.linear.iterations, envs["status"], envs["todo"], envs["level"]]
         modified = [envs["projected"], a.active, a.project, a.shift, *flags]
         progress = [self._residual, self._first, envs["status"], envs["level"], *counts]
-        aimed = [envs["status"], self._residual, self._first, envs["todo"], envs["projected"], envs["level"], self._cg_tolerance]
+        aimed = [envs["status"], self._residual, self._first, envs["todo"], envs["projected"], envs["level"], self.linear.tolerance]
         begun = [self._sums, envs["level"], self._line, envs["status"], envs["iterations"], a.active, self._searching, self._running]
         return {
             ("measure_trial", "start"): trial(self._running),
@@ -172,7 +171,7 @@ class DeviceNewton:
         self._launch("modify")
         wp.capture_if(self._assemble, a.assemble_blocks)
         a.sum_blocks()
-        self._cg.solve(a.gradient, a.direction, self._cg_tolerance, self._env["cg_iterations"], self._env["indefinite"])
+        self.linear.queue(a.gradient, a.direction)
         self._launch("accept_direction")
 
     def _trial(self):

@@ -225,12 +225,18 @@ class _Nothing:
 
 
 class Iterative:
-    """Block-Jacobi conjugate gradient on the assembled matrix."""
+    """Block-Jacobi conjugate gradient on the assembled matrix.
+
+    Args:
+        assembly: Assembly.
+        limit: iterations of a solve; None: three a particle.
+        native: whether an environment's solve is one vectorised thread; None: on the CPU. Else one launch an operation.
+    """
 
     name = "cg"
     keeps = False
 
-    def __init__(self, assembly, limit=None):
+    def __init__(self, assembly, limit=None, native=None):
         self.assembly = assembly
         model = assembly.model
         self.limit = int(limit or 3 * model.particle_count)
@@ -241,17 +247,34 @@ class Iterative:
         self.iterations = wp.zeros(model.envs, dtype=int, device=device)
         self.status = wp.zeros(model.envs, dtype=int, device=device)
         self.total_iterations = 0
-        self._cpu = wp.get_device(device).is_cpu
         self._launched = None
         self._tolerance = assembly.per_environment(wp.float64)
-        if self._cpu:
+        self.tolerance = self._tolerance.array
+        if wp.get_device(device).is_cpu if native is None else native:
             Row = wp.types.vector(4, block)
             self._work = wp.zeros((model.envs, 8 * model.particle_count), dtype=Row, device=device)
             self._row_begin = wp.array(p.row_begin.astype(np.int32), dtype=int, device=device)
             self._columns = wp.array(p.columns.astype(np.int32), dtype=int, device=device)
-            self._native = _built(native_kernel, dtype, block)
+            self._native, self._parallel = _built(native_kernel, dtype, block), None
         else:
             self._parallel = ParallelConjugateGradient(assembly, self.limit)
+
+    def queue(self, right, out):
+        """out = matrix^-1 right for active environments, to the relative tolerances in the device array `tolerance` [envs].
+
+        Fills `iterations` and `status` (0: no direction of negative curvature was met); nothing is read back.
+        """
+        a = self.assembly
+        if self._parallel is not None:
+            self._parallel.solve(right, out, self.tolerance, self.iterations, self.status)
+            return
+        if self._launched is None:
+            arguments = [a.active, a.model.particle_count, self.limit, self.tolerance, a.free, self._row_begin]
+            arguments += [self._columns, a.values, right, self._work, out, self.iterations, self.status]
+            self._launched = a.launcher.record(self._native, 1, *arguments, weight=a.model.particle_count)
+        self._launched.set(8, right)
+        self._launched.set(10, out)
+        self._launched()
 
     def solve(self, right, out, tolerance):
         """out = matrix^-1 right for active environments, to a relative tolerance (one, or one an environment).
@@ -259,19 +282,9 @@ class Iterative:
         Returns:
             Mask of environments whose matrix showed no direction of negative curvature.
         """
-        a = self.assembly
         self._tolerance.set(tolerance)
-        if self._cpu:
-            if self._launched is None:
-                arguments = [a.active, a.model.particle_count, self.limit, self._tolerance.array, a.free, self._row_begin]
-                arguments += [self._columns, a.values, right, self._work, out, self.iterations, self.status]
-                self._launched = a.launcher.record(self._native, 1, *arguments, weight=a.model.particle_count)
-            self._launched.set(8, right)
-            self._launched.set(10, out)
-            self._launched()
-        else:
-            self._parallel.solve(right, out, self._tolerance.array, self.iterations, self.status)
-        active = a.active_mask()
+        self.queue(right, out)
+        active = self.assembly.active_mask()
         self.total_iterations += int(self.iterations.numpy()[active].sum())
         return active & (self.status.numpy() == 0)
 
