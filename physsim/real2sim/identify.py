@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from physsim.errors import InputError, SolverError
+from physsim.physics import validation
 from physsim.physics.diff.adjoint import Rollout
 from physsim.physics.diff.sampling import plan
 from physsim.physics.diff.tangent import TangentRollout, equilibrium_tangent
@@ -327,8 +328,9 @@ def identify_field(
     max_iterations=200,
     patience=20,
     progress=None,
+    basis=None,
 ):
-    """Fit a field (one value a spring or a cell) by Adam on its logarithm, with the adjoint of the whole run.
+    """Fit a field (one value a spring, a cell or a triangle) by Adam on its logarithm, with the adjoint of the whole run.
 
     Args:
         solver: SolverImplicit or SolverExplicit.
@@ -342,12 +344,14 @@ def identify_field(
         max_iterations: at most.
         patience: stop after this many iterations without a loss smaller by 1 %.
         progress: called as progress(iteration, loss).
+        basis: None: every entry on its own; or columns whose combinations the logarithm is, shape [entries, k] (`smooth_basis`,
+            `region_basis`). It starts at the combination nearest to `start`; its bounds hold where the simulation runs.
 
     Returns:
         (values, losses): the best field [parameter.shape] and the loss of every iteration.
 
     Raises:
-        InputError: a start that is not above 0 or outside its bounds, a parameter that the model lacks.
+        InputError: a start that is not above 0 or outside its bounds, a parameter that the model lacks, a basis of another length.
     """
     import torch
 
@@ -359,22 +363,32 @@ def identify_field(
         raise InputError(f"{p.name}: starts above 0 are needed, the field is fitted as a logarithm")
     low = -np.inf if lower is None else np.log(lower)
     high = np.inf if upper is None else np.log(upper)
-    z = torch.tensor(np.log(first), dtype=torch.float64, requires_grad=True)
+    columns, z = None, np.log(first)
+    if basis is not None:
+        basis = validation.array("basis", basis, (first.size, None))
+        columns, z = torch.tensor(basis), np.linalg.lstsq(basis, z.ravel(), rcond=None)[0]
+    z = torch.tensor(z, dtype=torch.float64, requires_grad=True)
+
+    def values():
+        """The parameter's values."""
+        return z.exp() if columns is None else (columns @ z).clamp(low, high).exp().reshape(first.shape)
+
     adam = torch.optim.Adam([z], lr=rate)
     best, best_loss, losses, since = first, np.inf, [], 0
     for iteration in range(max_iterations):
         adam.zero_grad()
-        value = loss(simulate(solver, state, control, times=times, params={p: z.exp()}))
+        value = loss(simulate(solver, state, control, times=times, params={p: values()}))
         value.backward()
         losses.append(float(value.detach()))
         if progress is not None:
             progress(iteration, losses[-1])
         since = 0 if losses[-1] < 0.99 * best_loss else since + 1
         if losses[-1] < best_loss:
-            best, best_loss = z.detach().exp().numpy().copy(), losses[-1]
+            best, best_loss = values().detach().numpy().copy(), losses[-1]
         if since > patience:
             break
         adam.step()
-        with torch.no_grad():
-            z.clamp_(low, high)
+        if columns is None:
+            with torch.no_grad():
+                z.clamp_(low, high)
     return best, np.array(losses)
