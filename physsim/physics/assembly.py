@@ -11,6 +11,7 @@ from physsim.physics.launch import Launcher
 from physsim.physics.laws import SCALARS
 from physsim.physics.parameters import pull_back, scatter
 from physsim.physics.pattern import build_pattern
+from physsim.physics.stepping import Stepping
 
 COMMANDS = 256  # recorded launches that an assembly keeps; a step and its gradient need about fifty
 # relative size of the tangent's differences: rounding and the fourth-order error weigh about the same
@@ -39,6 +40,7 @@ class Assembly:
         self._real = real
         self.kernels = reduction_kernels_for(model.dtype, block_dtype)
         self._allocate()
+        self.stepping = Stepping(self)
         self.step = (0.0, 1.0, 0.0)
         self.set_parameters(model.parameters)
         self._changed = True  # for the solver's first call

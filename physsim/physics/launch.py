@@ -26,7 +26,7 @@ class _Workers:
 
     def __init__(self):
         self._pool = ThreadPoolExecutor(max_workers=thread_count() - 1, thread_name_prefix="physsim", initializer=self._enter)
-        self._threads = []
+        self.threads = []
         self._callers_core = None
         self._current_core = None
         if hasattr(os, "sched_setaffinity"):
@@ -34,7 +34,7 @@ class _Workers:
             self._current_core = getattr(ctypes.CDLL(None), "sched_getcpu", None) if len(self._cores) > 1 else None
 
     def _enter(self):
-        self._threads.append(threading.get_native_id())
+        self.threads.append(threading.get_native_id())
         self._callers_core = None
 
     def submit(self, function, *arguments):
@@ -43,7 +43,7 @@ class _Workers:
             core = self._current_core()
             if core != self._callers_core:
                 self._callers_core = core
-                for thread in self._threads:
+                for thread in self.threads:
                     os.sched_setaffinity(thread, self._cores - {core})
         return self._pool.submit(function, *arguments)
 
@@ -62,6 +62,11 @@ def thread_count():
             raise InputError(f"PHYSSIM_THREADS = {asked!r}: a whole number of at least 1 is needed")
         return int(asked)
     return max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+
+
+def worker_count():
+    """Threads that this module has started."""
+    return len(_workers().threads) if _workers.cache_info().currsize else 0
 
 
 def over_environments(function, envs):

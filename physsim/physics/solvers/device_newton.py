@@ -1,15 +1,17 @@
 """Newton's method with every decision on the device: a solve without a host round trip, one graph replayed on CUDA."""
 
+import threading
 import time
 from functools import cache
 
-import numpy as np
 import warp as wp
 
+from physsim.errors import InputError
 from physsim.kernels.newton import CONVERGED, DIRECTION_SUMS, FAILED, TRIAL_SUMS, newton_kernels
+from physsim.physics.launch import worker_count
 from physsim.physics.laws import SCALARS
 from physsim.physics.solvers.linear import SHIFTS
-from physsim.physics.solvers.newton import ARMIJO, PRECISION, Progress
+from physsim.physics.solvers.newton import ARMIJO, PRECISION, Newton, Progress
 from physsim.physics.solvers.parallel_cg import parts_of
 
 GRAPHS = 4  # kept: one for each set of step coefficients in use
@@ -23,14 +25,17 @@ class DeviceNewton:
 
     Args:
         assembly, linear, tolerance, max_iterations, extent: as `Newton`; `linear` is `Iterative`.
-        graph: whether to capture; None: on CUDA. A CPU can, too.
+        graph: whether to capture. On a CPU capturing waits for a moment when no other Python thread runs, whose launches would be
+            recorded instead of done.
     """
 
-    def __init__(self, assembly, linear, tolerance, max_iterations, extent, graph=None):
+    loop = "device"
+
+    def __init__(self, assembly, linear, tolerance, max_iterations, extent, graph=True):
         self.assembly, self.linear = assembly, linear
         self.max_iterations = max_iterations
         model = assembly.model
-        self.graph = wp.get_device(model.device).is_cuda if graph is None else graph
+        self.graph = graph and (wp.get_device(model.device).is_cpu or wp.is_conditional_graph_supported())
         self._precision = PRECISION[model.dtype]
         self._smallest_step = 4 * self._precision * extent
         self._tolerance = wp.zeros(1, dtype=wp.float64, device=model.device)
@@ -74,11 +79,11 @@ class DeviceNewton:
 
     def queue(self):
         """Start a solve; on CUDA it returns before the solve is done."""
-        if not self.graph or not self._warm:
+        key = self.assembly.step
+        if not self.graph or not self._warm or (key not in self._graphs and self._threads_may_launch()):
             self._run()
             self._warm = True
             return
-        key = self.assembly.step
         if key not in self._graphs:
             if len(self._graphs) >= GRAPHS:
                 del self._graphs[next(iter(self._graphs))]
@@ -86,6 +91,13 @@ class DeviceNewton:
                 self._run()
             self._graphs[key] = capture.graph
         wp.capture_launch(self._graphs[key])
+
+    def _threads_may_launch(self):
+        return self._report.device.is_cpu and threading.active_count() > 1 + worker_count()
+
+    def status_array(self, failed):
+        """As `Newton.status_array`, from where it stands anyway."""
+        return self._env["status"]
 
     def _read(self):
         status, residual, iterations, linear_iterations = self._report.numpy().T
@@ -179,6 +191,26 @@ class DeviceNewton:
         self.assembly.evaluate()
         self._launch("measure_trial", "search")
         self._launch("judge")
+
+
+def choose_newton(loop, assembly, linear, *arguments):
+    """`DeviceNewton` or `Newton`.
+
+    Args:
+        loop: "auto", "host" or "device"; "auto" takes the device where that is CUDA and the linear solver runs there without reading back.
+        assembly, linear, arguments: as `Newton`.
+
+    Raises:
+        InputError: another `loop`; "device" with a linear solver that works on the host.
+    """
+    if loop not in ("auto", "host", "device"):
+        raise InputError(f"loop = {loop!r}: allowed are auto, host, device")
+    able = hasattr(linear, "queue")
+    if loop == "device" and not able:
+        raise InputError(f"loop = 'device': the linear solver {linear.name!r} works on the host; use linear='cg', or loop='host'")
+    if able and (loop == "device" or (loop == "auto" and wp.get_device(assembly.model.device).is_cuda)):
+        return DeviceNewton(assembly, linear, *arguments)
+    return Newton(assembly, linear, *arguments)
 
 
 @cache

@@ -13,7 +13,7 @@ from physsim.physics import laws, validation
 from physsim.physics.assembly import Assembly
 from physsim.physics.model import State
 from physsim.physics.solvers.diagnosis import raise_failure
-from physsim.physics.solvers.implicit import bind, set_targets, targets_at
+from physsim.physics.solvers.implicit import bind, targets_at
 from physsim.physics.solvers.newton import StepReport
 
 
@@ -122,7 +122,7 @@ class SolverExplicit:
         old = self._old(state)
         for array, value in ((a.x, state.x), (a.x1, old), (a.x2, old), (a.predictor, state.x)):
             wp.copy(array, value)
-        set_targets(a, state, targets)
+        a.stepping.set_targets(state.x, targets)
 
     def advance(self, state, targets, parameters):
         """`step` with checked arguments."""

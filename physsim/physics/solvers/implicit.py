@@ -7,10 +7,11 @@ from physsim.errors import InputError
 from physsim.physics import validation
 from physsim.physics.assembly import Assembly
 from physsim.physics.model import Control, State
+from physsim.physics.solvers.device_newton import choose_newton
 from physsim.physics.solvers.diagnosis import default_tolerance, extent, raise_failure, rounding_force
 from physsim.physics.solvers.integrators import check_integrator, scheme
 from physsim.physics.solvers.linear import choose
-from physsim.physics.solvers.newton import Newton, StepReport
+from physsim.physics.solvers.newton import StepReport
 
 
 class SolverImplicit:
@@ -25,6 +26,8 @@ class SolverImplicit:
         max_iterations: Newton iterations of a step before it fails.
         linear: "auto", "direct" (kept factorisation) or "cg"; `linear_name` says what was picked.
         strict: True raises when any environment fails; False leaves that environment where it was and says so in the report.
+        loop: where Newton's decisions are taken: "host", "device" (no look at a value before the step's end, replayed as one graph;
+            conjugate gradient only), or "auto": on the device where that is CUDA.
 
     Raises:
         InputError: a value out of range or unknown.
@@ -40,6 +43,7 @@ class SolverImplicit:
         max_iterations=200,
         linear="auto",
         strict=True,
+        loop="auto",
     ):
         self.model = model
         self.dt = float(validation.array("dt", dt, (), lower=0.0, lower_open=True))
@@ -54,7 +58,8 @@ class SolverImplicit:
         self.assembly = Assembly(model, block_dtype="float32" if linear == "cg" else _block_dtype(model, linear))
         self.linear = choose(self.assembly, linear)
         self.linear_name = self.linear.name
-        self._newton = Newton(self.assembly, self.linear, self.tolerance, self.max_iterations, extent(model))
+        self._newton = choose_newton(loop, self.assembly, self.linear, self.tolerance, self.max_iterations, extent(model))
+        self.loop = self._newton.loop
 
     def step(self, state, control=None, params=None):
         """One step.
@@ -95,35 +100,19 @@ class SolverImplicit:
         s = scheme(self.integrator, self.dt, state.follows(self.dt))
         a.set_step(s.rate, s.a, s.b)
         a.set_active(True)
-        old_x, old_v = (state.x1, state.v1) if state.follows(self.dt) else (state.x, state.v)
+        follows = state.follows(self.dt)
+        old_x, old_v = (state.x1, state.v1) if follows else (state.x, state.v)
         wp.copy(a.x1, state.x)
         wp.copy(a.x2, old_x)
-        a.combine(a.predictor, s.a, state.x, s.b, old_x, fixed=True)
-        a.combine(a.trial, s.a / s.rate, state.v, s.b / s.rate, old_v, fixed=True)
-        a.combine(a.predictor, 1.0, a.predictor, 1.0, a.trial, fixed=True)
-        set_targets(a, state, targets)
+        a.stepping.set_targets(state.x, targets)
         # start where the particles would be after dt at their present velocity and, where it is known, acceleration
-        lean = 0.5 if state.follows(self.dt) else 0.0
-        a.combine(a.trial, 1.0 + lean, state.v, -lean, old_v, fixed=True)
-        a.combine(a.trial, 1.0, state.x, self.dt, a.trial, fixed=True)
-        a.combine(a.x, 0.0, a.target, 1.0, a.trial)  # fixed particles go to their targets
+        a.stepping.predict(s, self.dt, state, old_x, old_v, 0.5 if follows else 0.0)
         return s
 
     def _finish(self, state, s, failed, factors):
-        a = self.assembly
-        model = self.model
-        x = wp.clone(a.x)
-        v = a.vectors(x.shape)
-        a.set_active(True)
         old_x = state.x1 if state.follows(self.dt) else state.x
-        a.combine(v, s.a, state.x, s.b, old_x, fixed=True)
-        a.combine(v, s.rate, x, -s.rate, v, fixed=True)
-        if failed.any():
-            for array, old in ((x, state.x), (v, state.v)):
-                host = array.numpy().copy()
-                host[failed] = old.numpy()[failed]
-                array.assign(host)
-        return State(model, x, v, state.x, state.v, state.time + self.dt, self.dt, cache=factors)
+        x, v = self.assembly.stepping.finish(s, self._newton.status_array(failed), state, old_x)
+        return State(self.model, x, v, state.x, state.v, state.time + self.dt, self.dt, cache=factors)
 
     def report(self, progress):
         """StepReport of a solve."""
@@ -166,15 +155,3 @@ def targets_at(model, control, bound, time):
     particles = [model.attachments[name].particles for name in bound]
     positions = [(1 - w) * value[i] + w * value[j] for value in bound.values()]
     return np.concatenate(particles), np.concatenate(positions, axis=1)
-
-
-def set_targets(assembly, state, targets):
-    """Targets of every particle: where the state is, for soft attachments where they were attached, overwritten by a control."""
-    model = assembly.model
-    host = state.x.numpy().copy()
-    for attachment in model.attachments.values():
-        if attachment.stiffness is not None:
-            host[:, attachment.particles] = model.rest[attachment.particles]
-    if targets is not None:
-        host[:, targets[0]] = targets[1]
-    assembly.target.assign(host)

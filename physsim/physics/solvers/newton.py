@@ -52,11 +52,19 @@ class Newton:
         extent: size of the scene [m], for the smallest meaningful step.
     """
 
+    loop = "host"
+
     def __init__(self, assembly, linear, tolerance, max_iterations, extent):
         self.assembly, self.linear = assembly, linear
         self.tolerance, self.max_iterations = tolerance, max_iterations
+        self._status = assembly.per_environment(int)
         self._precision = PRECISION[assembly.model.dtype]
         self._smallest_step = 4 * self._precision * extent
+
+    def status_array(self, failed):
+        """The failed environments of a solve as a device array [envs]: 2 where one failed."""
+        self._status.set(2 * failed)
+        return self._status.array
 
     def minimise(self, factors=None):
         """Run to convergence.

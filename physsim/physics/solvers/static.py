@@ -6,10 +6,10 @@ from physsim.errors import InputError
 from physsim.physics import validation
 from physsim.physics.assembly import Assembly
 from physsim.physics.model import State
+from physsim.physics.solvers.device_newton import choose_newton
 from physsim.physics.solvers.diagnosis import default_tolerance, extent, raise_failure, rounding_force
-from physsim.physics.solvers.implicit import bind, make_report, set_targets, targets_at
+from physsim.physics.solvers.implicit import bind, make_report, targets_at
 from physsim.physics.solvers.linear import choose
-from physsim.physics.solvers.newton import Newton
 
 
 class SolverStatic:
@@ -20,10 +20,10 @@ class SolverStatic:
         tolerance: as `SolverImplicit`.
         max_iterations: Newton iterations before it fails.
         linear: "auto", "direct" or "cg".
-        strict: as `SolverImplicit`.
+        strict, loop: as `SolverImplicit`.
     """
 
-    def __init__(self, model, *, tolerance=None, max_iterations=300, linear="auto", strict=True):
+    def __init__(self, model, *, tolerance=None, max_iterations=300, linear="auto", strict=True, loop="auto"):
         self.model = model
         if tolerance is None:
             tolerance = default_tolerance(model)
@@ -35,7 +35,8 @@ class SolverStatic:
         self.linear = choose(self.assembly, linear, static=True)
         self.linear_name = self.linear.name
         iterations = int(validation.array("max_iterations", max_iterations, (), kind="i", lower=1))
-        self._newton = Newton(self.assembly, self.linear, self.tolerance, iterations, extent(model))
+        self._newton = choose_newton(loop, self.assembly, self.linear, self.tolerance, iterations, extent(model))
+        self.loop = self._newton.loop
 
     def solve(self, state=None, control=None, params=None):
         """Equilibrium near a state.
@@ -80,7 +81,7 @@ class SolverStatic:
         a.set_active(True)
         for array in (a.x1, a.x2, a.predictor):
             wp.copy(array, state.x)
-        set_targets(a, state, targets)
+        a.stepping.set_targets(state.x, targets)
         a.combine(a.x, 0.0, a.target, 1.0, state.x)  # fixed particles go to their targets
 
 

@@ -1,0 +1,88 @@
+"""What surrounds a step's solve: targets, predictor and start, and the new state."""
+
+import warp as wp
+
+
+def stepping_kernels(real):
+    """Kernels `set_targets`, `predict` and `finish` for one scalar type; `first` as in `kernels.elements`."""
+    vec3 = wp.types.vector(3, real)
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def set_targets(
+        first: wp.vec2i,
+        kind: wp.array(dtype=int),
+        slot: wp.array(dtype=int),
+        x: wp.array2d(dtype=vec3),
+        rest: wp.array2d(dtype=vec3),
+        values: wp.array2d(dtype=vec3),
+        target_out: wp.array2d(dtype=vec3),
+    ):
+        """`kind[i]`: 0 where the particle is, 1 where it was attached, 2 `values[env, slot[i]]`."""
+        e, row = wp.tid()
+        env = first[0] + e
+        i = first[1] + row
+        if kind[i] == 2:
+            target_out[env, i] = values[env, slot[i]]
+        elif kind[i] == 1:
+            target_out[env, i] = rest[env, i]
+        else:
+            target_out[env, i] = x[env, i]
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def predict(
+        first: wp.vec2i,
+        free: wp.array(dtype=int),
+        step: vec3,
+        dt: real,
+        lean: real,
+        x: wp.array2d(dtype=vec3),
+        v: wp.array2d(dtype=vec3),
+        old_x: wp.array2d(dtype=vec3),
+        old_v: wp.array2d(dtype=vec3),
+        target: wp.array2d(dtype=vec3),
+        predictor_out: wp.array2d(dtype=vec3),
+        x_out: wp.array2d(dtype=vec3),
+    ):
+        """The scheme's predictor, and where Newton starts: after `dt` at the present velocity, plus `lean` of its last change.
+
+        `step` = (rate, a, b) of `solvers.integrators`. Held particles start at their targets.
+        """
+        e, row = wp.tid()
+        env = first[0] + e
+        i = first[1] + row
+        rate = step[0]
+        a = step[1]
+        b = step[2]
+        past_x = a * x[env, i] + b * old_x[env, i]
+        past_v = (a / rate) * v[env, i] + (b / rate) * old_v[env, i]
+        predictor_out[env, i] = past_x + past_v
+        if free[i] != 0:
+            x_out[env, i] = x[env, i] + dt * ((real(1.0) + lean) * v[env, i] - lean * old_v[env, i])
+        else:
+            x_out[env, i] = target[env, i]
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def finish(
+        first: wp.vec2i,
+        status: wp.array(dtype=int),
+        step: vec3,
+        solution: wp.array2d(dtype=vec3),
+        x: wp.array2d(dtype=vec3),
+        v: wp.array2d(dtype=vec3),
+        old_x: wp.array2d(dtype=vec3),
+        x_out: wp.array2d(dtype=vec3),
+        v_out: wp.array2d(dtype=vec3),
+    ):
+        """New positions and velocities; where `status[env]` is 2 (failed) the old ones."""
+        e, row = wp.tid()
+        env = first[0] + e
+        i = first[1] + row
+        if status[env] == 2:
+            x_out[env, i] = x[env, i]
+            v_out[env, i] = v[env, i]
+        else:
+            s = solution[env, i]
+            x_out[env, i] = s
+            v_out[env, i] = step[0] * s - step[0] * (step[1] * x[env, i] + step[2] * old_x[env, i])
+
+    return {"set_targets": set_targets, "predict": predict, "finish": finish}

@@ -1,0 +1,95 @@
+"""A step's beginning and end on the device: targets, predictor, start, and the new state."""
+
+from functools import cache
+
+import numpy as np
+import warp as wp
+
+from physsim.kernels.stepping import stepping_kernels
+from physsim.physics.laws import SCALARS
+
+
+class Stepping:
+    """Recorded launches around the solves of one assembly. What is uploaded in a step is the control's targets.
+
+    Args:
+        assembly: Assembly whose `target`, `predictor` and `x` are filled.
+    """
+
+    def __init__(self, assembly):
+        self.assembly = a = assembly
+        self._kernels = _kernels(a.model.dtype)
+        self._commands = {}
+        self._driven = None
+        self._resting = np.zeros(a.model.particle_count, np.int32)
+        for attachment in a.model.attachments.values():
+            if attachment.stiffness is not None:
+                self._resting[attachment.particles] = 1
+        count = a.model.particle_count
+        self._kind, self._slot = (wp.zeros(count, dtype=int, device=a.model.device) for _ in range(2))
+        self._drive(np.zeros(0, int))
+
+    def _drive(self, particles):
+        """Index arrays for targets of these particles; later entries win."""
+        kind, slot = self._resting.copy(), np.zeros(len(self._resting), np.int32)
+        kind[particles] = 2
+        slot[particles] = np.arange(len(particles))
+        self._kind.assign(kind)
+        self._slot.assign(slot)
+        self._values = self.assembly.vectors((self.assembly.model.envs, max(1, len(particles))))
+        self._driven = np.array(particles)
+
+    def set_targets(self, x, targets):
+        """Targets of every particle: where it is, for soft attachments where it was attached, overwritten by a control.
+
+        Args:
+            x: positions, device array [envs, n].
+            targets: None, or (particles [p], positions [envs, p, 3]).
+        """
+        a = self.assembly
+        particles, positions = targets if targets is not None else (self._driven[:0], None)
+        if not np.array_equal(particles, self._driven):
+            self._drive(particles)
+        if positions is not None and self._values.device.is_cpu:
+            self._values.numpy()[...] = positions
+        elif positions is not None:
+            self._values.assign(np.ascontiguousarray(positions, dtype=self.assembly.model.dtype))
+        self._launch("set_targets", [self._kind, self._slot, x, a.rest, self._values, a.target])
+
+    def predict(self, scheme, dt, state, old_x, old_v, lean):
+        """Fill `predictor`, and `x` with the start of a solve from a state; `old_x`, `old_v` are those of one step before."""
+        a = self.assembly
+        real = SCALARS[a.model.dtype]
+        coefficients = wp.types.vector(3, real)(scheme.rate, scheme.a, scheme.b)
+        head = [a.free, coefficients, real(dt), real(lean)]
+        self._launch("predict", [*head, state.x, state.v, old_x, old_v, a.target, a.predictor, a.x])
+
+    def finish(self, scheme, status, state, old_x):
+        """New device arrays (x, v) from the solution in `x`.
+
+        Args:
+            scheme: Scheme of the step.
+            status: device array [envs] int; environments at 2 keep the state's.
+            state: State before the step.
+            old_x: positions of one step before.
+        """
+        a = self.assembly
+        coefficients = wp.types.vector(3, SCALARS[a.model.dtype])(scheme.rate, scheme.a, scheme.b)
+        x, v = wp.empty_like(a.x), wp.empty_like(a.x)
+        self._launch("finish", [status, coefficients, a.x, state.x, state.v, old_x, x, v])
+        return x, v
+
+    def _launch(self, name, arguments):
+        """Launch with these arguments; states come and go, the recorded launch stays."""
+        if name not in self._commands:
+            a = self.assembly
+            self._commands[name] = a.launcher.record(self._kernels[name], a.model.particle_count, *arguments)
+        command = self._commands[name]
+        for index, value in enumerate(arguments):
+            command.set(index, value)
+        command()
+
+
+@cache
+def _kernels(dtype):
+    return stepping_kernels(SCALARS[dtype])
