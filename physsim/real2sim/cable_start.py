@@ -5,11 +5,13 @@ A millimetre of noise between markers eight centimetres apart would be two perce
 
 import numpy as np
 from scipy.interpolate import CubicSpline
-from scipy.optimize import least_squares
+
+from physsim.physics.solvers.linear import one_blas_thread
 
 STRAIN = 1e-4  # of an edge that weighs as much as one noise of a marker
 ROUGHNESS = 0.02  # change of the turn from one vertex to the next that weighs as much [rad]
 SPEED = 0.02  # error of a marker's velocity that is expected [m/s]
+MOST = 50  # iterations
 STRAIN_RATE, SPIN_CHANGE = 1e-3, 1.0  # [1/s]
 
 
@@ -30,18 +32,19 @@ def initial_line(curve, nodes, markers, clamps, noise):
     line = spline(arc)
     line[[0, 1, -2, -1]] = clamps
 
-    def residuals(free):
-        x = line.copy()
-        x[2:-2] = free.reshape(-1, 3)
-        edges = np.diff(x, axis=0)
-        strain = np.linalg.norm(edges, axis=1) / lengths - 1
-        along = edges / lengths[:, None]
-        return np.concatenate(
-            [((x[nodes] - markers) / noise).ravel(), strain[1:-1] / STRAIN, (np.diff(along, n=2, axis=0) / ROUGHNESS).ravel()]
-        )
-
-    found = least_squares(residuals, line[2:-2].ravel(), x_scale=1e-3, xtol=1e-10, max_nfev=50)
-    line[2:-2] = found.x.reshape(-1, 3)
+    difference = np.diff(np.eye(curve.point_count), axis=0) / lengths[:, None]
+    seen = np.kron(np.eye(curve.point_count)[nodes], np.eye(3)) / noise
+    rough = np.kron(np.diff(difference, n=2, axis=0), np.eye(3)) / ROUGHNESS
+    for _ in range(MOST):  # Gauss-Newton; only the strain is not linear
+        along = difference @ line
+        size = np.linalg.norm(along, axis=1)
+        strain = np.einsum("en,ec->enc", difference, along / size[:, None]).reshape(len(lengths), -1) / STRAIN
+        right = np.concatenate([markers.ravel() / noise - seen @ line.ravel(), (1 - size) / STRAIN, -rough @ line.ravel()])
+        with one_blas_thread():
+            step = np.linalg.lstsq(np.concatenate([seen, strain, rough])[:, 6:-6], right, rcond=None)[0].reshape(-1, 3)
+        line[2:-2] += step
+        if np.abs(step).max() < 1e-3 * noise:
+            break
     return line
 
 
@@ -60,6 +63,6 @@ def initial_velocity(curve, line, nodes, speeds, clamps):
     out = np.zeros((n, 3))
     out[[0, 1, -2, -1]] = clamps
     right = right - matrix @ out.ravel()
-    free = np.arange(3 * 2, 3 * (n - 2))
-    out[2:-2] = np.linalg.lstsq(matrix[:, free], right, rcond=None)[0].reshape(-1, 3)
+    with one_blas_thread():
+        out[2:-2] = np.linalg.lstsq(matrix[:, 6:-6], right, rcond=None)[0].reshape(-1, 3)
     return out

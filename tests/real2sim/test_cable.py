@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 import physsim as ps
 from physsim.physics.rods import transport
-from physsim.real2sim.cable import Cable, CableRecording, fit_cable, predict_cable
+from physsim.real2sim.cable import Cable, CableFit, CableRecording, Scene, fit_cable, predict_cable
 
 LINE_DENSITY, BENDING, DAMPING = 0.05, 2e-3, 3e-5  # [kg/m], [N m^2], [N m^2 s]
 MARKERS, LENGTH = 13, 1.0
@@ -102,3 +102,121 @@ def test_cable_driven_for_five_seconds_is_recovered_and_predicts_another_motion(
     other = fit.predict(film(5.0, 4, rng))
     print(f"prediction {1e3 * other.error:.2f} mm; start held {1e3 * other.held:.1f} mm, carried {1e3 * other.carried:.1f} mm")
     assert other.error < 0.15 * min(other.held, other.carried)
+
+
+# --- pieces ---------------------------------------------------------------------------------------------------------------------------
+
+
+def still(frames=30, seed=0, noise=0.0):
+    """CableRecording of a hanging arc that does not move: no simulation."""
+    arc = np.linspace(0, LENGTH, MARKERS)
+    radius, half = (arc[-2] - arc[1]) / 2.4, 1.2
+    turn = np.clip((arc - arc[1]) / radius, 0, 2 * half) - half
+    line = radius * np.stack([np.sin(turn), 0 * turn, -np.cos(turn)], axis=1)
+    for end, step in ((0, -arc[1]), (-1, arc[1])):
+        line[end] += step * np.array([np.cos(turn[end]), 0, np.sin(turn[end])])
+    rng = np.random.default_rng(seed)
+    return CableRecording(np.arange(frames) / RATE, line + noise * rng.normal(size=(frames, MARKERS, 3)))
+
+
+def test_places_of_markers_are_arc_lengths():
+    np.testing.assert_allclose(still(noise=5e-4).arc(), np.linspace(0, LENGTH, MARKERS), atol=2e-3)
+
+
+def test_start_does_not_stretch_the_cable_and_is_near_the_markers():
+    recording = still(noise=1e-3)
+    scene = Scene(Cable(np.linspace(0, LENGTH, MARKERS)), recording, TRUTH, dt=1 / 200)
+    n = scene.curve.point_count
+    line = scene.state.positions[:n]
+    strain = np.linalg.norm(np.diff(line, axis=0), axis=1) / scene.curve.lengths - 1
+    assert np.abs(strain).max() < 2e-3  # the markers' own distances err by 2 %
+    away = np.linalg.norm(line[scene.cable.nodes()] - still().markers[0, 2:-2], axis=1)
+    assert away.mean() < 1e-3
+    velocity = scene.state.velocities[:n]
+    along = np.diff(line, axis=0) / scene.curve.lengths[:, None]
+    assert np.abs((np.diff(velocity, axis=0) * along).sum(axis=1) / scene.curve.lengths).max() < 0.02
+
+
+def test_turning_as_a_whole_is_no_deformation():
+    """Velocities of a rigid turn are found again, and so are those of the clamps."""
+    recording = still()
+    spin = np.array([0.5, 1.0, -0.7])
+    times = recording.times - 0.03
+    turned = Rotation.from_rotvec(times[:, None] * spin)
+    markers = np.stack([r.apply(recording.markers[0]) for r in turned])
+    scene = Scene(Cable(np.linspace(0, LENGTH, MARKERS)), CableRecording(recording.times, markers), TRUTH, dt=1 / 200)
+    n = scene.curve.point_count
+    np.testing.assert_allclose(scene.state.velocities[:n], np.cross(spin, scene.state.positions[:n]), atol=5e-3)
+
+
+def test_mass_stays_unknown_without_a_line_density():
+    fit = CableFit(Cable(np.linspace(0, 1, 8)), TRUTH, {k: (0.9 * v, 1.1 * v) for k, v in TRUTH.items()}, None, 1e-3, 1e-3, Unsure())
+    with pytest.raises(ps.InputError, match="motion alone does not tell it; weigh the cable"):
+        fit.material()
+    assert "line_density is undetermined" in fit.statement()
+    value, low, high = fit.line_density_for(BENDING)
+    assert value == pytest.approx(LINE_DENSITY)
+    assert low < value < high
+
+
+class Unsure:
+    """Stands for a Fit whose intervals say nothing."""
+
+    class intervals:
+        undetermined = {}  # noqa: RUF012
+
+
+def gap(frame, marker):
+    markers = still().markers.copy()
+    markers[frame, marker] = np.nan
+    return markers
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"markers": np.zeros((30, 5, 3))}, r"markers: shape \[30, 5, 3\] was given; \[30, 6 or more, 3\]"),
+        ({"markers": np.zeros((29, 13, 3))}, r"markers: shape \[29, 13, 3\]"),
+        ({"times": np.arange(30) ** 2 * 1.0}, "evenly spaced"),
+        ({"times": np.arange(5) * 0.01, "markers": still().markers[:5]}, "at least 15"),
+        ({"markers": gap(20, 1)}, "one of the first or last two not seen, at frame 20"),
+        ({"markers": gap(slice(0, 30), 5)}, r"markers: \[5\] are not seen at the start"),
+        ({"noise": 0.0}, "noise = 0"),
+        ({"spin": np.zeros(30)}, "spin: shape"),
+    ],
+)
+def test_impossible_recordings_are_refused(changes, message):
+    given = {"times": still().times, "markers": still().markers} | changes
+    with pytest.raises(ps.InputError, match=message):
+        CableRecording(**given)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"line_density": -1.0}, "line_density = -1"),
+        ({"arc": [0.0, 0.1, 0.1, 0.2, 0.3, 0.4]}, "arc: places"),
+        ({"arc": np.linspace(0, 1, 8)}, "markers: 13 were given; this cable has 8"),
+        ({"roll": "loose"}, "carried or free"),
+        ({"also": ("colour",)}, "allowed are torsion, mass_damping"),
+    ],
+)
+def test_impossible_fits_are_refused(options, message):
+    with pytest.raises(ps.InputError, match=message):
+        fit_cable(still(), **options)
+
+
+def test_still_cable_in_equilibrium_is_predicted_to_stay(rng):
+    """Under gravity along another axis, a gap in a marker's track, and a roll left free."""
+    recording = film(0.3, 1, rng, noise=1e-5)
+    turn = Rotation.from_rotvec([0.3, -0.5, 0.2])
+    markers = turn.apply(recording.markers.reshape(-1, 3)).reshape(recording.markers.shape)
+    markers[20:25, 6] = np.nan
+    gravity = turn.apply([0, 0, -9.81])
+    seen = CableRecording(recording.times, markers, gravity, spin=recording.spin)
+    cable = Cable(np.linspace(0, LENGTH, MARKERS), edges=6)
+    found = predict_cable(cable, seen, TRUTH)
+    assert found.error < 5e-4
+    assert found.error < 0.2 * found.carried
+    free = predict_cable(Cable(cable.arc, edges=3, roll="free"), seen, TRUTH)
+    assert free.error < 5e-3
