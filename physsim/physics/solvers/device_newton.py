@@ -21,7 +21,7 @@ class DeviceNewton:
     """The algorithm of `Newton`, with the same arguments and results, for conjugate gradient.
 
     Loops are `wp.capture_while` on flags of the device. The first solve runs launch by launch, so that everything is loaded; later ones
-    replay a captured graph, one for each step size and scheme. Only the report is read back.
+    replay a captured graph, one for each set of step coefficients. Only the report is read back.
 
     Args:
         assembly, linear, tolerance, max_iterations, extent: as `Newton`; `linear` is `Iterative`.
@@ -74,6 +74,7 @@ class DeviceNewton:
         start = time.perf_counter()
         self.queue()
         progress = self._read()
+        self._warm |= bool(progress.iterations.any())  # every kernel has run, and is loaded
         progress.profile = {"device loop": time.perf_counter() - start}
         return progress, factors
 
@@ -82,7 +83,6 @@ class DeviceNewton:
         key = self.assembly.step
         if not self.graph or not self._warm or (key not in self._graphs and self._threads_may_launch()):
             self._run()
-            self._warm = True
             return
         if key not in self._graphs:
             if len(self._graphs) >= GRAPHS:
