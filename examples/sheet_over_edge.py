@@ -1,8 +1,8 @@
 """A sheet bends over an edge under its own weight: Peirce's test of a fabric's bending stiffness, as laboratories do it.
 
-A strip is pushed over the edge of a table until its tip has sunk to a plane that leaves the edge at 41.5 degrees. Half that overhang is the
-bending length c, and the bending stiffness is w c^3, w the weight per area: so says the standard (ASTM D1388). Here the sheet's stiffness is
-known, and the test is done in the simulation: how near does the standard come?
+A strip is pushed over the edge of a table until its tip has sunk to a plane that leaves the edge at 41.5 degrees. Half that
+overhang is the bending length c, and the bending stiffness is w c^3, w the weight per area: so says the standard (ASTM D1388). Here
+the sheet's stiffness is known, and the test is done in the simulation: how near does the standard come?
 """
 
 import numpy as np
