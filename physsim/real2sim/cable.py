@@ -113,7 +113,7 @@ def fit_cable(
     *,
     line_density=None,
     arc=None,
-    edges=3,
+    edges=6,
     roll="carried",
     bending=None,
     bending_damping=None,

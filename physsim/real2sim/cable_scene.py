@@ -13,7 +13,7 @@ from physsim.physics.builder import ModelBuilder
 from physsim.physics.diff.sampling import plan
 from physsim.physics.materials import Rod
 from physsim.physics.model import Control
-from physsim.physics.rods import Curve, smooth, transport
+from physsim.physics.rods import Curve, transport
 from physsim.real2sim.cable_start import initial_line, initial_velocity
 from physsim.real2sim.tracks import Tracks
 
@@ -72,7 +72,7 @@ class CableRecording:
         return max(7, 2 * round(SMOOTHED / np.median(np.diff(times)) / 2) + 1)
 
     def arc(self):
-        """Places of the markers along the cable [m], shape [m]: median over the frames of a smooth curve's arc length."""
+        """Places of the markers along the cable [m], shape [m]: median over frames of the arc length of a smooth curve through them."""
         whole = self.markers[np.isfinite(self.markers).all(axis=(1, 2))]
         if not len(whole):
             raise InputError("markers: no frame shows all of them; give `arc`, their places along the cable")
@@ -99,9 +99,13 @@ class CableRecording:
 
 
 def _arc_pieces(points):
-    at, spline = smooth(points)
-    fine = spline(at[:-1, None] + np.linspace(0, 1, 33) * np.diff(at)[:, None])
-    return np.linalg.norm(np.diff(fine, axis=1), axis=2).sum(axis=1)
+    """Lengths between markers: straight within the clamps, between them along a spline that leaves the clamps as they point."""
+    chords = np.diff(points, axis=0)
+    sizes = np.linalg.norm(chords, axis=1)
+    at = np.concatenate([[0.0], np.cumsum(sizes[1:-1])])
+    slopes = [(1, chords[k] / sizes[k]) for k in (0, -1)]
+    fine = CubicSpline(at, points[1:-1], bc_type=slopes)(at[:-1, None] + np.linspace(0, 1, 33) * np.diff(at)[:, None])
+    return np.concatenate([sizes[:1], np.linalg.norm(np.diff(fine, axis=1), axis=2).sum(axis=1), sizes[-1:]])
 
 
 @dataclass(frozen=True)
@@ -110,12 +114,12 @@ class Cable:
 
     Args:
         arc: places of the markers along the cable [m], shape [m].
-        edges: between two markers.
+        edges: between two markers; a curve's polygon is shorter than the curve, by a share of (edge * curvature)^2 / 24.
         roll: "carried": the clamps do not spin about the cable's axis; "free": it may turn in them.
     """
 
     arc: np.ndarray
-    edges: int = 3
+    edges: int = 6
     roll: str = "carried"
 
     def __post_init__(self):
