@@ -23,6 +23,13 @@ class _Scene:
             material = ps.NeoHookean(young=case.stiffness, poisson=scenes.BEAM_POISSON, density=scenes.BEAM_DENSITY)
             self.body = builder.add_soft_body(ps.TetMesh(shape.points, shape.cells), material, name="beam")
             builder.attach(self.body, shape.clamped)
+        elif case.kind == "shell":
+            shape = scenes.cloth(case.size)
+            bending = scenes.shell_bending(case.stiffness)
+            density = scenes.CLOTH_MASS  # of 1 m^2
+            material = ps.Shell(stretch=case.stiffness, bending=bending, poisson=scenes.SHELL_POISSON, area_density=density)
+            self.body = builder.add_cloth(ps.TriMesh(shape.points, shape.triangles), material, name="shell")
+            builder.attach(self.body, shape.pins)
         else:
             shape = scenes.cloth(case.size)
             self.stiffness = case.stiffness * shape.share

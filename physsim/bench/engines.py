@@ -87,7 +87,7 @@ ENGINES = (
         "engine_physsim",
         "warp",
         "ImplicitSimulation",
-        ("cloth", "beam", "gradient"),
+        ("cloth", "shell", "beam", "gradient"),
         "ImplicitGradient",
     ),
     Engine("physsim-explicit", "engine_physsim", "warp", "ExplicitSimulation", ("cloth", "gradient"), "ExplicitGradient"),
