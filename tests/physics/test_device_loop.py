@@ -5,6 +5,7 @@ import pytest
 import warp as wp
 
 import physsim as ps
+from physsim.bench.environments import time_environments
 from physsim.physics.solvers import device_newton
 from physsim.physics.solvers.linear import Iterative
 
@@ -178,3 +179,10 @@ def test_nothing_is_captured_while_another_thread_runs(monkeypatch):
     monkeypatch.setattr(wp, "ScopedCapture", lambda *a, **k: pytest.fail("captured"))
     model = net()
     run(model, solver_of(model, "graph"), 4)
+
+
+@pytest.mark.parametrize("loop", ["host", "device"])
+def test_the_benchs_row_of_many_environments(loop):
+    row = time_environments("cpu", 3, side=5, steps=3, loop=loop)
+    assert row["loop"] == loop and row["envs"] == 3 and row["particles"] == 25 and row["failed"] == 0
+    assert row["env_steps_per_s"] == pytest.approx(3 / row["step_s"])

@@ -5,6 +5,7 @@ import pytest
 import warp as wp
 
 import physsim as ps
+from physsim.bench.environments import COUNTS, nets, time_environments
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not wp.get_cuda_device_count(), reason="no CUDA device")]
 
@@ -69,3 +70,59 @@ def test_the_same_run_gives_the_same_bits():
             state, _ = solver.step(state)
         ends.append(state.positions)
     np.testing.assert_array_equal(ends[0], ends[1])
+
+
+@pytest.mark.parametrize("envs", COUNTS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-7), ("float32", 1e-4)])
+def test_many_small_environments_agree_with_the_cpu(envs, dtype, tolerance):
+    ends = []
+    for device in ("cpu", "cuda"):
+        model, state = nets(device, envs, dtype=dtype)
+        solver = ps.SolverImplicit(model, 1 / 60, linear="cg")
+        assert solver.loop == ("host" if device == "cpu" else "device")
+        for _ in range(3):
+            state, report = solver.step(state)
+            assert np.all(report.converged)
+        ends.append(state.positions)
+    np.testing.assert_allclose(ends[1], ends[0], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("loop", ["eager", "host"])
+def test_replayed_graphs_equal(loop):
+    """Launch by launch: the same bits. By the host's loop, whose sums are taken in another order: to rounding."""
+    ends = []
+    for mode in ("graph", loop):
+        model, state = nets("cuda", 64, dtype="float64")
+        solver = ps.SolverImplicit(model, 1 / 60, linear="cg", loop="host" if mode == "host" else "auto")
+        if mode == "eager":
+            solver._newton.graph = False
+        for _ in range(5):
+            state, _ = solver.step(state)
+        if mode == "graph":
+            assert solver._newton._graphs
+        ends.append(state.positions)
+    if loop == "eager":
+        np.testing.assert_array_equal(ends[0], ends[1])
+    np.testing.assert_allclose(ends[0], ends[1], rtol=0, atol=1e-7)
+
+
+def test_failure_on_the_device_touches_no_other_environment():
+    ends = []
+    for broken in (False, True):
+        model, state = nets("cuda", 64, dtype="float64")
+        host = state.x.numpy().copy()
+        if broken:
+            host[7, 30] = np.nan
+        state.x.assign(host)
+        solver = ps.SolverImplicit(model, 1 / 60, linear="cg", strict=False)
+        for _ in range(4):
+            state, report = solver.step(state)
+            np.testing.assert_array_equal(report.converged, (np.arange(64) != 7) | (not broken))
+        ends.append(np.delete(state.positions, 7, axis=0))
+    np.testing.assert_array_equal(ends[0], ends[1])
+
+
+def test_the_benchs_rows_run():
+    for envs in COUNTS:
+        row = time_environments("cuda", envs, steps=5)
+        assert row["loop"] == "device" and row["failed"] == 0 and row["env_steps_per_s"] > 0
