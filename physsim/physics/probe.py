@@ -5,7 +5,7 @@ import warp as wp
 
 from physsim.errors import InputError
 from physsim.physics.assembly import Assembly
-from physsim.physics.laws import NEO_HOOKEAN, SCALARS
+from physsim.physics.laws import MEMBRANE, NEO_HOOKEAN, SCALARS
 
 
 class Probe:
@@ -51,23 +51,25 @@ class Probe:
         return {b.law.name: self.model.squeeze(host[:, i:j].copy()) for b, i, j in parts}
 
     def stresses(self, state, body, params=None):
-        """Elastic Cauchy stress of a soft body's tetrahedra, mean over each deformed element [Pa], shape [(envs,) cells, 3, 3].
+        """Elastic Cauchy stress, shape [(envs,) elements, 3, 3].
+
+        Of a soft body's tetrahedra the mean over each deformed element [Pa], of a sheet's triangles the stress times thickness [N/m].
 
         Raises:
-            InputError: the body is not made of tetrahedra.
+            InputError: the body is not made of tetrahedra or triangles.
         """
         cells = getattr(body.mesh, "cells", None)
-        if cells is None or self.model.bodies.get(body.name) is not body:
-            raise InputError(f"body: a soft body of this model is needed, {getattr(body, 'name', body)!r} was given")
+        law = MEMBRANE if hasattr(body.mesh, "triangles") else NEO_HOOKEAN[cells.shape[1]] if cells is not None else None
+        if law is None or self.model.bodies.get(body.name) is not body:
+            raise InputError(f"body: a soft body or sheet of this model is needed, {getattr(body, 'name', body)!r} was given")
         a = self._evaluate(state, params)
-        law = NEO_HOOKEAN[cells.shape[1]]
         i = [b.law for b in self.model.blocks].index(law)
         count = len(self.model.blocks[i].stencil)
         dtype = wp.types.matrix((3, 3), SCALARS[self.model.dtype])
         out = wp.zeros((self.model.envs, count), dtype=dtype, device=self.model.device)
         kernel = law.stress_kernel(self.model.dtype)
         a.launcher.record(kernel, count, a.stencils[i], a.parameters[i], a.x, a.rest, out)()
-        rows = body.young.feeds[0].rows
+        rows = body.poisson.feeds[0].rows
         return self.model.squeeze(out.numpy()[:, rows])
 
 
