@@ -36,8 +36,7 @@ def film(seed):
     for end, place, moved in zip(ends, ([0.0, 0, 0], [0.6, 0, 0]), shake, strict=True):
         turns = Rotation.from_rotvec(0.15 * moved * [0, 1, 1]).as_quat()[:, [3, 0, 1, 2]]  # about y and z: across the cable
         poses[end] = (place + 0.05 * moved, turns)
-    origins = dict(zip(ends, (curve.line[1], curve.line[-2]), strict=True))
-    control = ps.Control.from_poses(model, times, poses, origins)
+    control = ps.Control.from_poses(model, times, poses)
 
     s = np.clip(curve.arc / curve.arc[-2], -1, 2)
     sag = np.stack([0.6 * s, 0 * s, -0.2 * np.sin(np.pi * np.clip(s, 0, 1)) ** 2], axis=1)

@@ -26,12 +26,7 @@ def hang(material, grips=()):
         first, last = (builder.attach(body, body.mesh.end(end)) for end in grips)
         model = builder.finalize()
         level = [[1.0, 0.0, 0.0, 0.0]]
-        control = ps.Control.from_poses(
-            model,
-            [0.0],
-            {first: ([[0.0, 0, 0]], level), last: ([[SPAN, 0, 0]], level)},
-            origins={first: curve.line[1], last: curve.line[-2]},
-        )
+        control = ps.Control.from_poses(model, [0.0], {first: ([[0.0, 0, 0]], level), last: ([[SPAN, 0, 0]], level)})
     else:
         builder.attach(body, [0, n - 1])
         model, control = builder.finalize(), None

@@ -162,11 +162,18 @@ class Curve:
         return np.concatenate([line, 0.5 * (a + b) + self.arm * directors])
 
     def end(self, which):
-        """Points of an end, to be attached as a pose: the two of its edge and the edge's director, shape [3]; `which` is 0 or -1."""
+        """Points of an end, to be attached as a pose: the two of its edge and the edge's director, shape [3].
+
+        The rod's own end comes first, so that a pose's position is its place; of a gripped end, the point where the clamp ends.
+
+        Args:
+            which: 0 or -1.
+        """
         if self.closed:
             raise InputError("Curve.end: a closed curve has no end")
         n, m = self.point_count, self.edge_count
-        points = [0, 1, n] if self._end(which, "Curve.end") == 0 else [n - 1, n - 2, n + m - 1]
+        outer, inner, director = (0, 1, n) if self._end(which, "Curve.end") == 0 else (n - 1, n - 2, n + m - 1)
+        points = [inner, outer, director] if which in self.grips else [outer, inner, director]
         return np.array(points[: 2 + self.framed])
 
     def interpolation(self, arc):

@@ -186,18 +186,18 @@ class Scene:
         self.control = self._control(dt)
 
     def _clamped(self, time):
-        """The two points of each clamped edge, outer one first, at times [...]: shapes [..., 2, 3]."""
+        """The two points of each clamped edge, inner one first as in `Curve.end`, at times [...]: shapes [..., 2, 3]."""
         held = self._motion(time)
         out = []
         for outer, inner, step in ((0, 1, self.curve.lengths[0]), (3, 2, self.curve.lengths[-1])):
             away = held[..., outer, :] - held[..., inner, :]
             away = away / np.linalg.norm(away, axis=-1, keepdims=True)
-            out.append(np.stack([held[..., inner, :] + step * away, held[..., inner, :]], axis=-2))
+            out.append(np.stack([held[..., inner, :], held[..., inner, :] + step * away], axis=-2))
         return out
 
     def _state(self, place, speed):
         small = 1e-4
-        now, before, after = (np.concatenate([a, b[::-1]]) for a, b in (self._clamped(self.start + s) for s in (0.0, -small, small)))
+        now, before, after = (np.concatenate([a[::-1], b]) for a, b in (self._clamped(self.start + s) for s in (0.0, -small, small)))
         nodes = self.cable.nodes()
         line = initial_line(self.curve, nodes, place[2:-2], now, self.recording.noise)
         velocity = initial_velocity(self.curve, line, nodes, speed[2:-2], (after - before) / (2 * small))
@@ -211,7 +211,7 @@ class Scene:
         times = self.start + dt * np.arange(int(np.ceil((self.recording.times[-1] - self.start) / dt - 1e-9)) + 1)
         times[-1] = min(times[-1], self.recording.times[-1])
         targets = {}
-        for name, points, normal, sign in zip(("first", "last"), self._clamped(times), self._normals[[0, -1]], (-1, 1), strict=True):
+        for name, points, normal, sign in zip(("first", "last"), self._clamped(times), self._normals[[0, -1]], (1, -1), strict=True):
             if self.cable.roll == "carried":
                 along = sign * (points[:, 0] - points[:, 1])
                 along /= np.linalg.norm(along, axis=1)[:, None]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import warp as wp
 from scipy.optimize import brentq
 from scipy.spatial.transform import Rotation
 
@@ -273,10 +274,44 @@ def test_thrown_rod_keeps_its_momentum_and_falls_with_gravity():
     assert np.abs(centre[:2] - [0.25, 0.0]).max() < 2e-4
 
 
+def test_explicit_steps_agree_with_implicit_ones():
+    model, _ = cantilever(8, ps.Rod(young=1e6, radius=0.005, density=1000.0, bending_damping=1e-6), 0.5, gravity=(0, 0, -9.81))
+    explicit, _ = ps.SolverExplicit(model, dt=2e-5).run(model.state(), 1500)
+    state = model.state()
+    implicit = ps.SolverImplicit(model, dt=5e-4)
+    for _ in range(60):
+        state, _ = implicit.step(state)
+    moved = np.abs(state.positions - model.rest).max()
+    np.testing.assert_allclose(explicit.positions, state.positions, atol=0.01 * moved)
+
+
+def shaken(device, dtype):
+    """Positions after twenty driven steps."""
+    model, poses = driven(device=device, dtype=dtype)
+    solver = ps.SolverImplicit(model, dt=0.005, linear="auto" if device == "cpu" else "cg")
+    control = ps.Control.from_poses(model, [0.0, 0.05, 0.1], {"last": poses})
+    state = model.state()
+    for _ in range(20):
+        state, report = solver.step(state, control)
+        assert report.converged
+    return state.positions
+
+
+def test_float32_agrees_with_float64():
+    np.testing.assert_allclose(shaken("cpu", "float32"), shaken("cpu", "float64"), atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not wp.get_cuda_device_count(), reason="no CUDA device")
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-7), ("float32", 1e-4)])
+def test_cuda_agrees_with_the_cpu(dtype, tolerance):
+    np.testing.assert_allclose(shaken("cuda", dtype), shaken("cpu", dtype), atol=tolerance)
+
+
 # --- gradients ------------------------------------------------------------------------------------------------------------------------
 
 
-def driven(young=False):
+def driven(young=False, **options):
     """(model, poses of one end): a short cable."""
     curve = ps.Curve.straight((0, 0, 0), (0.3, 0, 0), 6, grips=(0, -1))
     stuff = {"young": 2e6, "radius": 0.004, "density": 1000.0} if young else {"stretch": 200.0, "bending": 2e-3, "line_density": 0.05}
@@ -285,9 +320,9 @@ def driven(young=False):
     body = builder.add_rod(curve, material)
     builder.attach(body, body.mesh.end(0), name="first")
     builder.attach(body, body.mesh.end(-1), name="last")
-    positions = np.array([[0.35, 0, 0], [0.33, 0.02, 0.03], [0.32, 0.03, -0.02]])
+    positions = np.array([[0.3, 0, 0], [0.28, 0.02, 0.03], [0.27, 0.03, -0.02]])
     turns = Rotation.from_rotvec([[0, 0, 0], [0.2, 0.1, -0.1], [0.4, -0.2, 0.1]]).as_quat()[:, [3, 0, 1, 2]]
-    return builder.finalize(), (positions, turns)
+    return builder.finalize(**options), (positions, turns)
 
 
 @pytest.mark.parametrize("integrator", ["bdf2", "backward_euler"])
@@ -318,6 +353,56 @@ def test_gradients_equal_central_differences(integrator, young, rng):
         expected = (8 * (sums[0] - sums[1]) - (sums[2] - sums[3])) / (12 * h)
         found = float((values[i].grad.numpy() * direction).sum())
         assert found * size == pytest.approx(expected * size, rel=1e-5, abs=1e-7), name
+
+
+# --- curves ---------------------------------------------------------------------------------------------------------------------------
+
+
+def helix(count, turns=2.0, radius=0.3, rise=0.1):
+    t = np.linspace(0, 2 * np.pi * turns, count)
+    return np.stack([radius * np.cos(t), radius * np.sin(t), rise * t], axis=1)
+
+
+def test_curve_through_measured_points_is_as_long_and_evenly_cut():
+    """A helix of 33 points: its length is 2 pi n sqrt(r^2 + c^2) with a rise of c a radian."""
+    curve = ps.Curve.through(helix(33), 100)
+    assert curve.lengths.sum() == pytest.approx(4 * np.pi * np.hypot(0.3, 0.1), rel=2e-3)
+    assert np.ptp(curve.lengths) < 2e-3 * curve.lengths.mean()
+    assert np.abs(np.hypot(curve.line[:, 0], curve.line[:, 1]) - 0.3).max() < 2e-3
+
+
+def test_directors_follow_without_twist_at_their_distance():
+    """Along a turn of a helix it turns against Frenet's frame by the total torsion, 2 pi c / sqrt(r^2 + c^2)."""
+    curve = ps.Curve(helix(2001, turns=1.0))
+    n = curve.point_count
+    arms = curve.points[n:] - (curve.line[1:] + curve.line[:-1]) / 2
+    along = np.diff(curve.line, axis=0) / curve.lengths[:, None]
+    np.testing.assert_allclose(np.linalg.norm(arms, axis=1), curve.arm)
+    assert np.abs((arms * along).sum(axis=1)).max() < 1e-12
+    first, last = arms[0] / curve.arm, arms[-1] / curve.arm
+    twist = np.arctan2(np.cross(first, last) @ along[0], first @ last)  # the first and last tangents are alike
+    torsion = 2 * np.pi * 0.1 / np.hypot(0.3, 0.1)
+    assert np.cos(twist + torsion) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_closed_curve_joins_its_frames():
+    """Around a bent ring the frame comes back turned; the difference is shared by all edges."""
+    t = 2 * np.pi * np.arange(80) / 80
+    curve = ps.Curve(np.stack([np.cos(t), np.sin(t), 0.5 * np.sin(2 * t)], axis=1), closed=True)
+    assert curve.edge_count == 80
+    arms = curve.points[80:] - (curve.line + np.roll(curve.line, -1, axis=0)) / 2
+    cosines = (arms * np.roll(arms, -1, axis=0)).sum(axis=1) / curve.arm**2
+    assert cosines.min() > 0.98
+
+
+def test_material_points_are_carried_by_cubic_weights(rng):
+    curve = ps.Curve.straight((0, 0, 0), (1, 0, 0), 20, grips=(0, -1))
+    arc = np.sort(rng.uniform(0, 1, 7))
+    nodes, weights = curve.interpolation(arc)
+    cubic = np.stack([curve.arc, curve.arc**2 - curve.arc, 3 * curve.arc**3], axis=1)
+    expected = np.stack([arc, arc**2 - arc, 3 * arc**3], axis=1)
+    np.testing.assert_allclose(np.einsum("pk,pkc->pc", weights, cubic[nodes]), expected, atol=1e-12)
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0)
 
 
 # --- poses ----------------------------------------------------------------------------------------------------------------------------

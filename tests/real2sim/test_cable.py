@@ -40,12 +40,11 @@ def film(seconds, seed, rng, noise=1e-3, edges=9, dt=1 / 300):
     times = np.arange(int(seconds * RATE) + 1) / RATE
     fine = np.arange(int(seconds / dt) + 2) * dt
     places, quaternions = motion(fine, seed)
-    origins = {first: curve.line[1], last: curve.line[-2]}
-    control = ps.Control.from_poses(model, fine, {a: (places[:, i], quaternions[:, i]) for i, a in enumerate((first, last))}, origins)
+    control = ps.Control.from_poses(model, fine, {a: (places[:, i], quaternions[:, i]) for i, a in enumerate((first, last))})
     # towards the hanging equilibrium: from an arc of the right length between the grippers
     x = curve.arc / free
     sag = np.stack([places[0, 1, 0] * x, 0 * x, -0.16 * np.sin(np.pi * np.clip(x, 0, 1)) ** 2], axis=1)
-    held = ps.Control.from_poses(model, fine[:1], {a: (places[:1, i], quaternions[:1, i]) for i, a in enumerate((first, last))}, origins)
+    held = ps.Control.from_poses(model, fine[:1], {a: (places[:1, i], quaternions[:1, i]) for i, a in enumerate((first, last))})
     state, _ = ps.solve_equilibrium(model, model.state(body.mesh.posed(sag)), control=held)
     solver = ps.SolverImplicit(model, dt)
     run = ps.simulate(solver, state, control, times=times).positions.numpy()
