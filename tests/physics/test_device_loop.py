@@ -1,11 +1,15 @@
 """Newton's loop on the device against the loop on the host, launch by launch and as a replayed graph (CPUs capture graphs, too)."""
 
+import threading
+
 import numpy as np
 import pytest
 import warp as wp
 
 import physsim as ps
 from physsim.bench.environments import time_environments
+from physsim.physics.diff.device_exact import DeviceExactSolver
+from physsim.physics.diff.exact import ExactSolver
 from physsim.physics.solvers import device_newton
 from physsim.physics.solvers.linear import Iterative
 
@@ -44,7 +48,7 @@ def solver_of(model, mode, native=True, kind=ps.SolverImplicit, **options):
             solver.linear = Iterative(solver.assembly, native=False)
             limits = (old.tolerance, old.max_iterations, old._smallest_step / (4 * old._precision))
             solver._newton = device_newton.DeviceNewton(solver.assembly, solver.linear, *limits)
-        solver._newton.graph = mode == "graph"
+        solver._newton.graphs.wanted = mode == "graph"
     return solver
 
 
@@ -152,17 +156,53 @@ def test_graphs_follow_step_size_scheme_control_and_parameters():
     np.testing.assert_allclose(ends[1], ends[0], rtol=0, atol=1e-12)
 
 
-def test_gradients_follow_the_device_loop():
+def loss_gradients(model, loop, steps):
+    """Gradients of a sum of squares by stiffness, per environment, and by the start; residual of the linear solves."""
     import torch
 
-    found = []
-    for loop in ("host", "device"):
-        model = net(envs=2)
-        solver = ps.SolverImplicit(model, 1 / 60, linear="cg", loop=loop, tolerance=1e-10)
-        stiffness = torch.tensor(300.0, dtype=torch.float64, requires_grad=True)
-        ps.simulate(solver, times=[0.1], params={"net.stiffness": stiffness}).positions[-1].square().sum().backward()
-        found.append(float(stiffness.grad))
-    assert found[1] == pytest.approx(found[0], rel=1e-9)
+    solver = ps.SolverImplicit(model, 1 / 100, linear="cg", loop=loop, tolerance=1e-11)
+    value = torch.full((model.envs, 1), 300.0, dtype=torch.float64, requires_grad=True)
+    start = torch.tensor(np.broadcast_to(model.rest, (model.envs, *model.rest.shape)).copy(), requires_grad=True)
+    trajectory = ps.simulate(solver, times=[steps / 100], params={next(iter(model.bodies)) + ".stiffness": value}, positions=start)
+    trajectory.positions[-1].square().sum().backward()
+    return value.grad.numpy(), start.grad.numpy()
+
+
+def test_gradients_follow_the_device_loop():
+    found = [loss_gradients(net(envs=3), loop, 8) for loop in ("host", "device")]
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(b, a, rtol=0, atol=1e-8 * np.abs(a).max())
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("amount", [2e-5, 2e-3])
+def test_exact_solves_agree(graph, amount):
+    """Near rest the Hessian is definite; far from it some environments need a projected preconditioner or MINRES."""
+    model = net(envs=4)
+    solver = ps.SolverImplicit(model, 1 / 30, linear="cg", loop="device")
+    a = solver.assembly
+    a.set_step(20.0, 1.0, 0.0)
+    rng = np.random.default_rng(4)
+    x = model.vectors(model.rest + amount * np.arange(4)[:, None, None] * rng.normal(size=(4, *model.rest.shape)))
+    rights = [model.vectors(rng.normal(size=x.shape + (3,))) for _ in range(3)]
+    rights[1].assign(rights[1].numpy() * np.array([0.0, 1.0, 1.0, 0.0])[:, None, None])  # two have nothing to do
+    found, right, out = [], a.vectors(x.shape), a.vectors(x.shape)
+    for kind in (ExactSolver, DeviceExactSolver):
+        exact = kind(a, solver.linear, 1e-10)
+        if kind is DeviceExactSolver:
+            exact.graphs.wanted = graph
+        wp.copy(a.x, x)
+        exact.at_new_point()
+        ends = []
+        for source in rights:
+            wp.copy(right, source)
+            exact.solve(right, out)
+            ends.append(out.numpy().copy())
+        found.append(ends)
+        assert exact.worst < (1e-9 if amount < 1e-3 else 1e-4)  # MINRES on an indefinite matrix goes less far
+        assert (exact.indefinite > 0) == (amount > 1e-3)
+    for a_end, b_end in zip(*found, strict=True):
+        np.testing.assert_allclose(b_end, a_end, rtol=0, atol=1e-6 * np.abs(a_end).max())
 
 
 def test_loop_is_checked():
@@ -175,7 +215,7 @@ def test_loop_is_checked():
 
 
 def test_nothing_is_captured_while_another_thread_runs(monkeypatch):
-    monkeypatch.setattr(device_newton.threading, "active_count", lambda: 99)
+    monkeypatch.setattr(threading, "active_count", lambda: 99)
     monkeypatch.setattr(wp, "ScopedCapture", lambda *a, **k: pytest.fail("captured"))
     model = net()
     run(model, solver_of(model, "graph"), 4)

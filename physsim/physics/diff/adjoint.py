@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import warp as wp
 
-from physsim.physics.diff.exact import ExactSolver
+from physsim.physics.diff.device_exact import exact_solver
 from physsim.physics.solvers.implicit import SolverImplicit, targets_at
 
 
@@ -143,7 +143,7 @@ class _ImplicitAdjoint:
         self.assembly = a = rollout.solver.assembly
         a.set_parameters(rollout.parameters)
         a.begin_adjoint()
-        self.exact = ExactSolver(a, self.solver.linear, tolerance)
+        self.exact = exact_solver(self.solver, tolerance)
         shape = (a.model.envs, a.model.particle_count)
         self._right, self._lambda = a.vectors(shape), a.vectors(shape)
         self._out = {name: a.vectors(shape) for name in ("x", "x1", "x2", "predictor", "target")}

@@ -107,13 +107,17 @@ class ExactSolver:
             size = np.sqrt(a.dot(self._r, self._r))
             busy &= size > target
             iteration += 1
-        a.set_active(True)
-        self._iterations += iteration
-        self._solves += 1
         size = np.where(scale > 0, size / np.where(scale > 0, scale, 1.0), 0.0)
+        self._conclude(iteration, size, indefinite, right, out)
+
+    def _conclude(self, iterations, residuals, indefinite, right, out):
+        """Count, and solve again where the Hessian turned out to be indefinite (mask [envs])."""
+        self.assembly.set_active(True)
+        self._iterations += iterations
+        self._solves += 1
         for env in np.flatnonzero(indefinite):
-            size[env] = self._minres(env, right, out)
-        self.worst = max(self.worst, float(size.max(initial=0.0)))
+            residuals[env] = self._minres(env, right, out)
+        self.worst = max(self.worst, float(residuals.max(initial=0.0)))
 
     def _minres(self, env, right, out):
         """One environment with an indefinite Hessian; returns the relative residual."""

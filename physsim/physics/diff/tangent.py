@@ -6,7 +6,7 @@ One extra solve a step and direction with the exact Hessian. Gauss-Newton needs 
 import numpy as np
 import warp as wp
 
-from physsim.physics.diff.exact import ExactSolver
+from physsim.physics.diff.device_exact import exact_solver
 
 
 class TangentRollout:
@@ -30,7 +30,7 @@ class TangentRollout:
         self.v = np.zeros(shape) if velocities is None else np.array(velocities, dtype=np.float64)
         self.x1, self.v1 = self.x, self.v
         a.set_tangents({"gravity": np.zeros((directions, envs, 3))} | parameters)
-        self.exact = ExactSolver(a, solver.linear, tolerance)
+        self.exact = exact_solver(solver, tolerance)
         names = ("x", "x1", "x2", "predictor", "target", "rest")
         self._moved = {name: a.vectors((directions, envs, n)) for name in names}
         self._out = a.vectors((directions, envs, n))
@@ -85,7 +85,7 @@ def equilibrium_tangent(solver, state, parameters, directions, tolerance=1e-8, p
     envs, n = a.model.envs, a.model.particle_count
     solver.prepare(state, None, a.model.resolve(params))
     a.set_tangents({"gravity": np.zeros((directions, envs, 3))} | parameters)
-    exact = ExactSolver(a, solver.linear, tolerance)
+    exact = exact_solver(solver, tolerance)
     exact.at_new_point(state.cache)
     zero = a.vectors((directions, envs, n))
     out = a.vectors((directions, envs, n))

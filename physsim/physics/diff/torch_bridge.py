@@ -9,7 +9,7 @@ import warp as wp
 from physsim.errors import InputError
 from physsim.physics import validation
 from physsim.physics.diff.adjoint import Rollout, backward
-from physsim.physics.diff.exact import ExactSolver
+from physsim.physics.diff.device_exact import exact_solver
 from physsim.physics.diff.sampling import plan
 from physsim.physics.model import Control, State
 from physsim.physics.solvers.static import SolverStatic
@@ -236,7 +236,7 @@ class _StaticRun:
         right, lam = a.vectors(shape), a.vectors(shape)
         out = {name: a.vectors(shape) for name in ("x", "target")}
         right.assign(gx.astype(right.numpy().dtype))
-        exact = ExactSolver(a, solver.linear, self.tolerance)
+        exact = exact_solver(solver, self.tolerance)
         exact.at_new_point(self.result.cache)
         exact.solve(right, lam)
         a.adjoint(lam, out)

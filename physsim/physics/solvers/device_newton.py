@@ -1,6 +1,5 @@
 """Newton's method with every decision on the device: a solve without a host round trip, one graph replayed on CUDA."""
 
-import threading
 import time
 from functools import cache
 
@@ -8,13 +7,11 @@ import warp as wp
 
 from physsim.errors import InputError
 from physsim.kernels.newton import CONVERGED, DIRECTION_SUMS, FAILED, TRIAL_SUMS, newton_kernels
-from physsim.physics.launch import worker_count
 from physsim.physics.laws import SCALARS
+from physsim.physics.solvers.graph import Graphs
 from physsim.physics.solvers.linear import SHIFTS
 from physsim.physics.solvers.newton import ARMIJO, PRECISION, Newton, Progress
 from physsim.physics.solvers.parallel_cg import parts_of
-
-GRAPHS = 4  # kept: one for each set of step coefficients in use
 
 
 class DeviceNewton:
@@ -25,8 +22,7 @@ class DeviceNewton:
 
     Args:
         assembly, linear, tolerance, max_iterations, extent: as `Newton`; `linear` is `Iterative`.
-        graph: whether to capture. On a CPU capturing waits for a moment when no other Python thread runs, whose launches would be
-            recorded instead of done.
+        graph: whether to capture; see `Graphs`.
     """
 
     loop = "device"
@@ -35,13 +31,11 @@ class DeviceNewton:
         self.assembly, self.linear = assembly, linear
         self.max_iterations = max_iterations
         model = assembly.model
-        self.graph = graph and (wp.get_device(model.device).is_cpu or wp.is_conditional_graph_supported())
+        self.graphs = Graphs(model.device, graph)
         self._precision = PRECISION[model.dtype]
         self._smallest_step = 4 * self._precision * extent
         self._tolerance = wp.zeros(1, dtype=wp.float64, device=model.device)
         self.tolerance = tolerance
-        self._graphs = {}
-        self._warm = False
         self._commands = None
         self._allocate()
 
@@ -74,26 +68,13 @@ class DeviceNewton:
         start = time.perf_counter()
         self.queue()
         progress = self._read()
-        self._warm |= bool(progress.iterations.any())  # every kernel has run, and is loaded
+        self.graphs.warm |= bool(progress.iterations.any())
         progress.profile = {"device loop": time.perf_counter() - start}
         return progress, factors
 
     def queue(self):
         """Start a solve; on CUDA it returns before the solve is done."""
-        key = self.assembly.step
-        if not self.graph or not self._warm or (key not in self._graphs and self._threads_may_launch()):
-            self._run()
-            return
-        if key not in self._graphs:
-            if len(self._graphs) >= GRAPHS:
-                del self._graphs[next(iter(self._graphs))]
-            with wp.ScopedCapture(device=self.assembly.model.device, force_module_load=False) as capture:
-                self._run()
-            self._graphs[key] = capture.graph
-        wp.capture_launch(self._graphs[key])
-
-    def _threads_may_launch(self):
-        return self._report.device.is_cpu and threading.active_count() > 1 + worker_count()
+        self.graphs.run(self.assembly.step, self._run)
 
     def status_array(self, failed):
         """As `Newton.status_array`, from where it stands anyway."""
