@@ -28,6 +28,7 @@ class DeviceExactSolver(ExactSolver):
 
     def solve(self, right, out):
         """out = H^-1 right on free particles, zero on fixed ones (device arrays [envs, n])."""
+        self.linear.tolerance.fill_(max(self.tolerance, 1e-6))
         key = (self.assembly.step, right.ptr, out.ptr)
         self.graphs.run(key, lambda: self._run(right, out))
         residual, iterations, indefinite = self._report.numpy().T.copy()
@@ -53,7 +54,6 @@ class DeviceExactSolver(ExactSolver):
         self._inner(self._r, self._r, self._r, self._busy)
         head = [self._parts, self.tolerance, self._sums, self._numbers, self._counts, self._indefinite]
         self._launch("decide_start", 1, *head, a.active, self._busy)
-        self.linear.tolerance.fill_(max(self.tolerance, 1e-6))
         wp.capture_while(self._busy, lambda: self._iterate(out))
         self._launch("pack", 1, self._numbers, self._counts, self._indefinite, self._report)
 

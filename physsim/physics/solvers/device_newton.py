@@ -74,6 +74,7 @@ class DeviceNewton:
 
     def queue(self):
         """Start a solve; on CUDA it returns before the solve is done."""
+        self.assembly.set_active(True)
         self.graphs.run(self.assembly.step, self._run)
 
     def status_array(self, failed):
@@ -141,7 +142,6 @@ class DeviceNewton:
             self._commands = self._record()
         for name in ("aim", "modify", "accept_direction"):
             self._commands[(name,)].set(1, a.step[0])
-        a.active.fill_(1)
         a.evaluate()
         self._launch("measure_trial", "start")
         self._launch("start")
