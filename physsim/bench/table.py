@@ -55,15 +55,19 @@ def format_table(rows: list[dict]) -> str:
         line = _line([_cell(row, key) for key, _, _ in _COLUMNS])
         lines.append(line + (" *" if row.get("compared") else "") + (f"  {row['note']}" if row.get("note") else ""))
         if row.get("forward_s") is not None:
-            lines.append(
-                f"{'':17}  forward {row['forward_s']:.3g} s, backward {row['backward_s']:.3g} s; gradient off by "
-                f"{row['gradient_error']:.1e} (the differences themselves are known to {row['difference_uncertainty']:.1e}; settled along "
-                f"{row.get('directions_settled', 'all')} directions)"
-            )
+            lines.append(f"{'':17}  forward {row['forward_s']:.3g} s, backward {row['backward_s']:.3g} s; {_gradient_check(row)}")
         profile = profile_line(row) if row.get("compared") else None
         if profile:
             lines.append(f"{'':17}  {profile}")
     return "\n".join(lines)
+
+
+def _gradient_check(row: dict) -> str:
+    known = f"known to {row['difference_uncertainty']:.1e}"
+    if str(row.get("directions_settled", "all")).startswith("0"):
+        return f"no check: differences settle along none of the directions ({known})"
+    settled = row.get("directions_settled", "all")
+    return f"gradient off by {row['gradient_error']:.1e} (the differences themselves are {known}; settled along {settled} directions)"
 
 
 def _finest_broken(rows: list[dict], row: dict) -> float:

@@ -141,6 +141,12 @@ def test_table_shows_rows_down_to_the_compared_step_with_profile():
     assert text.count(profile) == 1
 
 
+def test_a_gradient_whose_differences_settle_nowhere_is_said_to_be_unchecked():
+    row = {"case": "gradient-32-1000", "engine": "taichi", "dt": 1 / 60, "forward_s": 1.0, "backward_s": 2.0, "compared": True}
+    row.update(gradient_error=np.nan, difference_uncertainty=1.5, directions_settled="0 of 3")
+    assert "no check: differences settle along none of the directions (known to 1.5e+00)" in format_table([row])
+
+
 def test_of_the_steps_that_broke_down_the_table_shows_the_finest():
     def unstable(case, engine, substeps):
         row = first_order(case, engine, substeps)
