@@ -11,7 +11,7 @@ one clears it.
 import warp as wp
 
 RUNNING, CONVERGED, FAILED = wp.constant(0), wp.constant(1), wp.constant(2)
-DIRECTION_SUMS = wp.constant(4)  # g.d, largest d, largest diagonal entry, sum of |energy|
+DIRECTION_SUMS = wp.constant(5)  # g.d, largest d, largest diagonal entry, sum of |energy|, d.d
 TRIAL_SUMS = wp.constant(2)  # largest gradient, energy change
 
 
@@ -89,12 +89,15 @@ def newton_kernels(real, block_real):
         length = f64(0.0)
         stiffness = f64(0.0)
         magnitude = f64(0.0)
+        moved = f64(0.0)
         for i in range(c, particles, parts):
             if free[i] != 0:
                 g = gradient[env, i]
                 d = direction[env, i]
                 slope += f64(g[0]) * f64(d[0]) + f64(g[1]) * f64(d[1]) + f64(g[2]) * f64(d[2])
-                length = larger(length, f64(d[0]) * f64(d[0]) + f64(d[1]) * f64(d[1]) + f64(d[2]) * f64(d[2]))
+                square = f64(d[0]) * f64(d[0]) + f64(d[1]) * f64(d[1]) + f64(d[2]) * f64(d[2])
+                length = larger(length, square)
+                moved += square
             B = values[env, i]
             for r in range(3):
                 stiffness = larger(stiffness, f64(wp.abs(B[r, r])))
@@ -104,17 +107,20 @@ def newton_kernels(real, block_real):
         sums_out[env, c, 1] = length
         sums_out[env, c, 2] = stiffness
         sums_out[env, c, 3] = magnitude
+        sums_out[env, c, 4] = moved
 
     @wp.kernel(module="unique", enable_backward=False)
     def start(
         first: int,
         parts: int,
         tolerance: wp.array(dtype=f64),
+        begin: wp.array(dtype=int),
         sums: wp.array3d(dtype=f64),
         residual_out: wp.array(dtype=f64),
         first_residual_out: wp.array(dtype=f64),
         status_out: wp.array(dtype=int),
         level_out: wp.array(dtype=int),
+        ladder_out: wp.array2d(dtype=int),
         iterations_out: wp.array(dtype=int),
         linear_iterations_out: wp.array(dtype=int),
         active_out: wp.array(dtype=int),
@@ -134,7 +140,10 @@ def newton_kernels(real, block_real):
         residual_out[env] = residual
         first_residual_out[env] = wp.max(residual, f64(1.0e-300))
         status_out[env] = status
-        level_out[env] = 0
+        level_out[env] = begin[env]
+        ladder_out[env, 0] = 1
+        ladder_out[env, 1] = 0
+        ladder_out[env, 2] = begin[env]
         iterations_out[env] = 0
         linear_iterations_out[env] = 0
         active_out[env] = wp.where(status == RUNNING, 1, 0)
@@ -152,6 +161,7 @@ def newton_kernels(real, block_real):
         todo_out: wp.array(dtype=int),
         projected_out: wp.array(dtype=int),
         level_out: wp.array(dtype=int),
+        ladder_out: wp.array2d(dtype=int),
         tolerance_out: wp.array(dtype=f64),
         any_todo_out: wp.array(dtype=int),
         assemble_out: wp.array(dtype=int),
@@ -165,6 +175,7 @@ def newton_kernels(real, block_real):
         running = status[env] == RUNNING
         todo_out[env] = wp.where(running, 1, 0)
         projected_out[env] = -1
+        ladder_out[env, 3] = 0
         tolerance_out[env] = f64(0.1)
         if running:
             tolerance_out[env] = wp.clamp(f64(0.05) * wp.sqrt(residual[env] / first_residual[env]), f64(1.0e-3), f64(0.1))
@@ -211,6 +222,7 @@ def newton_kernels(real, block_real):
         status: wp.array(dtype=int),
         todo_out: wp.array(dtype=int),
         level_out: wp.array(dtype=int),
+        ladder_out: wp.array2d(dtype=int),
         linear_iterations_out: wp.array(dtype=int),
         active_out: wp.array(dtype=int),
         any_todo_out: wp.array(dtype=int),
@@ -225,6 +237,7 @@ def newton_kernels(real, block_real):
         if todo_out[env] == 0:
             return
         linear_iterations_out[env] = linear_iterations_out[env] + solve_iterations[env]
+        ladder_out[env, 3] = ladder_out[env, 3] + 1
         if indefinite[env] != 0 and level_out[env] < top:
             level_out[env] = wp.where(rate > f64(0.0), level_out[env] + 1, top)
             any_todo_out[0] = 1
@@ -236,8 +249,11 @@ def newton_kernels(real, block_real):
         first: int,
         parts: int,
         precision: f64,
+        settled: wp.array(dtype=f64),
         sums: wp.array3d(dtype=f64),
         level_out: wp.array(dtype=int),
+        ladder_out: wp.array2d(dtype=int),
+        begin_out: wp.array(dtype=int),
         line_out: wp.array2d(dtype=f64),
         status_out: wp.array(dtype=int),
         iterations_out: wp.array(dtype=int),
@@ -245,7 +261,10 @@ def newton_kernels(real, block_real):
         searching_out: wp.array(dtype=int),
         running_out: wp.array(dtype=int),
     ):
-        """`line_out[env]` = (step length, slope, length, largest diagonal entry, rounding of the energy)."""
+        """`line_out[env]` = (step length, slope, length, largest diagonal entry, rounding of the energy, 1 where the move is negligible).
+
+        `ladder_out[env]` = (wait, left, last level, matrices tried): see `_Ladder` in `physsim.physics.solvers.newton`.
+        """
         e, once = wp.tid()
         env = first + e
         if env == 0:
@@ -256,17 +275,32 @@ def newton_kernels(real, block_real):
         length = f64(0.0)
         stiffness = f64(0.0)
         magnitude = f64(0.0)
+        moved = f64(0.0)
         for c in range(parts):
             slope += sums[env, c, 0]
             length = larger(length, sums[env, c, 1])
             stiffness = larger(stiffness, sums[env, c, 2])
             magnitude += sums[env, c, 3]
+            moved += sums[env, c, 4]
         line_out[env, 0] = f64(1.0)
         line_out[env, 1] = slope
         line_out[env, 2] = wp.sqrt(length)
         line_out[env, 3] = stiffness
         line_out[env, 4] = f64(1.0e3) * precision * magnitude
-        level_out[env] = wp.max(level_out[env] - 1, 0)
+        line_out[env, 5] = wp.where(moved <= settled[0], f64(1.0), f64(0.0))
+        level = level_out[env]
+        if iterations_out[env] == 0:
+            begin_out[env] = wp.max(level - 1, 0)
+        if ladder_out[env, 3] > 1:
+            ladder_out[env, 0] = wp.min(2 * ladder_out[env, 0], 8)
+            ladder_out[env, 1] = ladder_out[env, 0]
+        else:
+            if level < ladder_out[env, 2]:
+                ladder_out[env, 0] = 1
+            ladder_out[env, 1] = wp.max(ladder_out[env, 1] - 1, 0)
+        ladder_out[env, 2] = level
+        if ladder_out[env, 1] == 0:
+            level_out[env] = wp.max(level - 1, 0)
         iterations_out[env] = iterations_out[env] + 1
         if wp.isfinite(slope) and wp.isfinite(length):
             searching_out[0] = 1
@@ -330,7 +364,7 @@ def newton_kernels(real, block_real):
         if wp.isfinite(residual) and (enough or flat):
             active_out[env] = 0
             residual_out[env] = residual
-            if residual <= tolerance[0]:
+            if residual <= tolerance[0] or (alpha == f64(1.0) and line_out[env, 5] > f64(0.0)):
                 status_out[env] = CONVERGED
             elif alpha * line_out[env, 2] <= smallest_step and residual > f64(0.5) * before:
                 # moves below the precision of positions: as converged as this dtype goes, if that is anywhere near
@@ -369,15 +403,17 @@ def newton_kernels(real, block_real):
         residual: wp.array(dtype=f64),
         iterations: wp.array(dtype=int),
         linear_iterations: wp.array(dtype=int),
+        begin: wp.array(dtype=int),
         report_out: wp.array2d(dtype=f64),
     ):
-        """`report_out[env]` = (status, residual [N], iterations, linear iterations): what one read-back fetches."""
+        """`report_out[env]` = (status, residual [N], iterations, linear iterations, level of the first): what one read-back fetches."""
         e, once = wp.tid()
         env = first + e
         report_out[env, 0] = f64(status[env])
         report_out[env, 1] = residual[env]
         report_out[env, 2] = f64(iterations[env])
         report_out[env, 3] = f64(linear_iterations[env])
+        report_out[env, 4] = f64(begin[env])
 
     kernels = [measure_trial, measure_direction, start, aim, modify, accept_direction, begin_search, move, judge, finish_iteration, pack]
     return {kernel.func.__name__: kernel for kernel in kernels}

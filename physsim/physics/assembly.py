@@ -6,7 +6,7 @@ An Assembly owns the working arrays of a solve: nothing in it is a user's state.
 import numpy as np
 import warp as wp
 
-from physsim.kernels.reduction import CHUNK, reduction_kernels
+from physsim.kernels.reduction import CHUNK, NO_ENTRY, reduction_kernels
 from physsim.physics.launch import Launcher
 from physsim.physics.laws import SCALARS
 from physsim.physics.parameters import pull_back, scatter
@@ -35,6 +35,7 @@ class Assembly:
         self._partials = {}
         self._parameters = None
         self._changed = False
+        self.matrix_version = 0  # counts the matrices that were assembled
         real = SCALARS[model.dtype]
         self._vec3 = wp.types.vector(3, real)
         self._real = real
@@ -192,16 +193,24 @@ class Assembly:
         """The second half: `values` from the same blocks with another shift; None: with what stands in the device array `shift`."""
         if shift is not None:
             self._shift.set(shift)
-        maps = [self._value_offsets, self._value_slots, self._blocks, self.model.particle_count, self.shift, self._masses]
-        kernel, count = self.kernels["assemble"], self.values.shape[1]
-        self._command(("assemble",), lambda: self.launcher.record(kernel, count, self.active, *maps, self.values, weight=0.02))()
+        self.matrix_version += 1
+        tail = [self._blocks, self.model.particle_count, self.shift, self._masses, self.values]
+        self._command(("assemble",), lambda: self._record_sum(tail))()
 
-    def require_pattern(self):
-        """Build the pattern and the matrix's arrays where a solve needs them."""
+    def _record_sum(self, tail):
+        if self._serial:
+            counts = [self._blocks.shape[1], self.values.shape[1]]
+            arguments = [*counts, self._value_offsets, self._block_entries, *tail]
+            return self.launcher.record(self.kernels["scatter"], 1, self.active, *arguments, weight=0.01 * counts[0])
+        arguments = [self._value_offsets, self._value_slots, *tail]
+        return self.launcher.record(self.kernels["assemble"], self.values.shape[1], self.active, *arguments, weight=0.02)
+
+    def require_pattern(self, pattern=None):
+        """Build the pattern (or take the one given) and the matrix's arrays where a solve needs them."""
         if self.pattern is not None:
             return
         model = self.model
-        self.pattern = build_pattern(model)
+        self.pattern = pattern or build_pattern(model)
         pairs = [len(b.stencil) * b.law.points * (b.law.points + 1) // 2 for b in model.blocks]
         self._block_offsets = np.concatenate([[0], np.cumsum(pairs)])
         Block = wp.types.matrix((3, 4), SCALARS[self.block_dtype])
@@ -212,6 +221,8 @@ class Assembly:
         self.shift = self._shift.array
         self._masses = self.parameters[[b.law.name for b in model.blocks].index("inertia")]
         self._value_offsets = self._array(self.pattern.offsets, int)
+        self._serial = wp.get_device(model.device).is_cpu  # blocks in order of memory; with threads for each entry elsewhere
+        self._block_entries = self._array(self.pattern.entries(sum(pairs), int(NO_ENTRY)), int)
         self._value_slots = self._array(self.pattern.slots, int)
 
     def product(self, direction, out):

@@ -49,6 +49,7 @@ class Law:
         reference: "rest", "target" or "predictor".
         history: whether the gradient depends on the two old states.
         rates: parameters that multiply rates; where all are zero, a run needs no old states.
+        buckles: of thin things, whose matrix changes from one iteration to the next, so that a kept factor does not serve.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Law:
     reference: str = "rest"
     history: bool = False
     rates: tuple[str, ...] = ()
+    buckles: bool = False
 
     def column(self, name):
         """Place of a parameter in the law's order."""
@@ -126,12 +128,12 @@ _BENDING = (
 INERTIA = Law("inertia", 1, _INERTIA, inertia, reference="predictor", history=True, rates=("mass_damping",))
 LOAD = Law("load", 1, _LOAD, load)
 TETHER = Law("tether", 1, (_not_negative("stiffness", "N/m"),), tether, reference="target")
-SPRING = Law("spring", 2, _SPRING, spring, history=True, rates=("damping",))
+SPRING = Law("spring", 2, _SPRING, spring, history=True, rates=("damping",), buckles=True)
 ROD = Law("rod", 5, _ROD, rod, history=True, rates=("damping",))
 NEO_HOOKEAN = {n: Law(f"neo_hookean_{n}", n, _SOLID, lambda real, n=n: neo_hookean(real, n)) for n in (4, 10)}
 VISCOUS = {n: Law(f"viscous_{n}", n, _VISCOUS, lambda real, n=n: viscous(real, n), history=True, rates=("viscosity",)) for n in (4, 10)}
-MEMBRANE = Law("membrane", 3, _MEMBRANE, membrane, history=True, rates=("damping",))
-BENDING = Law("bending", 6, _BENDING, bending, history=True, rates=("damping",))
+MEMBRANE = Law("membrane", 3, _MEMBRANE, membrane, history=True, rates=("damping",), buckles=True)
+BENDING = Law("bending", 6, _BENDING, bending, history=True, rates=("damping",), buckles=True)
 SEAM = Law("seam", 2, (_not_negative("stiffness", "N/m"),), seam)
 
 ALL = (INERTIA, LOAD, TETHER, SPRING, MEMBRANE, BENDING, SEAM, ROD, *NEO_HOOKEAN.values(), *VISCOUS.values())

@@ -15,6 +15,14 @@ class Pattern:
     offsets: np.ndarray  # shares of entry i are slots[offsets[i]:offsets[i + 1]], entries 0..n+l
     slots: np.ndarray
 
+    def entries(self, block_count, nowhere):
+        """Where each block goes, the inverse of `slots`: entry e, -1 - e for its transpose, `nowhere` for none; shape [blocks]."""
+        out = np.full(block_count, nowhere)
+        entry = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+        turned = self.slots < 0
+        out[np.where(turned, -1 - self.slots, self.slots)] = np.where(turned, -1 - entry, entry)
+        return out
+
     def full(self, n):
         """Both triangles and the diagonal: (rows, columns, slots) by rows; slot k is entry k, -1 - k its transpose."""
         entry = n + np.arange(len(self.rows))

@@ -7,7 +7,7 @@ import warp as wp
 import physsim as ps
 from physsim.physics.assembly import Assembly
 from physsim.physics.diff.exact import ExactSolver
-from physsim.physics.solvers import linear
+from physsim.physics.solvers import aggregation, linear
 
 
 def scene(kind, envs=4, dtype="float64"):
@@ -234,11 +234,107 @@ def test_exact_solver_solves_definite_and_indefinite_systems(kind, name, rng):
 
 
 def test_solver_is_chosen_by_kind_and_size(monkeypatch):
-    """A net in time takes conjugate gradient, at rest and for solids a direct factor, unless the band is too costly."""
-    choose = lambda kind, **options: linear.choose(Assembly(scene(kind, envs=2)), "auto", **options).name  # noqa: E731
+    """Solids, rods and statics take a direct factor while the band is affordable; nets iterate, large ones with multigrid."""
+
+    def choose(kind, **options):
+        return linear.choose(scene(kind, envs=2), "auto", **options).name
+
     assert choose("net") == "cg"
     assert choose("net", static=True) == "direct"
     assert choose("solid") == "direct"
+    line = np.stack([np.linspace(0.0, 1.0, 300), np.zeros(300), np.zeros(300)], axis=1)
+    builder = ps.ModelBuilder()
+    edges = np.stack([np.arange(299), np.arange(1, 300)], axis=1)
+    builder.attach(builder.add_springs(ps.SpringNet(line, edges), ps.Spring(100.0), 0.1), [0])
+    assert linear.choose(builder.finalize()).name == "direct"
+    monkeypatch.setattr(linear, "MULTIGRID_FROM", 10)
+    assert choose("net") == "multigrid"
     monkeypatch.setattr(linear, "DIRECT_LIMIT", 1.0)
-    assert choose("solid") == "cg"
+    assert choose("solid") == "multigrid"
+    monkeypatch.setattr(linear, "MULTIGRID_FROM", 1000)
     assert choose("net", static=True) == "cg"
+
+
+def sheet(rng, side, stretch, envs=2, block_dtype="float64", rate=90.0, projected=False):
+    """Assembly of a crumpled square sheet, two corners held, with gradient and matrix."""
+    mesh = ps.sheet_mesh((1.0, 1.0), (side, side))
+    builder = ps.ModelBuilder()
+    body = builder.add_cloth(mesh, ps.Shell(stretch=stretch, bending=1e-7 * stretch, area_density=0.2))
+    builder.attach(body, [0, side])
+    model = builder.finalize(envs=envs)
+    a = Assembly(model, block_dtype=block_dtype)
+    a.require_pattern()
+    a.set_step(rate, 1.0, 0.0)
+    x = model.rest + 0.02 / side * rng.normal(size=(envs, *model.rest.shape))
+    a.x.assign(model.vectors(x))
+    a.predictor.assign(model.vectors(x))
+    a.set_project(projected)
+    a.assemble()
+    a.evaluate()
+    return a
+
+
+@pytest.mark.parametrize("block_dtype", ["float64", "float32"])
+def test_multigrid_solves_what_a_direct_factor_solves(block_dtype, rng, monkeypatch):
+    monkeypatch.setattr(aggregation, "COARSEST", 4)
+    a = sheet(rng, 20, 1e3, block_dtype=block_dtype, projected=True)
+    solver = linear.Multigrid(a)
+    assert len(solver.plan.sizes) == 3  # particles, a middle level, the dense one
+    free = np.flatnonzero(a.model.free)
+    right, _ = right_side(a, free, rng)
+    tolerance = 1e-12 if block_dtype == "float64" else 1e-5
+    assert solver.solve(right, a.direction, tolerance).all()
+    found = rows(a.direction, free)
+    exact = linear.Direct(a, linear.build_band(a.model, a.pattern))
+    factors = tuple(linear.Factor(exact.band, values) for values in a.values.numpy())
+    for env in range(2):
+        expected = factors[env].solve(right.numpy()[env])[free].ravel()
+        np.testing.assert_allclose(found[env], expected, rtol=0, atol=100 * tolerance * np.abs(expected).max())
+    # the same matrix serves another right side without a new set-up, and an inactive environment is left alone
+    a.set_active(np.array([True, False]))
+    before = a.direction.numpy()[1].copy()
+    solver.solve(right, a.direction, 1e-2)
+    assert np.array_equal(a.direction.numpy()[1], before)
+
+
+def test_multigrid_iterations_hardly_grow_with_size_and_stiffness(rng):
+    """Block Jacobi needs hundreds on the large stiff sheet."""
+    counts = {}
+    for side, stretch in ((16, 1e3), (48, 1e3), (48, 1e5)):
+        a = sheet(rng, side, stretch, envs=1, block_dtype="float32", projected=True)
+        smooth = np.sin(np.pi * a.model.rest[None, :, :1]) * np.array([0.3, 0.5, 1.0])
+        right = a.model.vectors(smooth)
+        for name, solver in (("multigrid", linear.Multigrid(a)), ("cg", linear.Iterative(a))):
+            solver.solve(right, a.direction, 1e-3)
+            counts[side, stretch, name] = int(solver.total_iterations)
+    assert counts[48, 1e3, "multigrid"] < 2.5 * counts[16, 1e3, "multigrid"]
+    assert counts[48, 1e5, "multigrid"] < 40
+    assert counts[48, 1e5, "cg"] > 4 * counts[48, 1e5, "multigrid"], counts
+
+
+def test_multigrid_tells_an_indefinite_matrix_before_an_iteration(rng):
+    a = sheet(rng, 20, 1e4, rate=0.1)  # crumpled, almost no inertia, exact
+    solver = linear.Multigrid(a)
+    assert not solver.solve(a.gradient, a.direction, 1e-3).any()
+    assert solver.total_iterations == 0
+
+
+def test_every_free_particle_has_an_aggregate_and_none_is_large(rng):
+    a = sheet(rng, 30, 1e3, envs=1)
+    graph = aggregation.full_graph(a.model.particle_count, a.pattern.rows, a.pattern.columns)
+    number = aggregation.aggregate(graph)
+    sizes = np.bincount(number)
+    assert (sizes > 0).all()
+    assert sizes.max() <= 60
+    assert len(sizes) < a.model.particle_count / 8
+
+
+def test_blocks_in_order_of_memory_and_a_thread_an_entry_give_the_same_matrix(rng):
+    assembly, _, _ = assembled("net", rng, envs=2)
+    assembly.assemble(3.0)
+    serial = assembly.values.numpy().copy()
+    assembly._serial = False
+    assembly._commands.clear()
+    assembly.values.zero_()
+    assembly.assemble(3.0)
+    assert np.array_equal(assembly.values.numpy(), serial)

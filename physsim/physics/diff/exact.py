@@ -48,7 +48,7 @@ class ExactSolver:
         if wasted * self.linear.iteration_cost > self.linear.factor_cost:
             self._fresh = FRESH_FOR
         self._iterations = self._solves = 0
-        if self.factors is None:
+        if self.factors is None and isinstance(factors, tuple):
             self.factors = factors
         missing = np.array([self.factors is None or f is None or not f.definite for f in self.factors or [None] * a.model.envs])
         if self._fresh > 0 or missing.all():

@@ -3,6 +3,7 @@
 import time
 from functools import cache
 
+import numpy as np
 import warp as wp
 
 from physsim.errors import InputError
@@ -49,6 +50,16 @@ class DeviceNewton:
         self._tolerance_value = value
         self._tolerance.fill_(value)
 
+    @property
+    def accuracy(self):
+        """As of `SolverImplicit`; negative for none."""
+        return self._accuracy_value
+
+    @accuracy.setter
+    def accuracy(self, value):
+        self._accuracy_value = value
+        self._settled.fill_(value * abs(value) * int(self.assembly.model.free.sum()))
+
     def _allocate(self):
         a = self.assembly
         model = a.model
@@ -57,20 +68,23 @@ class DeviceNewton:
         flags = lambda count: wp.zeros(count, dtype=int, device=model.device)  # noqa: E731
         self._sums = numbers(self._parts, max(DIRECTION_SUMS, TRIAL_SUMS))
         self._residual, self._first = numbers(), numbers()
-        self._line, self._report = numbers(5), numbers(4)
-        names = ("status", "level", "iterations", "linear_iterations", "todo", "projected")
+        self._line, self._report = numbers(6), numbers(5)
+        self._ladder = wp.zeros((model.envs, 4), dtype=int, device=model.device)
+        self._settled = wp.full(1, -1.0, dtype=wp.float64, device=model.device)
+        names = ("status", "level", "iterations", "linear_iterations", "todo", "projected", "begin")
         self._env = {name: flags(model.envs) for name in names}
         self._running, self._any_todo, self._assemble, self._searching = (flags(1) for _ in range(4))
         self._shifts = wp.array([*SHIFTS, 0.0], dtype=wp.float64, device=model.device)
 
-    def minimise(self, factors=None):
-        """As `Newton.minimise`; nothing is kept, so that `factors` come back as they are."""
+    def minimise(self, cache=None):
+        """As `Newton.minimise`: the levels at which to begin go up before a solve, and come back with the report."""
         start = time.perf_counter()
+        self._env["begin"].assign(cache if isinstance(cache, np.ndarray) else np.zeros(len(self._report), int))
         self.queue()
         progress = self._read()
         self.graphs.warm |= bool(progress.iterations.any())
         progress.profile = {"device loop": time.perf_counter() - start}
-        return progress, factors
+        return progress, self._begin
 
     def queue(self):
         """Start a solve; on CUDA it returns before the solve is done."""
@@ -82,7 +96,8 @@ class DeviceNewton:
         return self._env["status"]
 
     def _read(self):
-        status, residual, iterations, linear_iterations = self._report.numpy().T
+        status, residual, iterations, linear_iterations, begin = self._report.numpy().T
+        self._begin = begin.astype(int)
         done, failed = status == CONVERGED, status == FAILED
         progress = Progress(residual.copy(), iterations.astype(int), done, failed)
         progress.linear_iterations = int(linear_iterations.sum())
@@ -110,15 +125,28 @@ class DeviceNewton:
             return record(kernels[name], 1, *arguments)
 
         top, rate = len(SHIFTS), a.step[0]
-        solved = [self.linear.status, self.linear.iterations, envs["status"], envs["todo"], envs["level"]]
+        solved = [self.linear.status, self.linear.iterations, envs["status"], envs["todo"], envs["level"], self._ladder]
         modified = [envs["projected"], a.active, a.project, a.shift, *flags]
-        progress = [self._residual, self._first, envs["status"], envs["level"], *counts]
-        aimed = [envs["status"], self._residual, self._first, envs["todo"], envs["projected"], envs["level"], self.linear.tolerance]
-        begun = [self._sums, envs["level"], self._line, envs["status"], envs["iterations"], a.active, self._searching, self._running]
+        progress = [self._residual, self._first, envs["status"], envs["level"], self._ladder, *counts]
+        aimed = [envs["status"], self._residual, self._first, envs["todo"], envs["projected"], envs["level"], self._ladder]
+        aimed.append(self.linear.tolerance)
+        begun = [
+            self._settled,
+            self._sums,
+            envs["level"],
+            self._ladder,
+            envs["begin"],
+            self._line,
+            envs["status"],
+            envs["iterations"],
+            a.active,
+            self._searching,
+            self._running,
+        ]
         return {
             ("measure_trial", "start"): trial(self._running),
             ("measure_trial", "search"): trial(self._searching),
-            ("start",): decide("start", parts, self._tolerance, self._sums, *progress, a.active, self._running),
+            ("start",): decide("start", parts, self._tolerance, envs["begin"], self._sums, *progress, a.active, self._running),
             ("aim",): decide("aim", top, rate, *aimed, *flags),
             ("modify",): decide("modify", top, rate, self._shifts, envs["todo"], envs["level"], *modified),
             ("accept_direction",): decide("accept_direction", top, rate, *solved, envs["linear_iterations"], a.active, *flags),
@@ -131,7 +159,7 @@ class DeviceNewton:
             ("finish_iteration",): decide(
                 "finish_iteration", self.max_iterations, envs["iterations"], envs["status"], a.active, self._running
             ),
-            ("pack",): decide("pack", envs["status"], self._residual, *counts, self._report),
+            ("pack",): decide("pack", envs["status"], self._residual, *counts, envs["begin"], self._report),
         }
 
     def _run(self):

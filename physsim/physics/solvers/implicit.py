@@ -23,8 +23,12 @@ class SolverImplicit:
         integrator: "bdf2" (second order, little damping) or "backward_euler" (first order, damps by about omega dt / 2).
         tolerance: largest force imbalance on a particle at which a step has converged [N]; None: 1e-5 of the mean weight. In
             float32 it is raised to what rounding leaves of the stiffest particle's forces.
+        accuracy: [m], above 0; a step has converged, too, when the root mean square over the particles of what a Newton iteration
+            moved falls below this. None: only the tolerance counts. Sheets that buckle spend most iterations on wrinkles far below a
+            millimetre; gradients want None.
         max_iterations: Newton iterations of a step before it fails.
-        linear: "auto", "direct" (kept factorisation) or "cg"; `linear_name` says what was picked.
+        linear: "auto", "direct" (kept factorisation), "cg" or "multigrid"; `linear_name` and `linear_reason` say
+            what was picked and why, and so does printing the solver.
         strict: True raises when any environment fails; False leaves that environment where it was and says so in the report.
         loop: where Newton's decisions are taken: "host", "device" (no look at a value before the step's end, replayed as one graph;
             conjugate gradient only), or "auto": on the device where that is CUDA.
@@ -40,6 +44,7 @@ class SolverImplicit:
         integrator="bdf2",
         *,
         tolerance=None,
+        accuracy=None,
         max_iterations=200,
         linear="auto",
         strict=True,
@@ -51,15 +56,23 @@ class SolverImplicit:
         if tolerance is None:
             tolerance = default_tolerance(model)
         self.tolerance = float(validation.array("tolerance", tolerance, (), lower=0.0, lower_open=True))
+        if accuracy is not None:
+            accuracy = float(validation.array("accuracy", accuracy, (), lower=0.0, lower_open=True))
+        self.accuracy = accuracy
         self.max_iterations = int(validation.array("max_iterations", max_iterations, (), kind="i", lower=1))
-        if linear not in ("auto", "direct", "cg"):
-            raise InputError(f"linear = {linear!r}: allowed are auto, direct, cg")
         self.strict = bool(strict)
-        self.assembly = Assembly(model, block_dtype="float32" if linear == "cg" else _block_dtype(model, linear))
-        self.linear = choose(self.assembly, linear)
+        choice = choose(model, linear)
+        self.assembly = Assembly(model, block_dtype=choice.block_dtype)
+        self.linear = choice.build(self.assembly)
         self.linear_name = self.linear.name
+        self.linear_reason = choice.reason
         self._newton = choose_newton(loop, self.assembly, self.linear, self.tolerance, self.max_iterations, extent(model))
         self.loop = self._newton.loop
+        if accuracy is not None:
+            self._newton.accuracy = accuracy
+
+    def __repr__(self):
+        return f"SolverImplicit(dt={self.dt:g}, integrator={self.integrator!r}, linear={self.linear_name!r} ({self.linear_reason}))"
 
     def step(self, state, control=None, params=None):
         """One step.
@@ -85,7 +98,7 @@ class SolverImplicit:
     def advance(self, state, targets, parameters):
         """`step` with checked arguments: `targets` is None or (particles, positions [envs, p, 3])."""
         coefficients = self.prepare(state, targets, parameters)
-        progress, factors = self._newton.minimise(state.cache if self.linear.keeps else None)
+        progress, factors = self._newton.minimise(state.cache)
         if progress.failed.any() and self.strict:
             remedy = "The state is unchanged; take a smaller dt, a larger tolerance or softer parameters."
             raise_failure(self.assembly, progress.failed, f"the step to t = {state.time + self.dt:.6g} s failed", remedy)
@@ -117,13 +130,6 @@ class SolverImplicit:
     def report(self, progress):
         """StepReport of a solve."""
         return make_report(self.model, progress)
-
-
-def _block_dtype(model, linear):
-    """Blocks of a direct factor keep the model's precision; conjugate gradient's are float32, its direction need not be exact."""
-    if linear == "direct":
-        return model.dtype
-    return model.dtype if any(b.law.points > 2 for b in model.blocks) else "float32"
 
 
 def make_report(model, progress):

@@ -16,14 +16,19 @@ from scipy.sparse import csgraph
 from scipy.sparse.linalg import splu
 from threadpoolctl import ThreadpoolController
 
+from physsim.errors import InputError
 from physsim.kernels.linear.conjugate_gradient import native_kernel
 from physsim.physics.launch import over_environments
 from physsim.physics.laws import SCALARS
+from physsim.physics.pattern import Pattern, build_pattern
+from physsim.physics.solvers.multigrid import Multigrid
 from physsim.physics.solvers.parallel_cg import ParallelConjugateGradient
 
 BANDED_LIMIT = 2e10  # multiplications of a banded factorisation above which SuperLU's fill-reducing order is the better bet
 SHIFTS = (0.0, 0.1, 0.5, 2.0)  # of the inertia, tried in turn where the exact matrix is not positive definite
 DIRECT_LIMIT = 4e9  # the same, above which "auto" takes conjugate gradient
+CHAIN_WIDTH = 24  # subdiagonals of rods and chains: their factor costs no more than a few iterations
+MULTIGRID_FROM = 256  # particles at which its set-up is repaid on nets and sheets, soft and stiff
 
 
 @dataclass(frozen=True)
@@ -298,26 +303,63 @@ def _built(factory, *scalars):
     return _kernels[factory, scalars]
 
 
-def choose(assembly, wanted, static=False):
+LINEAR = ("auto", "direct", "cg", "multigrid")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Linear solver for a model, before anything is allocated."""
+
+    name: str
+    pattern: Pattern
+    block_dtype: str
+    reason: str
+    band: Band | None = None
+
+    def build(self, assembly):
+        """The solver on an assembly that has this pattern and these blocks."""
+        assembly.require_pattern(self.pattern)
+        if self.name == "direct":
+            return Direct(assembly, self.band or build_band(assembly.model, self.pattern))
+        return {"cg": Iterative, "multigrid": Multigrid}[self.name](assembly)
+
+
+def choose(model, wanted="auto", static=False):
     """The linear solver that a user asked for, or the one that the problem's size and kind call for.
 
     Args:
-        assembly: Assembly.
-        wanted: "auto", "direct" or "cg". "auto" takes a direct factor for solids and for statics while the factorisation stays
-            affordable, else conjugate gradient; on CUDA conjugate gradient.
+        model: Model.
+        wanted: "direct", "cg", "multigrid" or "auto": on CUDA conjugate gradient; on the CPU a direct factor for statics and for bodies
+            whose matrix changes slowly or is a narrow band (solids, rods), while the factorisation stays affordable, else conjugate
+            gradient, preconditioned by multigrid from MULTIGRID_FROM particles on.
         static: whether the solve has no inertia.
+
+    Returns:
+        Choice.
+
+    Raises:
+        InputError: another name, or multigrid on CUDA.
     """
-    assembly.require_pattern()
-    if not assembly.model.free.any():
-        return Iterative(assembly)  # every particle is held: nothing to factorise
-    if wanted == "auto":
-        solid = any(b.law.points > 2 for b in assembly.model.blocks)
-        on_cpu = wp.get_device(assembly.model.device).is_cpu
-        wanted = "cg"
-        if on_cpu and (solid or static):
-            band = build_band(assembly.model, assembly.pattern)
-            if band.cost <= DIRECT_LIMIT:
-                return Direct(assembly, band)
-    if wanted == "direct":
-        return Direct(assembly, build_band(assembly.model, assembly.pattern))
-    return Iterative(assembly)
+    if wanted not in LINEAR:
+        raise InputError(f"linear = {wanted!r}: allowed are {', '.join(LINEAR)}")
+    on_cpu = wp.get_device(model.device).is_cpu
+    if wanted == "multigrid" and not on_cpu:
+        raise InputError("linear = 'multigrid' runs on the CPU only; use linear='cg' on CUDA")
+    pattern = build_pattern(model)
+    free = int(model.free.sum())
+    thin = any(b.law.buckles for b in model.blocks)
+    name, reason, band = wanted, "asked for", None
+    if free == 0:
+        name, reason = "cg", "no particle is free"
+    elif wanted == "auto":
+        name, reason = "cg", f"{free} free particles" if on_cpu else "CUDA"
+        chain = len(pattern.rows) <= CHAIN_WIDTH / 3 * free  # each row of the band holds at most so many blocks
+        if on_cpu and (static or not thin or chain):
+            band = build_band(model, pattern)
+            if band.cost <= DIRECT_LIMIT and (static or not thin or band.width <= CHAIN_WIDTH):
+                name, reason = "direct", f"a banded factor costs {band.cost:.1g} multiplications"
+        if on_cpu and name == "cg" and free >= MULTIGRID_FROM:
+            name = "multigrid"
+    # a direction need not be exact: single precision serves where the laws are soft in most directions
+    single = name in ("cg", "multigrid") and thin and not static
+    return Choice(name, pattern, "float32" if single else model.dtype, reason, band)

@@ -41,6 +41,32 @@ class Progress:
     profile: dict = field(default_factory=lambda: {"assemble": 0.0, "solve": 0.0, "line search": 0.0})
 
 
+class _Ladder:
+    """Where each environment stands between the exact matrix (0), its shifts (1, 2, ...) and the projected one (the last level).
+
+    A solve that succeeded at a level tries the next lower one in the following iteration; where that fails, it waits twice as long
+    before it tries again. `begin` remembers the levels of a solve's first iteration for the next step.
+    """
+
+    def __init__(self, envs, begin):
+        self.level = np.zeros(envs, int) if begin is None else begin.copy()
+        self.begin = np.zeros(envs, int) if begin is None else begin
+        self._last = self.level
+        self._wait, self._left = np.ones(envs, int), np.zeros(envs, int)
+        self._first = True
+
+    def settle(self, running, level, tried):
+        """Note that environments `running` succeeded at `level` after `tried` matrices."""
+        if self._first:
+            self.begin = np.where(running, np.maximum(level - 1, 0), self.begin)
+            self._first = False
+        climbed = running & (tried > 1)
+        self._wait = np.where(climbed, np.minimum(2 * self._wait, 8), np.where(running & (level < self._last), 1, self._wait))
+        self._left = np.where(climbed, self._wait, np.maximum(self._left - 1, 0))
+        self._last = np.where(running, level, self._last)
+        self.level = np.where(running, np.where(self._left > 0, level, np.maximum(level - 1, 0)), self.level)
+
+
 class Newton:
     """Minimises the potential that an Assembly evaluates, from the positions in its `x`.
 
@@ -60,20 +86,23 @@ class Newton:
         self._status = assembly.per_environment(int)
         self._precision = PRECISION[assembly.model.dtype]
         self._smallest_step = 4 * self._precision * extent
+        self.accuracy = -1.0  # [m]; see `SolverImplicit`
+        self._free_count = int(assembly.model.free.sum())
 
     def status_array(self, failed):
         """The failed environments of a solve as a device array [envs]: 2 where one failed."""
         self._status.set(2 * failed)
         return self._status.array
 
-    def minimise(self, factors=None):
+    def minimise(self, cache=None):
         """Run to convergence.
 
         Args:
-            factors: kept factors of an earlier solve, for `Direct`.
+            cache: what the solve of the step before left for this one: kept factors for `Direct`, else the levels at which to begin
+                (see `_assembled_direction`).
 
         Returns:
-            (Progress, factors). Environments that could not converge are marked, not raised.
+            (Progress, cache). Environments that could not converge are marked, not raised.
         """
         a = self.assembly
         envs = a.model.envs
@@ -82,13 +111,14 @@ class Newton:
         p = Progress(a.largest(a.gradient), np.zeros(envs, int), np.zeros(envs, bool), np.zeros(envs, bool))
         p.failed = ~np.isfinite(p.residual)
         p.done = p.residual <= self.tolerance
+        factors = cache if self.linear.keeps and isinstance(cache, tuple) else None  # another solver may have made the state
         fresh = np.array([f is None for f in factors or [None] * envs])
-        level = np.zeros(envs, int)
+        ladder = _Ladder(envs, cache if isinstance(cache, np.ndarray) else None)
         first = np.maximum(p.residual, 1e-300)
         while True:
             running = ~p.done & ~p.failed
             if not running.any():
-                return p, factors
+                return p, factors if self.linear.keeps else ladder.begin
             late = running & (p.iterations >= self.max_iterations)
             p.failed |= late
             running &= ~late
@@ -98,7 +128,7 @@ class Newton:
             if self.linear.keeps:
                 factors, fresh = self._kept_direction(p, running, factors, fresh)
             else:
-                level = self._assembled_direction(p, running, level, first)
+                self._assembled_direction(p, running, ladder, first)
             before = p.residual.copy()
             self._search(p, running)
             p.iterations[running] += 1
@@ -119,20 +149,17 @@ class Newton:
         p.profile["solve"] += time.perf_counter() - start
         return factors, renew
 
-    def _assembled_direction(self, p, running, level, first):
-        """Conjugate gradient, looser far from the solution, on the exact matrix or the nearest positive definite one tried.
-
-        `level[env]` counts through SHIFTS; the last level projects every stencil instead, which is always definite and slow.
-        """
+    def _assembled_direction(self, p, running, ladder, first):
+        """Conjugate gradient, looser far from the solution, on the exact matrix or the nearest positive definite one tried."""
         a = self.assembly
         rate = a.step[0]
         top = len(SHIFTS)
         tolerance = np.clip(0.05 * np.sqrt(np.where(running, p.residual, 1.0) / np.where(running, first, 1.0)), 1e-3, 0.1)
         before = self.linear.total_iterations
         todo = running.copy()
-        if rate == 0.0:
-            level = np.where((level > 0) & running, top, level)
+        level = ladder.level if rate > 0.0 else np.where(ladder.level > 0, top, 0)
         projected = np.full(len(todo), -1)
+        tried = np.zeros(len(todo), int)
         while todo.any():
             a.set_active(todo)
             start = time.perf_counter()
@@ -147,11 +174,12 @@ class Newton:
             start = time.perf_counter()
             definite = self.linear.solve(a.gradient, a.direction, tolerance)
             p.profile["solve"] += time.perf_counter() - start
+            tried += todo
             todo = todo & ~definite & (level < top)
             level = np.where(todo, level + 1 if rate > 0 else top, level)
         a.set_active(running)
         p.linear_iterations += self.linear.total_iterations - before
-        return np.where(running, np.maximum(level - 1, 0), level)
+        ladder.settle(running, level, tried)
 
     def _search(self, p, running):
         """Backtracking on energy differences; leaves `x`, `gradient` and the residual at the accepted point."""
@@ -159,6 +187,7 @@ class Newton:
         start = time.perf_counter()
         slope = a.dot(a.gradient, a.direction)
         length = a.largest(a.direction)
+        settled = a.dot(a.direction, a.direction) <= self.accuracy * abs(self.accuracy) * self._free_count
         a.keep_base()
         noise = 1e3 * self._precision * a.energy_magnitude()
         alpha = np.where(running, 1.0, 0.0)
@@ -178,7 +207,7 @@ class Newton:
                 good = searching & np.isfinite(residual) & (enough | flat)
             stuck = good & (alpha * length <= self._smallest_step) & (residual > 0.5 * p.residual)
             p.residual = np.where(good, residual, p.residual)
-            p.done |= good & (residual <= self.tolerance)
+            p.done |= good & ((residual <= self.tolerance) | (settled & (alpha == 1.0)))
             # moves below the precision of positions: as converged as this dtype goes, if that is anywhere near
             near = residual <= np.maximum(1e3 * self.tolerance, self._rounding(stuck))
             p.done |= stuck & near

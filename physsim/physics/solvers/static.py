@@ -19,7 +19,7 @@ class SolverStatic:
         model: Model; every body must be held, else there is no equilibrium.
         tolerance: as `SolverImplicit`.
         max_iterations: Newton iterations before it fails.
-        linear: "auto", "direct" or "cg".
+        linear: "auto", "direct", "cg" or "multigrid".
         strict, loop: as `SolverImplicit`.
     """
 
@@ -28,12 +28,12 @@ class SolverStatic:
         if tolerance is None:
             tolerance = default_tolerance(model)
         self.tolerance = float(validation.array("tolerance", tolerance, (), lower=0.0, lower_open=True))
-        if linear not in ("auto", "direct", "cg"):
-            raise InputError(f"linear = {linear!r}: allowed are auto, direct, cg")
         self.strict = strict
-        self.assembly = Assembly(model, block_dtype=model.dtype)
-        self.linear = choose(self.assembly, linear, static=True)
+        choice = choose(model, linear, static=True)
+        self.assembly = Assembly(model, block_dtype=choice.block_dtype)
+        self.linear = choice.build(self.assembly)
         self.linear_name = self.linear.name
+        self.linear_reason = choice.reason
         iterations = int(validation.array("max_iterations", max_iterations, (), kind="i", lower=1))
         self._newton = choose_newton(loop, self.assembly, self.linear, self.tolerance, iterations, extent(model))
         self.loop = self._newton.loop
