@@ -3,6 +3,9 @@
 The sums that are compared ride as environments of one model, so that a difference test is one simulation.
 """
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -529,3 +532,19 @@ def test_gradient_of_a_failed_step_is_not_given():
     model = mixed_model()
     with pytest.raises(ps.SolverError):
         ps.simulate(ps.SolverImplicit(model, DT, max_iterations=1, tolerance=1e-13), times=[0.1])
+
+
+def test_a_gradient_that_is_done_with_keeps_nothing():
+    """Torch's graph, the run and the trajectory hold each other only as long as somebody holds the trajectory."""
+    builder = ps.ModelBuilder()
+    net = builder.add_springs(ps.spring_net((2, 2), (1.0, 1.0)), ps.Spring(100.0), 0.1, name="net")
+    builder.attach(net, [0, 2])
+    stiffness = torch.tensor(100.0, dtype=torch.float64, requires_grad=True)
+    solver = ps.SolverImplicit(builder.finalize(), 0.02)
+    trajectory = ps.simulate(solver, times=[0.04], params={"net.stiffness": stiffness})
+    trajectory.positions.sum().backward()
+    kept = weakref.ref(trajectory)
+    assert trajectory.gradients.residual < 1e-6
+    del trajectory
+    gc.collect()
+    assert kept() is None

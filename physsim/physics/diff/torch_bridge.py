@@ -1,5 +1,6 @@
 """PyTorch in, PyTorch out: simulations and equilibria as differentiable functions."""
 
+import weakref
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -82,7 +83,7 @@ def simulate(
     trajectory = Trajectory(
         np.asarray(times, dtype=np.float64), _squeeze(model, x), _squeeze(model, v), run.rollout.last, run.rollout.reports
     )
-    run.trajectory = trajectory
+    run.trajectory = weakref.ref(trajectory)  # torch's graph holds the run, and the trajectory holds the graph
     return trajectory
 
 
@@ -167,7 +168,7 @@ class _Run:
     def __init__(self, solver, inputs, samples, keep_every, tolerance):
         self.solver, self.inputs, self.samples, self.tolerance = solver, inputs, samples, tolerance
         self.rollout = Rollout(solver, inputs.state, inputs.parameters, inputs.control, keep_every)
-        self.trajectory = None
+        self.trajectory = lambda: None
 
     def forward(self):
         s = self.samples
@@ -209,8 +210,9 @@ class _Simulate(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gx, gv):
         found = ctx.run.backward(gx.detach().cpu().double().numpy(), gv.detach().cpu().double().numpy())
-        if ctx.run.trajectory is not None:
-            ctx.run.trajectory.gradients = found
+        trajectory = ctx.run.trajectory()
+        if trajectory is not None:
+            trajectory.gradients = found
         return None, *ctx.run.inputs.gradients(found)
 
 
