@@ -14,7 +14,7 @@ import warp as wp
 
 from physsim.errors import InputError
 
-WORTH_A_THREAD = 1000.0  # [us] of work in a launch, of which waking a second thread costs about a twentieth in CPU time
+WORTH_A_THREAD = 4000.0  # [us] of work in a launch: waking a thread takes some 50 of CPU time, on a busy machine much more of waiting
 
 
 class _Workers:
