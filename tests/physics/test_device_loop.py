@@ -226,3 +226,15 @@ def test_the_benchs_row_of_many_environments(loop):
     row = time_environments("cpu", 3, side=5, steps=3, loop=loop)
     assert row["loop"] == loop and row["envs"] == 3 and row["particles"] == 25 and row["failed"] == 0
     assert row["env_steps_per_s"] == pytest.approx(3 / row["step_s"])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_steps_that_stop_at_an_accuracy_agree(dtype):
+    model = net(dtype)
+    start = model.rest + 0.02 * np.random.default_rng(0).normal(size=(3, *model.rest.shape))
+    runs = {mode: run(model, solver_of(model, mode, accuracy=1e-4, tolerance=1e-9), 6, start) for mode in ("host", "eager", "graph")}
+    assert max(np.max(r.residual) for r in runs["host"][1]) > 1e-9  # the accuracy stopped them
+    for mode in ("eager", "graph"):
+        np.testing.assert_allclose(runs[mode][0].positions, runs["host"][0].positions, rtol=0, atol=1e-12 if dtype == "float64" else 2e-6)
+        for a, b in zip(runs[mode][1], runs["host"][1], strict=True):
+            np.testing.assert_array_equal(a.iterations, b.iterations)

@@ -38,6 +38,7 @@ class DeviceNewton:
         self._tolerance = wp.zeros(1, dtype=wp.float64, device=model.device)
         self.tolerance = tolerance
         self._commands = None
+        self._begin = None
         self._allocate()
 
     @property
@@ -77,9 +78,10 @@ class DeviceNewton:
         self._shifts = wp.array([*SHIFTS, 0.0], dtype=wp.float64, device=model.device)
 
     def minimise(self, cache=None):
-        """As `Newton.minimise`: the levels at which to begin go up before a solve, and come back with the report."""
+        """As `Newton.minimise`: the levels at which to begin go up before a solve, where they are others, and come back with the report."""
         start = time.perf_counter()
-        self._env["begin"].assign(cache if isinstance(cache, np.ndarray) else np.zeros(len(self._report), int))
+        if cache is None or cache is not self._begin:  # else they stand there from the step before
+            self._env["begin"].assign(cache if isinstance(cache, np.ndarray) else np.zeros(len(self._report), int))
         self.queue()
         progress = self._read()
         self.graphs.warm |= bool(progress.iterations.any())
