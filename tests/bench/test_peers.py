@@ -29,6 +29,19 @@ def test_mujoco_beam_falls_freely_at_first_and_reports_its_cost():
     assert row["peak_rss_mb"] > row["run_rss_mb"] >= 0.0
 
 
+@pytest.mark.skipif(importlib.util.find_spec("mujoco") is None, reason="mujoco is not installed")
+def test_the_shell_of_mujoco_and_ours_fall_and_are_caught_alike():
+    """Eight by eight: down to the lowest point, at 1/2 s, before wrinkles set the two apart."""
+    from physsim.bench.cases import Case
+    from physsim.bench.engine_mujoco import MujocoSimulation
+    from physsim.bench.engine_physsim import ImplicitSimulation
+
+    case = Case("small", "shell", 8, 1000.0)
+    curves = [engine(case, substeps, {}).simulate()[:28] for engine, substeps in ((MujocoSimulation, 16), (ImplicitSimulation, 4))]
+    assert np.sqrt(np.mean((curves[0] - curves[1]) ** 2)) < 0.02
+    assert curves[0].min() < -0.85
+
+
 def test_taichi_cloth_breaks_down_at_a_long_step_and_swings_at_a_short_one():
     assert run("cloth-32-1000", "taichi", 1)["curve"][-1] is None
     curve = np.array(run("cloth-32-1000", "taichi", 64)["curve"], float)

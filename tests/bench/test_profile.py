@@ -1,5 +1,6 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from physsim.bench.cases import Case
@@ -20,6 +21,14 @@ def test_parts_and_other_sum_to_the_time_of_the_steps():
 
 def test_a_launch_by_itself_takes_microseconds():
     assert 1e-7 < launch_seconds() < 1e-3
+
+
+@pytest.mark.parametrize("kind", ["cloth", "shell"])
+def test_a_sheet_of_ours_falls_freely_at_first_and_stays_on_its_pins(kind):
+    curve = ImplicitSimulation(Case("small", kind, 5, 1000.0), 2, {}).simulate()
+    assert np.isfinite(curve).all()
+    assert curve[5] == pytest.approx(-0.5 * 9.81 * 0.1**2, rel=0.05)  # BDF2's start falls by half a step more
+    assert -1.2 < curve.min() < -0.9
 
 
 @pytest.mark.parametrize("simulation", [ImplicitSimulation, ExplicitSimulation])
