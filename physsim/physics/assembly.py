@@ -16,8 +16,9 @@ from physsim.physics.stepping import Stepping
 COMMANDS = 256  # recorded launches that an assembly keeps; a step and its gradient need about fifty
 # relative size of the tangent's differences: rounding and the fourth-order error weigh about the same
 DIFFERENCE = {"float64": 1e-3, "float32": 5e-2}
-# measured cost of a law's kernels: [us] for a stencil, over its points squared
-COST = {"evaluate": 0.006, "blocks": 0.015, "product": 0.02, "adjoint": 0.02, "tangent": 0.05}
+# [us] of a law's kernels for a stencil, over its points squared; measured: springs, tetrahedra and sheets lie between a third and
+# one and a half of it
+COST = {"evaluate": 0.02, "blocks": 0.04, "product": 0.05, "adjoint": 0.05, "tangent": 0.1}
 
 
 class Assembly:

@@ -14,7 +14,7 @@ import warp as wp
 
 from physsim.errors import InputError
 
-WORTH_A_THREAD = 4000.0  # [us] of work in a launch: waking a thread takes some 50 of CPU time, on a busy machine much more of waiting
+WORTH_A_THREAD = 8000.0  # [us] of work in a launch: waking a thread takes some 50 of CPU time, on a busy machine much more of waiting
 
 
 class _Workers:

@@ -40,6 +40,7 @@ class DeviceNewton:
         self._commands = None
         self._begin = None
         self._allocate()
+        self.accuracy = -1.0
 
     @property
     def tolerance(self):
