@@ -14,7 +14,7 @@ import numpy as np
 from physsim.errors import InputError, SolverError
 from physsim.physics import validation
 from physsim.physics.solvers.implicit import SolverImplicit
-from physsim.real2sim.cable_scene import Cable, CableRecording, Scene
+from physsim.real2sim.cable_scene import Cable, CableRecording, Scene, StartNearby
 from physsim.real2sim.identify import StartAtState, identify
 from physsim.real2sim.least_squares import Variable
 
@@ -72,7 +72,7 @@ class CableFit:
         for name, (low, high) in self.intervals.items():
             ratio = " / line_density" if name in PER_MASS else ""
             lines.append(f"{name}{ratio} = {self.values[name]:.4g} {UNITS[name]}, 95 % {low:.4g} to {high:.4g}")
-        lines += list(self.fit.intervals.undetermined.values())
+        lines += [text for name, text in self.fit.intervals.undetermined.items() if name in self.values]
         if self.line_density is None:
             lines.append("line_density is undetermined: motion tells bending and damping per line density only; weigh the cable")
         else:
@@ -118,6 +118,7 @@ def fit_cable(
     bending=None,
     bending_damping=None,
     also=(),
+    start_shapes=3,
     seconds=None,
     horizons=(0.5, None),
     dt=1 / 200,
@@ -134,6 +135,8 @@ def fit_cable(
         bending_damping: first value [m^4/s]; None: a hundredth of a second times the bending.
         also: further unknowns: "torsion" (else bending / 1.3, a round section), "mass_damping" (drag of the air),
             "rest_curvature_1", "rest_curvature_2" (a cable that is naturally bent).
+        start_shapes: the start, of which noise leaves millimetres and centimetres a second open, is fitted along as so many smooth
+            shapes along each axis, in the last horizon; 0: the start is taken as measured.
         seconds: fit this much of the recording; None: all of it.
         horizons: as `identify`.
         dt: step [s].
@@ -168,18 +171,20 @@ def fit_cable(
             raise InputError(f"also: {name!r} was given; allowed are {', '.join(extra)}")
         unknown[name] = extra[name]
     options = {"recording": recording, "cable": cable, "seconds": seconds, "dt": dt, "progress": progress}
-    if len(first) > 1 and len(horizons) > 1:  # the starts compete over the short motions; the best goes on
+    start_shapes = int(validation.array("start_shapes", start_shapes, (), kind="i", lower=0))
+    if len(horizons) > 1:  # the starts compete over the short motions; the best goes on
         fit, _ = _identify(unknown, horizons[:-1], final=False, **options)
         unknown = {name: v.started_at([fit.values[name]]) for name, v in unknown.items()}
         horizons = horizons[-1:]
-    fit, scene = _identify(unknown, horizons, **options)
+    fit, scene = _identify(unknown, horizons, start_shapes=start_shapes, **options)
     distance = np.linalg.norm(fit.observed - scene.tracks(seconds).positions, axis=2)
     rmse = float(np.sqrt(np.nanmean(distance**2)))
     intervals = {name: fit.intervals.interval(name) for name in unknown}
-    return CableFit(cable, dict(fit.values), intervals, line_density, rmse, recording.noise, fit, dt)
+    values = {name: fit.values[name] for name in unknown}
+    return CableFit(cable, values, intervals, line_density, rmse, recording.noise, fit, dt)
 
 
-def _identify(unknown, horizons, *, recording, cable, seconds, dt, progress, final=True):
+def _identify(unknown, horizons, *, recording, cable, seconds, dt, progress, start_shapes=0, final=True):
     """(Fit, Scene) of one environment a start."""
     count = max(np.size(v.start) for v in unknown.values())
     values = {name: float(np.mean(v.start)) for name, v in unknown.items()}
@@ -188,7 +193,7 @@ def _identify(unknown, horizons, *, recording, cable, seconds, dt, progress, fin
         SolverImplicit(scene.model, dt, strict=False),
         scene.tracks(seconds),
         {scene.body.parameters[name]: v for name, v in unknown.items()},
-        start=StartAtState(scene.state),
+        start=StartNearby(scene, start_shapes) if start_shapes else StartAtState(scene.state),
         control=scene.control,
         horizons=horizons,
         progress=progress,

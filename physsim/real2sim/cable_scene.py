@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.interpolate import CubicSpline
-from scipy.signal import savgol_filter
+from scipy.interpolate import CubicSpline, make_smoothing_spline
 from scipy.spatial.transform import Rotation
 
 from physsim.errors import InputError
@@ -15,10 +14,12 @@ from physsim.physics.materials import Rod
 from physsim.physics.model import Control
 from physsim.physics.rods import Curve, transport
 from physsim.real2sim.cable_start import initial_line, initial_velocity
+from physsim.real2sim.least_squares import Variable
 from physsim.real2sim.tracks import Tracks
 
 OWN_STRETCH = 1e-3  # strain under its own weight; stiffer changes nothing that markers show
-SMOOTHED = 0.07  # the clamps' motion is smoothed over this time, and the start is taken from it [s]
+SMOOTHED = 0.07  # the simulation starts in the middle of this time, where the start is better known than at its ends [s]
+BEGINNING = 0.5  # frames that the start is taken from [s]
 
 
 @dataclass(frozen=True)
@@ -80,22 +81,29 @@ class CableRecording:
         return np.concatenate([[0.0], np.cumsum(np.median(pieces, axis=0))])
 
     def started(self):
-        """(frame, positions [m, 3], velocities [m, 3]) of the start: the middle of a parabola through the first frames."""
-        w = self._window(self.times)
-        t = self.times[:w] - self.times[w // 2]
+        """(frame, positions [m, 3], velocities [m, 3]) of the start, from smooth curves through the first half second."""
+        begin = self._window(self.times) // 2
+        first = self.times <= self.times[0] + BEGINNING
         place, speed = np.empty(self.markers.shape[1:]), np.empty(self.markers.shape[1:])
         for j in range(self.markers.shape[1]):
-            seen = np.isfinite(self.markers[:w, j]).all(axis=1)
-            basis = np.stack([t**p for p in range(min(3, seen.sum()))], axis=1)
-            found = np.linalg.lstsq(basis[seen], self.markers[:w, j][seen], rcond=None)[0]
-            place[j], speed[j] = found[0], found[1] if len(found) > 1 else 0.0
-        return w // 2, place, speed
+            seen = first & np.isfinite(self.markers[:, j]).all(axis=1)
+            curve = _smoothed(self.times[seen], self.markers[seen, j])
+            place[j], speed[j] = curve(self.times[begin]), curve(self.times[begin], 1)
+        return begin, place, speed
 
     def clamps(self):
-        """Smoothed motion of the first two and last two markers, a spline over time with values [4, 3]."""
-        w = self._window(self.times)
-        held = savgol_filter(self.markers[:, [0, 1, -2, -1]], w, 2, axis=0)
-        return CubicSpline(self.times, held)
+        """Smooth motion of the first two and last two markers: a function of time with values [..., 4, 3]."""
+        curve = _smoothed(self.times, self.markers[:, [0, 1, -2, -1]].reshape(len(self.times), 12))
+        return lambda time: curve(time).reshape(*np.shape(time), 4, 3)
+
+
+def _smoothed(times, values):
+    """Cubic smoothing spline of values [k, c], each component as stiff as cross-validation finds its noise to ask for."""
+    if len(times) < 5:
+        return lambda time, order=0: values.mean(axis=0) * (order == 0)
+    scale = np.median(np.diff(times))
+    curves = [make_smoothing_spline(times / scale, column) for column in values.T]
+    return lambda time, order=0: np.stack([c(np.asarray(time) / scale, order) for c in curves], axis=-1) / scale**order
 
 
 def _arc_pieces(points):
@@ -201,7 +209,7 @@ class Scene:
         nodes = self.cable.nodes()
         line = initial_line(self.curve, nodes, place[2:-2], now, self.recording.noise)
         velocity = initial_velocity(self.curve, line, nodes, speed[2:-2], (after - before) / (2 * small))
-        points = self.curve.posed(line)
+        self._line, points = line, self.curve.posed(line)
         self._normals = points[self.curve.point_count :] - (line[1:] + line[:-1]) / 2
         ends = (self.curve.posed(line + s * small * velocity) for s in (1, -1))
         moved = (next(ends) - next(ends)) / (2 * small)
@@ -231,6 +239,22 @@ class Scene:
         nodes = self.cable.nodes()[:, None]
         return Tracks(r.times[used], nodes, np.ones(nodes.shape), r.markers[used, 2:-2], noise=r.noise)
 
+    def ways(self, count):
+        """Smooth ways to move the start that do not stretch it, [q, particles, 3]; their root mean square over fitted markers is 1.
+
+        Of `count` shapes sin(k pi s) sin(pi s) along each axis, those that are left without stretch.
+        """
+        line, nodes = self._line, self.cable.nodes()
+        s = self.curve.arc[nodes] / self.curve.arc[-2]
+        shapes = np.array([np.sin(k * np.pi * s) * np.sin(np.pi * s) for k in range(1, count + 1)])
+        still = np.zeros((4, 3))
+        found = np.array([initial_velocity(self.curve, line, nodes, f[:, None] * axis, still) for f in shapes for axis in np.eye(3)])
+        left, sizes, _ = np.linalg.svd(found[:, nodes].reshape(len(found), -1), full_matrices=False)
+        keep = sizes > 0.2 * sizes[0]
+        moved = np.sqrt(len(nodes)) * np.einsum("fq,fnc->qnc", left[:, keep] / sizes[keep], found)
+        small = 1e-6
+        return np.array([(self.curve.posed(line + small * w) - self.curve.posed(line - small * w)) / (2 * small) for w in moved])
+
     def clamped_at(self, times):
         """Second marker of each clamp, smoothed [m], shape [f, 2, 3]."""
         return self._motion(times)[..., [1, 2], :]
@@ -248,3 +272,25 @@ class Scene:
                 out[f] = samples.mix(samples.position[f], *ends)
             state = after
         return out
+
+
+class StartNearby:
+    """The measured start, corrected along `Scene.ways`: what noise leaves open of it is fitted along, for `identify`.
+
+    Args:
+        scene: Scene.
+        count: shapes along each axis.
+    """
+
+    def __init__(self, scene, count):
+        self.scene, self.ways = scene, scene.ways(count)
+        places = [Variable(f"start {i}", 0.0, -0.05, 0.05, "linear", "m") for i in range(len(self.ways))]
+        self.variables = (*places, *(Variable(f"start speed {i}", 0.0, -1.0, 1.0, "linear", "m/s") for i in range(len(self.ways))))
+
+    def prepare(self, model, tracks, parameters, slopes, values, value_slopes):
+        """As `StartAtState.prepare`."""
+        q, state = len(self.ways), self.scene.state
+        x = state.x.numpy() + np.einsum("eq,qnc->enc", values[:, :q], self.ways)
+        v = state.v.numpy() + np.einsum("eq,qnc->enc", values[:, q:], self.ways)
+        dx, dv = (np.einsum("deq,qnc->denc", part, self.ways) for part in (value_slopes[..., :q], value_slopes[..., q:]))
+        return model.state(x, v, state.time), (dx, dv), np.zeros(model.envs), np.zeros(value_slopes.shape[:2])

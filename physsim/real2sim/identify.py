@@ -32,7 +32,7 @@ class StartAtState:
         self.state = state
 
     def prepare(self, model, tracks, parameters, slopes, values, value_slopes):
-        """(state, position tangents or None, delays [envs], delay slopes [directions, envs])."""
+        """(state, position tangents or None or (position, velocity tangents), delays [envs], delay slopes [directions, envs])."""
         state = self.state or model.state(time=tracks.times[0])
         return state, None, np.zeros(model.envs), np.zeros((len(value_slopes), model.envs))
 
@@ -159,7 +159,8 @@ class _Problem:
         plans = [plan(np.maximum(t.times - d, state.time), state.time, solver.dt) for d in delays]
         steps = max(s.step_count for s in plans)
         rollout = Rollout(solver, state, parameters, self.control, keep_every=steps + 1)
-        follow = TangentRollout(solver, tangents, p, positions=dx, tolerance=1e-7)
+        dx, dv = dx if isinstance(dx, tuple) else (dx, None)
+        follow = TangentRollout(solver, tangents, p, positions=dx, velocities=dv, tolerance=1e-7)
         shape = (len(t.times), envs, len(t.nodes), 3)
         x, v, moved = np.zeros(shape), np.zeros(shape), np.zeros((p, *shape))
         observe = t.observe

@@ -82,7 +82,7 @@ def assert_recovered(fit, tolerance):
 def test_cable_is_recovered_and_predicts_another_motion(rng):
     """1.2 s, half a millimetre of noise, from four times the stiffness and a quarter of the damping."""
     start = {"bending": 4 * TRUTH["bending"], "bending_damping": TRUTH["bending_damping"] / 4}
-    fit = fit_cable(film(1.2, 1, rng, noise=5e-4), line_density=LINE_DENSITY, dt=1 / 100, horizons=(0.5, None), **start)
+    fit = fit_cable(film(1.2, 1, rng, noise=5e-4), line_density=LINE_DENSITY, dt=1 / 100, start_shapes=2, **start)
     print(fit.statement())
     assert_recovered(fit, 0.1)
     assert fit.material()["bending"][0] == pytest.approx(BENDING, rel=0.1)
