@@ -6,8 +6,9 @@ import numpy as np
 import warp as wp
 
 from physsim.physics.builder import ModelBuilder, device_name
-from physsim.physics.materials import NeoHookean, Spring
+from physsim.physics.materials import NeoHookean, Rod, Spring
 from physsim.physics.mesh import box_mesh, spring_net
+from physsim.physics.rods import Curve
 from physsim.physics.solvers import SolverExplicit, SolverImplicit
 from physsim.physics.solvers.static import SolverStatic
 
@@ -28,22 +29,26 @@ def main(device="cpu", dtype="float64"):
     device = device_name(device)
     print(f"compiling kernels for {device}, {dtype}; a minute or two the first time, then nothing")
     start = time.perf_counter()
-    for what, order in (("spring nets", 0), ("four-node solids", 1), ("ten-node solids", 2)):
+    for what, kind in (("spring nets", "net"), ("rods", "rod"), ("four-node solids", 1), ("ten-node solids", 2)):
         begin = time.perf_counter()
-        _exercise(order, device, dtype)
+        _exercise(kind, device, dtype)
         print(f"  {what:18s} {time.perf_counter() - begin:6.1f} s")
     print(f"done in {time.perf_counter() - start:.1f} s; kept in {wp.config.kernel_cache_dir}")
     return 0
 
 
-def _exercise(order, device, dtype):
-    """Run every kind of solve once on the smallest model of a kind."""
+def _exercise(kind, device, dtype):
+    """Run every kind of solve once on the smallest model of a kind: "net", "rod", or the order of a solid's tetrahedra."""
     from physsim.physics.diff.torch_bridge import equilibrium, simulate
 
     def build():
         builder = ModelBuilder()
-        if order:
-            mesh = box_mesh((0.1, 0.1, 0.1), (1, 1, 1), order=order)
+        if kind == "rod":
+            material = Rod(young=1e6, radius=0.01, density=1000.0)
+            body = builder.add_rod(Curve.straight((0, 0, 0), (0.1, 0, 0), 3), material)
+            builder.attach(body, body.mesh.end(0))
+        elif kind != "net":
+            mesh = box_mesh((0.1, 0.1, 0.1), (1, 1, 1), order=kind)
             body = builder.add_soft_body(mesh, NeoHookean(1e5, 0.3, 1000.0, viscosity=1.0))
             builder.attach(body, np.flatnonzero(mesh.points[:, 0] < 1e-9))
             builder.add_load(body, [len(mesh.points) - 1], (0.0, 0.0, 0.0))
@@ -58,7 +63,7 @@ def _exercise(order, device, dtype):
         solver = SolverImplicit(model, 1e-3, linear=linear)
         import torch
 
-        key = body.parameters["young" if order else "stiffness"]
+        key = body.parameters["stiffness" if kind == "net" else "young"]
         value = torch.tensor(float(key.value.mean()), dtype=torch.float64, requires_grad=True)
         simulate(solver, times=[3e-3], params={key: value}).positions.sum().backward()
 
