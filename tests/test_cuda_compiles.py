@@ -27,6 +27,7 @@ def test_solver_kernels_compile(factory, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("law", laws.ALL, ids=lambda law: law.name)
 def test_laws_compile(law, dtype, tmp_path):
