@@ -14,6 +14,8 @@ from physsim.errors import InputError
 
 SUBSTEPS_MOST = 4096
 """The shortest step tried is 1/60 s over this."""
+LIMIT_AGREEMENT_LOOSE = 0.5 * ERROR_ALLOWED
+"""Runs that come no closer to each other than this are not at a limit (share of the body's size)."""
 LIMIT_CPU_S = 600.0
 """No run is started that should take longer than this [CPU s]."""
 
@@ -96,7 +98,7 @@ def sweep(case: Case, engine: Engine, limits: LimitCache, run: Callable[[Case, E
 
     Returns:
         Rows in the order of falling step. `compared` marks the largest step whose error is below two per cent. Halving ends
-        when two runs agree, or when they come no closer although they are already close: buckles keep some bodies from having
+        when two runs agree, or when they come no closer although they are within one per cent: buckles keep some bodies from having
         a limit as sharp as 0.2 %, and the rows' `limit_gap` says how sharp it is. Where the next run would take longer than
         `LIMIT_CPU_S` and no limit is near, errors are unknown and the finest run is marked; a note says so.
     """
@@ -111,7 +113,7 @@ def sweep(case: Case, engine: Engine, limits: LimitCache, run: Callable[[Case, E
                 break
         elif substeps > 1:
             last_gap, gap = gap, curve_error(curve, _curve(runs[substeps // 2]))
-            if gap < LIMIT_AGREEMENT or last_gap <= gap < ERROR_ALLOWED:
+            if gap < LIMIT_AGREEMENT or last_gap <= gap < LIMIT_AGREEMENT_LOOSE:
                 break
         if 2.0 * runs[substeps].get("cpu_s", 0.0) > LIMIT_CPU_S or "stopped" in runs[substeps].get("note", ""):
             break
