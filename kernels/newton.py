@@ -10,6 +10,7 @@ one clears it.
 
 import warp as wp
 
+EXACT, PROJECTED, LAGGED = wp.constant(0), wp.constant(1), wp.constant(2)  # `project` of a law's Hessian
 RUNNING, CONVERGED, FAILED = wp.constant(0), wp.constant(1), wp.constant(2)
 DIRECTION_SUMS = wp.constant(5)  # g.d, largest d, largest diagonal entry, sum of |energy|, d.d
 TRIAL_SUMS = wp.constant(2)  # largest gradient, energy change
@@ -197,7 +198,7 @@ def newton_kernels(real, block_real):
         any_todo_out: wp.array(dtype=int),
         assemble_out: wp.array(dtype=int),
     ):
-        """The matrix to try next: exact, shifted by a share of the inertia, or projected; `assemble_out` where blocks are stale."""
+        """The matrix to try next: exact, shifted by a share of the inertia, lagged or projected; `assemble_out` where blocks are stale."""
         e, once = wp.tid()
         env = first + e
         if env == 0:
@@ -205,7 +206,11 @@ def newton_kernels(real, block_real):
         active_out[env] = todo[env]
         if todo[env] == 0:
             return
-        last = wp.where(level[env] >= top, 1, 0)
+        last = int(EXACT)
+        if level[env] == top:
+            last = PROJECTED
+        elif level[env] == top - 1:
+            last = LAGGED
         project_out[env] = last
         shift_out[env] = real(shifts[level[env]] * rate * rate)
         if projected_out[env] != last:
@@ -331,11 +336,14 @@ def newton_kernels(real, block_real):
     @wp.kernel(module="unique", enable_backward=False)
     def judge(
         first: int,
+        top: int,
         parts: int,
         armijo: f64,
         smallest_step: f64,
         tolerance: wp.array(dtype=f64),
         sums: wp.array3d(dtype=f64),
+        ladder: wp.array2d(dtype=int),
+        level_out: wp.array(dtype=int),
         line_out: wp.array2d(dtype=f64),
         residual_out: wp.array(dtype=f64),
         status_out: wp.array(dtype=int),
@@ -364,6 +372,8 @@ def newton_kernels(real, block_real):
         if wp.isfinite(residual) and (enough or flat):
             active_out[env] = 0
             residual_out[env] = residual
+            if ladder[env, 2] == top - 1 and alpha < f64(0.5):
+                level_out[env] = top  # the lagged stresses are not those here
             if residual <= tolerance[0] or (alpha == f64(1.0) and line_out[env, 5] > f64(0.0)):
                 status_out[env] = CONVERGED
             elif alpha * line_out[env, 2] <= smallest_step and residual > f64(0.5) * before:

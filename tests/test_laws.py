@@ -349,9 +349,10 @@ def harsh(sample, rng):
 @laws
 @steps
 @pytest.mark.parametrize("near_upper", [False, True], ids=["inside", "near the upper bound"])
-def test_projected_hessian_has_no_negative_eigenvalue(law, step, near_upper, rng):
+@pytest.mark.parametrize("project", [1, 2], ids=["projected", "lagged"])
+def test_projected_hessian_has_no_negative_eigenvalue(law, step, near_upper, project, rng):
     sample = draw(law, rng, step, near_upper=near_upper)
-    values = np.linalg.eigvalsh(hessian(law, replace(sample, x=harsh(sample, rng)), project=1))
+    values = np.linalg.eigvalsh(hessian(law, replace(sample, x=harsh(sample, rng)), project=project))
     worst = (values[:, 0] / np.maximum(np.abs(values).max(axis=1), 1e-300)).min()
     assert worst > -1e-11, f"smallest eigenvalue over the largest: {worst:.2e}"
 

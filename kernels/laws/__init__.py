@@ -12,5 +12,6 @@ Warp functions on one gathered stencil:
     p            the law's parameters, in the order of its declaration
     step         (r, a, b): r = 1 / h_e [1/s], zero for statics; a past strain is a q(x1) + b q(x2), so that a rate is
                  r (q(x) - a q(x1) - b q(x2)); (1/h, 1, 0) for backward Euler, (3/(2h), 4/3, -1/3) for BDF2
-    project      not 0: return a positive semi-definite matrix near the exact one
+    project      0: the exact matrix; 1: a positive semi-definite one near it; 2: the same, where the law can with the stresses at x1
+                 in its geometric part: thin bodies are hardly stretched at the start of a step, but very much so at a trial point
 """

@@ -18,7 +18,7 @@ much softer than the other. In the isotropic case G0 = G, a_i = g = 0. Where nu^
 stretch, no such share exists and a long pull along the soft direction loses stiffness.
 It resists compression down to collapse and stays finite there (J and |f| are held above 1e-3).
 All values come from the displacement gradient; terms that cancel at rest are cancelled by hand, so that float32 keeps its digits.
-Projection clamps the two symmetric factors of the Hessian (3 x 3 in the strains, 2 x 2 of the stresses) apart.
+Projection clamps the two symmetric factors of the Hessian (3 x 3 in the strains, 2 x 2 of the stresses; 2: of those at x1) apart.
 Sources: Smith, de Goes and Kim 2018, section 3 (energy, here with two axes); Boehler 1987 (fibre terms); Huber 1923 (geometric means).
 """
 
@@ -246,6 +246,8 @@ def membrane(real):
             C[1, 1] += rate
             C[2, 2] += two * rate
         if project != 0:
+            if project == 2 and step[0] != zero:
+                w = elastic_stress(strains_of(x1, rest, a1, a2, N), m)
             w = clamped_stress(w)
             C = clamped(C)
         f1 = a1 + g1

@@ -5,7 +5,8 @@
     k  stiffness [N/m]     L  rest length [m]     c  damping [N s/m]
 
 The damping acts on the change of length, so that rigid motion is free. At l = 0 the direction is undefined; the length is
-held above 1e-12 m there, which keeps every value finite. Projection drops the transverse stiffness of a compressed spring.
+held above 1e-12 m there, which keeps every value finite.
+Projection drops the transverse stiffness of a compressed spring (2: of one that was compressed at x1).
 Source: Choi and Ko 2002, eq. 6 (Hessian).
 """
 
@@ -52,6 +53,8 @@ def spring(real):
         u = (x[0] - x[1]) / now
         across = tension(now, x1, x2, p, step) / now
         if project != 0:
+            if project == 2 and step[0] != real(0.0):
+                across = p[0] * (length(x1) - p[1]) / length(x1)
             across = wp.max(across, real(0.0))
         along = p[0] + p[2] * step[0] - across
         H = Hessian()

@@ -76,7 +76,7 @@ class DeviceNewton:
         names = ("status", "level", "iterations", "linear_iterations", "todo", "projected", "begin")
         self._env = {name: flags(model.envs) for name in names}
         self._running, self._any_todo, self._assemble, self._searching = (flags(1) for _ in range(4))
-        self._shifts = wp.array([*SHIFTS, 0.0], dtype=wp.float64, device=model.device)
+        self._shifts = wp.array([*SHIFTS, 0.0, 0.0], dtype=wp.float64, device=model.device)
 
     def minimise(self, cache=None):
         """As `Newton.minimise`: the levels at which to begin go up before a solve, where they are others, and come back with the report."""
@@ -118,7 +118,7 @@ class DeviceNewton:
         n, elements, parts = a.model.particle_count, int(a.element_offsets[-1]), self._parts
         sizes = [a.active, parts, n, elements, a.free, a.gradient]
         flags = [self._any_todo, self._assemble]
-        search = [self._line, self._residual, envs["status"], a.active, self._searching]
+        search = [self._sums, self._ladder, envs["level"], self._line, self._residual, envs["status"], a.active, self._searching]
         counts = [envs["iterations"], envs["linear_iterations"]]
 
         def trial(flag):
@@ -127,7 +127,7 @@ class DeviceNewton:
         def decide(name, *arguments):
             return record(kernels[name], 1, *arguments)
 
-        top, rate = len(SHIFTS), a.step[0]
+        top, rate = len(SHIFTS) + 1, a.step[0]
         solved = [self.linear.status, self.linear.iterations, envs["status"], envs["todo"], envs["level"], self._ladder]
         modified = [envs["projected"], a.active, a.project, a.shift, *flags]
         progress = [self._residual, self._first, envs["status"], envs["level"], self._ladder, *counts]
@@ -158,7 +158,7 @@ class DeviceNewton:
             ),
             ("begin_search",): decide("begin_search", parts, self._precision, *begun),
             ("move",): record(kernels["move"], n, a.active, a.free, self._line, a.base_x, a.direction, a.x),
-            ("judge",): decide("judge", parts, ARMIJO, self._smallest_step, self._tolerance, self._sums, *search),
+            ("judge",): decide("judge", top, parts, ARMIJO, self._smallest_step, self._tolerance, *search),
             ("finish_iteration",): decide(
                 "finish_iteration", self.max_iterations, envs["iterations"], envs["status"], a.active, self._running
             ),

@@ -66,6 +66,7 @@ class SolverImplicit:
         self.linear = choice.build(self.assembly)
         self.linear_name = self.linear.name
         self.linear_reason = choice.reason
+        self._thin = choice.thin
         self._newton = choose_newton(loop, self.assembly, self.linear, self.tolerance, self.max_iterations, extent(model))
         self.loop = self._newton.loop
         if accuracy is not None:
@@ -118,8 +119,9 @@ class SolverImplicit:
         wp.copy(a.x1, state.x)
         wp.copy(a.x2, old_x)
         a.stepping.set_targets(state.x, targets)
-        # start where the particles would be after dt at their present velocity and, where it is known, acceleration
-        a.stepping.predict(s, self.dt, state, old_x, old_v, 0.5 if follows else 0.0)
+        # start where the particles would be after dt at their present velocity and, where it is known, half their acceleration; in
+        # thin bodies that mostly stretches and crushes what hardly gives
+        a.stepping.predict(s, self.dt, state, old_x, old_v, 0.5 if follows and not self._thin else 0.0)
         return s
 
     def _finish(self, state, s, failed, factors):

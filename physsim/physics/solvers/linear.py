@@ -314,6 +314,7 @@ class Choice:
     pattern: Pattern
     block_dtype: str
     reason: str
+    thin: bool  # whether the model has laws of thin bodies, which buckle
     band: Band | None = None
 
     def build(self, assembly):
@@ -362,4 +363,4 @@ def choose(model, wanted="auto", static=False):
             name = "multigrid"
     # a direction need not be exact: single precision serves where the laws are soft in most directions
     single = name in ("cg", "multigrid") and thin and not static
-    return Choice(name, pattern, "float32" if single else model.dtype, reason, band)
+    return Choice(name, pattern, "float32" if single else model.dtype, reason, thin, band)

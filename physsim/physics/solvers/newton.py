@@ -1,6 +1,6 @@
 """Newton's method with line search on an incremental potential, all environments at once.
 
-Exact Hessian where it is positive definite, shifted by a little inertia or projected where it is not; the line search compares
+Exact Hessian where it is positive definite, shifted by a little inertia, lagged or projected where it is not; the line search compares
 energies summed stencil by stencil; an environment that has converged or failed is left alone while the others go on.
 """
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from physsim.kernels.newton import EXACT, LAGGED, PROJECTED
 from physsim.physics.solvers.linear import SHIFTS
 
 ARMIJO = 1e-4
@@ -42,7 +43,7 @@ class Progress:
 
 
 class _Ladder:
-    """Where each environment stands between the exact matrix (0), its shifts (1, 2, ...) and the projected one (the last level).
+    """Where each environment stands between the exact matrix (0), its shifts (1, 2, ...), the lagged one and the projected one (last).
 
     A solve that succeeded at a level tries the next lower one in the following iteration; where that fails, it waits twice as long
     before it tries again. `begin` remembers the levels of a solve's first iteration for the next step.
@@ -65,6 +66,10 @@ class _Ladder:
         self._left = np.where(climbed, self._wait, np.maximum(self._left - 1, 0))
         self._last = np.where(running, level, self._last)
         self.level = np.where(running, np.where(self._left > 0, level, np.maximum(level - 1, 0)), self.level)
+
+    def judge(self, running, alpha):
+        """A short step with lagged stresses says that they are not those here: the projected matrix next."""
+        self.level = np.where(running & (self._last == len(SHIFTS)) & (alpha < 0.5), len(SHIFTS) + 1, self.level)
 
 
 class Newton:
@@ -130,7 +135,8 @@ class Newton:
             else:
                 self._assembled_direction(p, running, ladder, first)
             before = p.residual.copy()
-            self._search(p, running)
+            alpha = self._search(p, running)
+            ladder.judge(running, alpha)
             p.iterations[running] += 1
             if self.linear.keeps:
                 fresh = running & ~p.done & (p.residual > CONTRACTION * before)
@@ -153,7 +159,7 @@ class Newton:
         """Conjugate gradient, looser far from the solution, on the exact matrix or the nearest positive definite one tried."""
         a = self.assembly
         rate = a.step[0]
-        top = len(SHIFTS)
+        lagged, top = len(SHIFTS), len(SHIFTS) + 1  # levels
         tolerance = np.clip(0.05 * np.sqrt(np.where(running, p.residual, 1.0) / np.where(running, first, 1.0)), 1e-3, 0.1)
         before = self.linear.total_iterations
         todo = running.copy()
@@ -163,11 +169,12 @@ class Newton:
         while todo.any():
             a.set_active(todo)
             start = time.perf_counter()
-            shift = np.where(level < top, np.array([*SHIFTS, 0.0])[level], 0.0) * rate**2
-            if (projected[todo] != (level[todo] == top)).any():
-                a.set_project(level == top)
+            shift = np.where(level < lagged, np.array([*SHIFTS, 0.0, 0.0])[level], 0.0) * rate**2
+            project = np.where(level == top, int(PROJECTED), np.where(level == lagged, int(LAGGED), int(EXACT)))
+            if (projected[todo] != project[todo]).any():
+                a.set_project(project)
                 a.assemble(shift)
-                projected = (level == top).astype(int)
+                projected = project
             else:
                 a.sum_blocks(shift)
             p.profile["assemble"] += time.perf_counter() - start
@@ -182,7 +189,7 @@ class Newton:
         ladder.settle(running, level, tried)
 
     def _search(self, p, running):
-        """Backtracking on energy differences; leaves `x`, `gradient` and the residual at the accepted point."""
+        """Backtracking on energy differences; leaves `x`, `gradient` and the residual at the accepted point; returns step lengths."""
         a = self.assembly
         start = time.perf_counter()
         slope = a.dot(a.gradient, a.direction)
@@ -219,6 +226,7 @@ class Newton:
             searching &= ~lost
         a.set_active(running)
         p.profile["line search"] += time.perf_counter() - start
+        return alpha
 
     def _rounding(self, which):
         """Force [N] that a position's last digits make on the stiffest particle; zero for environments not asked for."""
