@@ -147,9 +147,7 @@ def _check_middles(points, cells):
         derivatives = shape[:, 1:] - shape[:, :1]
         bad = np.flatnonzero(np.linalg.det(np.einsum("mni,nj->mij", points[cells], derivatives)) <= 0)
         if len(bad):
-            text = (
-                f"TetMesh.cells: ten-node tetrahedra {some(bad)} are folded; the middle nodes belong to the edges 01, 12, 20, 03, 13, 23"
-            )
+            text = f"TetMesh.cells: ten-node tetrahedra {some(bad)} are folded; the middle nodes belong to the edges 01, 12, 20, 03, 13, 23"
             raise InputError(f"{text}, in this order, near the edges' middles")
 
 
