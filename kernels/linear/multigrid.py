@@ -8,9 +8,13 @@ Native form (CPU): one thread an environment, one sweep of Gauss-Seidel down and
 every positive definite matrix; gather and scatter of a row share one pass over the lower triangle. Who goes into which aggregate
 (the `plan`) is made once on the host; the products are made for every matrix, with the positions of that matrix.
 
+Where the pieces of a model do not touch, coarsening ends with a node a piece; above DENSE nodes the last level is swept like the others,
+which solves it exactly where no node has a neighbour.
+
 Every Galerkin product of a positive definite matrix is positive definite: a negative pivot anywhere proves that the fine matrix
 is not, and is reported (status 1) before an iteration is spent. A pivot that vanishes (an aggregate of one particle, or of
 particles in a line, has no rotation) is left out.
+Set-up and solve stand in one file because they share the layout of the plan and of the work arrays.
 Sources: Vanek, Mandel and Brezina 1996 (aggregation with rigid modes); Notay 2010 (no smoothing of the prolongation).
 """
 
@@ -18,6 +22,7 @@ import warp as wp
 
 FIELDS = 8  # integers of a level in the plan: n, row begin, columns, aggregates, targets, diagonal, mirror, work
 FINE_WORK = 40  # scalars of work a particle: inverse block, arm, and six vectors, in rows of four
+DENSE = 64  # nodes up to which the last level is factorised
 HEADER = 1  # integers before them: the number of levels
 
 _COMMON = r"""
@@ -27,7 +32,8 @@ typedef S v4 __attribute__((vector_size(4 * sizeof(S)), aligned(sizeof(S))));
 typedef double v8 __attribute__((vector_size(8 * sizeof(double)), aligned(8)));
 const int* __restrict__ plan = plan_.data;
 const int levels = plan[0];
-auto field = [&](int l, int k) { return plan[1 + 8 * l + k]; };
+auto field = [&](int l, int k) { return plan[HEADER + FIELDS * l + k]; };
+auto dense = [&](int l) { return l == levels && field(l, 0) <= DENSE; };
 S* __restrict__ fine_work = (S*)((char*)fine_work_.data + (size_t)env * fine_work_.strides[0]);
 double* __restrict__ work = (double*)((char*)work_.data + (size_t)env * work_.strides[0]);
 const int n = field(0, 0);
@@ -185,7 +191,7 @@ for (int l = 1; l <= levels; ++l) {
     double* into = C + 48 * (size_t)mirror[s];
     for (int q = 0; q < 6; ++q) for (int r = 0; r < 6; ++r) into[8 * q + r] = from[8 * r + q];
   }
-  if (l < levels) {
+  if (!dense(l)) {
     for (int k = 0; k < m; ++k) status |= invert(C + 48 * (size_t)diagonal[k], scale + 8 * k, inverse + 48 * (size_t)k);
   } else {  // dense Cholesky in double precision, unit lower times pivots; rows of the upper triangle
     const int size = 6 * m;
@@ -237,13 +243,16 @@ auto level = [&](int l) {
   return v;
 };
 auto coarse = [&]() {  // levels 1 and up, for the right side in level 1's b
-  for (int l = 1; l < levels; ++l) {
-    const Level f = level(l), c = level(l + 1);
+  for (int l = 1; l <= levels; ++l) {
+    if (dense(l)) break;
+    const Level f = level(l);
     for (int i = 0; i < f.m; ++i) {  // down: Gauss-Seidel from zero
       v8 s = f.b[i];
       for (int k = f.begin[i]; k < f.diagonal[i]; ++k) s -= times6(f.C + 48 * (size_t)k, f.x[f.col[k]]);
       f.x[i] = times6(f.inverse + 48 * (size_t)i, s);
     }
+    if (l == levels) break;
+    const Level c = level(l + 1);
     for (int i = 0; i < c.m; ++i) c.b[i] = zero8;
     for (int i = 0; i < f.m; ++i) {  // what is left of the right side: minus the strict upper triangle times x
       v8 s = zero8;
@@ -253,7 +262,7 @@ auto coarse = [&]() {  // levels 1 and up, for the right side in level 1's b
                               s[5] + a[0] * s[1] - a[1] * s[0], 0, 0};
     }
   }
-  {
+  if (dense(levels)) {
     const Level c = level(levels);
     const int size = 6 * c.m;
     const double* M = (const double*)(c.r + c.m);
@@ -273,10 +282,11 @@ auto coarse = [&]() {  // levels 1 and up, for the right side in level 1's b
     }
     for (int i = 0; i < c.m; ++i) c.x[i] = (v8){y[6 * i], y[6 * i + 1], y[6 * i + 2], y[6 * i + 3], y[6 * i + 4], y[6 * i + 5], 0, 0};
   }
-  for (int l = levels - 1; l >= 1; --l) {
-    const Level f = level(l), c = level(l + 1);
-    for (int i = 0; i < f.m; ++i) {
-      const v8 u = c.x[f.group[i]];
+  for (int l = dense(levels) ? levels - 1 : levels; l >= 1; --l) {
+    const Level f = level(l);
+    const v8* above = l < levels ? level(l + 1).x : nullptr;
+    for (int i = 0; above && i < f.m; ++i) {
+      const v8 u = above[f.group[i]];
       const double* a = f.centre + 8 * i + 3;
       f.x[i] += (v8){u[0] + u[4] * a[2] - u[5] * a[1], u[1] + u[5] * a[0] - u[3] * a[2], u[2] + u[3] * a[1] - u[4] * a[0],
                      u[3], u[4], u[5], 0, 0};
@@ -372,7 +382,9 @@ def native_kernels(real, block_real):
     names = {wp.float32: "float", wp.float64: "double"}
 
     def source(text):
-        return text.replace("SCALAR", names[block_real]).replace("REAL", names[real])
+        for name, value in {"HEADER": HEADER, "FIELDS": FIELDS, "DENSE": DENSE, "SCALAR": names[block_real], "REAL": names[real]}.items():
+            text = text.replace(name, str(value))
+        return text
 
     @wp.func_native(source(_SETUP))
     def set_up(

@@ -295,6 +295,39 @@ def test_multigrid_solves_what_a_direct_factor_solves(block_dtype, rng, monkeypa
     before = a.direction.numpy()[1].copy()
     solver.solve(right, a.direction, 1e-2)
     assert np.array_equal(a.direction.numpy()[1], before)
+    # a new matrix is set up for each environment when it first takes part
+    a.sum_blocks(1e4)
+    solver.solve(right, a.direction, tolerance)
+    a.set_active(True)
+    assert solver.solve(right, a.direction, tolerance).all()
+    factor = linear.Factor(exact.band, a.values.numpy()[1])
+    expected = factor.solve(right.numpy()[1])[free].ravel()
+    np.testing.assert_allclose(rows(a.direction, free)[1], expected, rtol=0, atol=100 * tolerance * np.abs(expected).max())
+
+
+def test_multigrid_of_many_separate_pieces_stays_small_and_exact(rng):
+    """One node a piece is left on the coarsest level: no dense factor of them all."""
+    pieces, side = 100, 3
+    net = ps.spring_net((side, side), (0.1, 0.1))
+    n = len(net.points)
+    points = np.concatenate([net.points + [0.2 * k, 0, 0] for k in range(pieces)])
+    edges = np.concatenate([net.edges + n * k for k in range(pieces)])
+    builder = ps.ModelBuilder()
+    body = builder.add_springs(ps.SpringNet(points, edges), ps.Spring(100.0), 0.1)
+    builder.attach(body, n * np.arange(pieces))
+    a = Assembly(builder.finalize(), block_dtype="float64")
+    a.set_step(60.0, 1.0, 0.0)
+    a.x.assign(a.model.vectors(a.model.rest[None] * 1.05))
+    a.set_project(True)
+    a.assemble()
+    solver = linear.Multigrid(a)
+    assert solver.plan.sizes[-1] >= pieces
+    assert solver.plan.work < 1000 * pieces
+    free = np.flatnonzero(a.model.free)
+    right, _ = right_side(a, free, rng)
+    assert solver.solve(right, a.direction, 1e-12).all()
+    expected = linear.Factor(linear.build_band(a.model, a.pattern), a.values.numpy()[0]).solve(right.numpy()[0])[free].ravel()
+    np.testing.assert_allclose(rows(a.direction, free)[0], expected, rtol=0, atol=1e-9 * np.abs(expected).max())
 
 
 def test_multigrid_iterations_hardly_grow_with_size_and_stiffness(rng):

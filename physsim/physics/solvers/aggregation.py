@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from physsim.kernels.linear.multigrid import FIELDS, HEADER
+from physsim.kernels.linear.multigrid import DENSE, FIELDS, HEADER
 
 COARSEST = 24  # nodes of the last level, which is factorised densely
 LEVELS = 12
+STALLED = 0.8  # of a level's nodes; where so many are left, they are separate pieces, and coarsening ends
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,8 @@ def build_plan(pattern, free):
         parts.append(part)
         work += 48 * graph.nnz + 48 * coarse + 8 * coarse + 24 * coarse
         sizes.append(int(coarse))
-        if coarse <= COARSEST or len(sizes) > LEVELS or coarse == sizes[-2]:
-            work += 36 * coarse**2 + 6 * coarse
+        if coarse <= COARSEST or len(sizes) > LEVELS or coarse > STALLED * sizes[-2]:
+            work += 36 * coarse**2 + 6 * coarse if coarse <= DENSE else 0
             break
         rows, columns = full_rows, graph.indices
         group = aggregate(graph)

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import numpy as np
 import warp as wp
 
 from physsim.kernels.linear.multigrid import FINE_WORK, native_kernels
@@ -30,7 +31,7 @@ class Multigrid:
         self.status = wp.zeros(model.envs, dtype=int, device=device)
         self.total_iterations = 0
         self._tolerance = assembly.per_environment(wp.float64)
-        self._version = -1
+        self._versions = np.full(model.envs, -1)  # of the matrix that each environment's hierarchy was made of
         integers = wp.array(self.plan.integers, dtype=int, device=device)
         fine = wp.zeros((model.envs, FINE_WORK * model.particle_count), dtype=block, device=device)
         coarse = wp.zeros((model.envs, self.plan.work), dtype=wp.float64, device=device)
@@ -52,13 +53,16 @@ class Multigrid:
         """
         a = self.assembly
         self._tolerance.set(tolerance)
-        if self._version != a.matrix_version:
+        active = a.active_mask().copy()
+        stale = active & (self._versions != a.matrix_version)
+        if stale.any():
+            a.set_active(stale)
             self._setup()
-            self._version = a.matrix_version
+            self._versions[stale] = a.matrix_version
+            a.set_active(active)
         self._solve.set(6, right)
         self._solve.set(9, out)
         self._solve()
-        active = a.active_mask()
         self.total_iterations += int(self.iterations.numpy()[active].sum())
         return active & (self.status.numpy() == 0)
 
