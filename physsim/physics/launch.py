@@ -21,36 +21,45 @@ class _Workers:
     """Threads that work beside the calling one, `thread_count() - 1` of them.
 
     They are kept off the core that the caller is on: Linux wakes a thread where its waker runs, and leaves it waiting there for
-    tens of milliseconds while another core idles.
+    tens of milliseconds while another core idles. Where cores cannot be chosen (no such call, a cpuset that shrank) they run anywhere.
     """
 
     def __init__(self):
         self._pool = ThreadPoolExecutor(max_workers=thread_count() - 1, thread_name_prefix="physsim", initializer=self._enter)
         self.threads = []
-        self._callers_core = None
-        self._current_core = None
-        if hasattr(os, "sched_setaffinity"):
-            self._cores = os.sched_getaffinity(0)
-            self._current_core = getattr(ctypes.CDLL(None), "sched_getcpu", None) if len(self._cores) > 1 else None
+        self._placed = None
+        self._current_core = getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
 
     def _enter(self):
         self.threads.append(threading.get_native_id())
-        self._callers_core = None
+        self._placed = None
 
     def submit(self, function, *arguments):
         """A future of `function(*arguments)`."""
         if self._current_core is not None:
-            core = self._current_core()
-            if core != self._callers_core:
-                self._callers_core = core
-                for thread in self.threads:
-                    os.sched_setaffinity(thread, self._cores - {core})
+            self._keep_apart()
         return self._pool.submit(function, *arguments)
+
+    def _keep_apart(self):
+        """Bind the threads to the cores that the caller may use now, without the one that it is on."""
+        core, cores = self._current_core(), os.sched_getaffinity(0)
+        if (core, cores) == self._placed:
+            return
+        self._placed = core, cores
+        try:
+            for thread in self.threads:
+                os.sched_setaffinity(thread, (cores - {core}) or cores)
+        except OSError:  # a core was taken from this process in between
+            self._current_core = None
 
 
 @lru_cache(maxsize=1)
 def _workers():
     return _Workers()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_workers.cache_clear)  # a child has none of its parent's threads
 
 
 @lru_cache(maxsize=1)
@@ -86,7 +95,11 @@ def over_environments(function, envs):
 
 
 def _beside(functions):
-    """Call functions without arguments at the same time, the first on this thread; returns when all are done."""
+    """Call functions without arguments at the same time, the first on this thread; returns when all are done. One thread: in turn."""
+    if thread_count() < 2:
+        for function in functions:
+            function()
+        return
     waiting = [_workers().submit(function) for function in functions[1:]]
     try:
         functions[0]()

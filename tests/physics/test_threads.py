@@ -1,5 +1,8 @@
 """Launches sliced over threads give the same bits as one thread, whatever is sliced."""
 
+import multiprocessing
+import os
+
 import numpy as np
 import pytest
 import warp as wp
@@ -85,3 +88,53 @@ def test_results_in_order_and_errors_handed_on(monkeypatch):
     assert over_environments(lambda e: e * e, range(20)) == [e * e for e in range(20)]
     with pytest.raises(ZeroDivisionError):
         over_environments(lambda e: 1 // (e - 3), range(6))
+
+
+def test_parts_are_run_in_turn_on_one_thread(monkeypatch):
+    launch._workers.cache_clear()
+    monkeypatch.setattr(launch, "thread_count", lambda: 1)
+    done = []
+    launch._beside([lambda k=k: done.append(k) for k in range(3)])
+    assert done == [0, 1, 2] and launch.worker_count() == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own(monkeypatch):
+    monkeypatch.setattr(launch, "thread_count", lambda: 2)
+    ours = over_environments(lambda e: e, range(4))  # threads run in this process
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(False)
+    child = context.Process(target=lambda: sender.send(over_environments(lambda e: e, range(4))), daemon=True)
+    child.start()
+    try:
+        assert receiver.poll(30) and receiver.recv() == ours
+    finally:
+        child.kill()
+        child.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
+def test_threads_follow_the_callers_cores_and_run_anywhere_where_they_cannot(monkeypatch):
+    launch._workers.cache_clear()
+    monkeypatch.setattr(launch, "thread_count", lambda: 2)
+    over_environments(lambda e: e, range(4))
+    workers = launch._workers()
+    workers._current_core = lambda: 0
+    asked = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda thread, cores: asked.append(cores))
+    for allowed in ({0, 1}, {0, 1}, {0, 3}, {0}):  # the second time nothing has changed
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, allowed=allowed: allowed)
+        workers.submit(int).result()
+    assert asked == [{1}, {3}, {0}]
+
+    def refuse(thread, cores):
+        asked.append(cores)
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 2})
+    assert over_environments(lambda e: e, range(4)) == list(range(4))
+    assert workers.submit(int).result() == 0
+    assert asked[3:] == [{2}]
+    launch._workers.cache_clear()
