@@ -103,6 +103,10 @@ class Assembly:
         """A few numbers an environment, with `set` and `get` on the host and `array` on the device."""
         return _EnvArray(self.model, dtype, shape)
 
+    def particle_masses(self):
+        """Masses [kg], shape [envs, n]."""
+        return self.parameters[[b.law.name for b in self.model.blocks].index("inertia")].numpy()[..., 0]
+
     def set_active(self, mask):
         """Environments that kernels work on: True for all, or a mask [envs]."""
         self._active.set(mask)

@@ -51,15 +51,27 @@ def dense_hessian(model, x, project=0, step=(0.0, 1.0, 0.0), before=None):
 # --- the laws in place -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("curved", [False, True], ids=["flat", "curved"])
-@pytest.mark.parametrize("damping", [0.0, 0.3], ids=["elastic", "damped"])
-def test_matrix_of_a_sheet_with_rims_is_the_derivative_of_its_forces(curved, damping, rng):
-    """Rims, corners and, flat, the fast path: what the test of single stencils does not meet."""
+def rimmed(kind, rng):
+    """A sheet with rims and corners; or one where both neighbours of a triangle have the same far corner."""
+    if kind == "three triangles":
+        corners = [[0.0, 0.0, 0.0], [1.0, 0.1, 0.0], [0.4, 0.9, 0.1], [0.5, 0.3, 0.2]]
+        return ps.TriMesh(corners, [[0, 1, 3], [1, 2, 3], [2, 0, 3]])
+    if kind == "tetrahedron":
+        corners = [[0.0, 0.0, 0.0], [1.0, 0.1, 0.0], [0.4, 0.9, 0.1], [0.5, 0.3, 0.8]]
+        return ps.TriMesh(corners, [[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]])
     mesh = ps.sheet_mesh((1.0, 0.8), (3, 2), random_flips((3, 2), rng))
-    if curved:
+    if kind == "curved":
         mesh = ps.TriMesh(mesh.points + rng.uniform(-0.08, 0.08, mesh.points.shape), mesh.triangles)
+    return mesh
+
+
+@pytest.mark.parametrize("kind", ["flat", "curved", "three triangles", "tetrahedron"])
+@pytest.mark.parametrize("damping", [0.0, 0.3], ids=["elastic", "damped"])
+def test_matrix_of_a_sheet_with_rims_is_the_derivative_of_its_forces(kind, damping, rng):
+    """Rims, corners, shared far corners and, flat, the fast path: what the test of single stencils does not meet."""
+    mesh = rimmed(kind, rng)
     material = ps.Shell(stretch=(30.0, 20.0), bending=(1.0, 0.7), shear=6.0, stretch_damping=damping, bending_damping=damping, **FABRIC)
-    model, _ = cloth_model(mesh, material, warp=(1.0, 0.3, 0.0))
+    model, _ = cloth_model(mesh, material, warp=(1.0, 0.3, 0.2))
     x, before = (mesh.points + 0.05 * rng.normal(size=mesh.points.shape) for _ in range(2))
     matrix, a = dense_hessian(model, x, step=(5.0, 1.0, 0.0), before=before)
     direction, out = a.vectors(a.x.shape), a.vectors(a.x.shape)
@@ -371,3 +383,25 @@ def test_markers_ride_on_the_nearest_triangle(rng):
     np.testing.assert_allclose((weights[..., None] * mesh.points[nodes]).sum(axis=1), markers, atol=1e-12)
     nodes, weights = mesh.interpolation([[1.2, 0.5, 0.1]], outside=0.3)
     np.testing.assert_allclose((weights[..., None] * mesh.points[nodes]).sum(axis=1), [[1.0, 0.5, 0.0]], atol=1e-12)
+
+
+@pytest.mark.parametrize("force", [1e-6, 1e-3, 2e-2])
+def test_a_slack_sheet_held_by_a_row_finds_its_equilibrium_under_a_push_across(force):
+    """At rest nothing resists the push: every linear solver finds the same equilibrium, whose held row carries weight and push."""
+    mesh = ps.sheet_mesh((0.2, 0.3), (8, 12))
+    mesh = ps.TriMesh(mesh.points[:, [0, 2, 1]] * [1, 1, -1], mesh.triangles)  # upright
+    builder = ps.ModelBuilder()
+    body = builder.add_cloth(mesh, ps.Shell(stretch=1000.0, bending=1e-5, area_density=0.2))
+    top = np.flatnonzero(mesh.points[:, 2] == 0.0)
+    builder.attach(body, top)
+    builder.add_load(body, np.flatnonzero(np.isclose(mesh.points[:, 2], -0.3)), (0.0, force, 0.0))
+    model = builder.finalize()
+    found = []
+    for linear in ("direct", "cg", "multigrid"):
+        state, report = ps.solve_equilibrium(model, linear=linear)
+        assert report.iterations < 100
+        found.append(state.positions)
+        carried = ps.Probe(model).forces(state)[top].sum(axis=0)
+        assert np.abs(carried) == pytest.approx([0.0, force, 0.2 * 0.06 * 9.81], abs=2e-6)
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
+    assert found[0] == pytest.approx(found[2], abs=1e-6)

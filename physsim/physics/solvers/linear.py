@@ -139,30 +139,32 @@ class Direct:
         self.factor_cost = band.cost / 1.5e10 + 6e-8 * points
         self.iteration_cost = 4.0 * band.size * band.width / 4e9 + 3e-8 * points + 2e-4
 
-    def factorise(self, which, factors):
+    def factorise(self, which, factors, shift=0.0):
         """New factors for the environments of the mask `which` at the assembly's `x`; the others are kept.
 
         The exact matrix first; where it is not positive definite, shifts by growing shares of the inertia; last the projected one,
-        lifted until it is definite.
+        lifted until it is definite. `shift` [1/s^2], one or one an environment, of the masses is added to all of them.
         """
         a = self.assembly
         factors = list(factors) if factors is not None else [None] * a.model.envs
         asked = a.active_mask().copy()
         a.set_project(False)
         a.set_active(which)
-        a.assemble()
+        a.assemble(shift)
         self._factorise(np.flatnonzero(which), factors)
         modified = bad = _indefinite(which, factors)
+        if np.any(shift):
+            modified = which
         for share in SHIFTS[1:] if a.step[0] > 0 else ():
             if bad.any():
                 a.set_active(bad)
-                a.sum_blocks(share * a.step[0] ** 2)
+                a.sum_blocks(shift + share * a.step[0] ** 2)
                 self._factorise(np.flatnonzero(bad), factors)
                 bad = _indefinite(bad, factors)
         if bad.any():
             a.set_project(bad)
             a.set_active(bad)
-            a.assemble()
+            a.assemble(shift)
             self._factorise(np.flatnonzero(bad), factors)
             self._lift(np.flatnonzero(bad), factors)
         for env in np.flatnonzero(modified):

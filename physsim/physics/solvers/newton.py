@@ -14,6 +14,7 @@ from physsim.physics.solvers.linear import SHIFTS
 
 ARMIJO = 1e-4
 PRECISION = {"float32": 1.2e-7, "float64": 2.2e-16}
+LENGTHENINGS = 12  # times that a shift is raised tenfold where a direction leaves the scene
 CONTRACTION = 0.3  # a kept factor that shrinks the residual by less than this is replaced
 
 
@@ -91,6 +92,7 @@ class Newton:
         self._status = assembly.per_environment(int)
         self._precision = PRECISION[assembly.model.dtype]
         self._smallest_step = 4 * self._precision * extent
+        self._extent = extent
         self.accuracy = -1.0  # [m]; see `SolverImplicit`
         self._free_count = int(assembly.model.free.sum())
 
@@ -134,12 +136,41 @@ class Newton:
                 factors, fresh = self._kept_direction(p, running, factors, fresh)
             else:
                 self._assembled_direction(p, running, ladder, first)
+            factors = self._shorten(p, running, factors)
             before = p.residual.copy()
             alpha = self._search(p, running)
             ladder.judge(running, alpha)
             p.iterations[running] += 1
             if self.linear.keeps:
                 fresh = running & ~p.done & (p.residual > CONTRACTION * before)
+
+    def _shorten(self, p, running, factors):
+        """Add inertia to the matrix where a direction leaves the scene; returns the factors.
+
+        There the matrix has next to nothing to say along it, as across a sheet that hangs slack in a static solve, and a factor may be
+        definite by rounding alone. The first shift would hold a mean particle against the residual within the scene.
+        """
+        a = self.assembly
+        long = running & (a.largest(a.direction) > self._extent)
+        if not long.any():
+            return factors
+        mass = a.particle_masses().mean(axis=1)
+        shift = np.where(long, p.residual / (mass * self._extent), 0.0)
+        for _ in range(LENGTHENINGS):
+            a.set_active(long)
+            if self.linear.keeps:
+                factors = self.linear.factorise(long, factors, shift)
+                p.factorisations += int(long.sum())
+                self.linear.solve(factors, a.gradient, a.direction)
+            else:
+                a.sum_blocks(shift)
+                self.linear.solve(a.gradient, a.direction, 0.1)
+            long = long & (a.largest(a.direction) > self._extent)
+            if not long.any():
+                break
+            shift = 10.0 * shift
+        a.set_active(running)
+        return factors
 
     def _kept_direction(self, p, running, factors, fresh):
         a = self.assembly
