@@ -90,7 +90,7 @@ class _Simulation:
         """Version, dtype, the linear solver picked, and the last run's profile."""
         facts = {"version": ps.__version__, "threads": thread_count(), **self.options, **self.profiled}
         if not self.explicit:
-            facts["linear"] = self.solver.linear_name
+            facts |= {"linear": self.solver.linear_name, "accuracy": self.solver.accuracy}
         if hasattr(self, "failure"):
             facts["note"] = self.failure
         return facts
