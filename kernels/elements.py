@@ -121,9 +121,13 @@ def element_kernels(functions, points, parameter_count, curved, real, block_real
         for a in range(count):
             for b in range(a + 1):
                 B = Block()
+                twice = a != b and stencil[t, a] == stencil[t, b]  # one particle at two places: both blocks fall on its diagonal
                 for i in range(3):
                     for j in range(3):
-                        B[i, j] = block_real(H[3 * a + i, 3 * b + j])
+                        value = H[3 * a + i, 3 * b + j]
+                        if twice:
+                            value += H[3 * a + j, 3 * b + i]
+                        B[i, j] = block_real(value)
                 block_out[env, slot] = B
                 slot += 1
 
