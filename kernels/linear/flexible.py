@@ -93,8 +93,9 @@ def flexible_kernels(real):
         scalars_out[env, 4] = scale
         iterations_out[env] = 0
         indefinite_out[env] = 0
-        active_out[env] = wp.where(scale > f64(0.0), 1, 0)
-        if scale > f64(0.0):
+        goes = scale > f64(0.0) and wp.isfinite(scale)
+        active_out[env] = wp.where(goes, 1, 0)
+        if goes:
             busy_out[0] = 1
 
     @wp.kernel(module="unique", enable_backward=False)
@@ -219,11 +220,14 @@ def flexible_kernels(real):
         indefinite: wp.array(dtype=int),
         report_out: wp.array2d(dtype=f64),
     ):
-        """`report_out[env]` = (relative residual, iterations, whether a direction of negative curvature was met)."""
+        """`report_out[env]` = (relative residual, iterations, whether a direction of negative curvature was met).
+
+        The residual is NaN where the right side is not finite.
+        """
         e, once = wp.tid()
         env = first + e
         report_out[env, 0] = f64(0.0)
-        if scalar[env, 3] > f64(0.0):
+        if scalar[env, 3] != f64(0.0):
             report_out[env, 0] = scalar[env, 4] / scalar[env, 3]
         report_out[env, 1] = f64(iterations[env])
         report_out[env, 2] = f64(indefinite[env])

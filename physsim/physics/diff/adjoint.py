@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import warp as wp
 
+from physsim.errors import SolverError
 from physsim.physics.diff.device_exact import exact_solver
 from physsim.physics.solvers.implicit import SolverImplicit, targets_at
 
@@ -89,6 +90,9 @@ def backward(rollout, pulls, tolerance):
         rollout: Rollout of n steps.
         pulls: `pulls(k)` gives (dL/dx_k, dL/dv_k), each [envs, n, 3] or None, for k = 0..n.
         tolerance: relative residual of the linear solves.
+
+    Raises:
+        SolverError: the loss has a derivative that is not finite; with `strict=False` its environment gets NaN instead.
     """
     if isinstance(rollout.solver, SolverImplicit):
         stepper = _ImplicitAdjoint(rollout, tolerance)
@@ -100,6 +104,7 @@ def backward(rollout, pulls, tolerance):
     x, v, x1, v1 = (np.zeros(shape) for _ in range(4))
     for k in range(rollout.count, 0, -1):
         _add(x, v, pulls(k))
+        require_finite(rollout.solver, rollout.time(k), x, v)
         x, v, x1, v1 = stepper.step(k - 1, x, v, x1, v1)
         rollout.forget_after(k - 1)
     _add(x, v, pulls(0))
@@ -107,6 +112,19 @@ def backward(rollout, pulls, tolerance):
     if residual > max(1e-6, 10 * tolerance):
         warnings.warn(f"gradient: a linear solve stopped at the relative residual {residual:.1e}", stacklevel=3)
     return Gradients(stepper.assembly.parameter_gradients(), x, v, stepper.target_gradients, residual)
+
+
+def require_finite(solver, time, *derivatives):
+    """Raise a SolverError where derivatives [envs, n, 3] by the state at a time are not finite, unless the solver is not strict."""
+    if not solver.strict:
+        return
+    bad = ~np.logical_and.reduce([np.isfinite(d).all(axis=(1, 2)) for d in derivatives])
+    if bad.any():
+        where = f" (environment {int(np.argmax(bad))} of {len(bad)})" if len(bad) > 1 else ""
+        raise SolverError(
+            f"gradient: the loss's derivative by the state at t = {time:.6g} s is not finite{where}. "
+            "Look in the loss for a division by zero, or a root or logarithm of zero."
+        )
 
 
 def _add(x, v, pull):
@@ -122,9 +140,12 @@ class TargetGradients:
         self.rollout = rollout
         self.values = {name: np.zeros(value.shape) for name, value in (rollout.bound or {}).items()}
         model = rollout.solver.model
-        self.driven = np.zeros(model.particle_count, bool)
-        for name in self.values:
-            self.driven[model.attachments[name].particles] = True
+        particles = {name: model.attachments[name].particles for name in self.values}
+        owner = np.full(model.particle_count, -1)  # whose target holds: of attachments with a common point the last one's
+        for number, points in enumerate(particles.values()):
+            owner[points] = number
+        self._holds = {name: owner[points] == number for number, (name, points) in enumerate(particles.items())}
+        self.driven = owner >= 0
 
     def add(self, k, gradient):
         """Add the gradient [envs, n, 3] of all targets of the step from state k."""
@@ -132,7 +153,7 @@ class TargetGradients:
             return
         i, j, w = self.rollout.control.weights(self.rollout.time(k + 1))
         for name, value in self.values.items():
-            part = gradient[:, self.rollout.solver.model.attachments[name].particles]
+            part = gradient[:, self.rollout.solver.model.attachments[name].particles] * self._holds[name][:, None]
             value[i] += (1 - w) * part
             value[j] += w * part
 
@@ -144,9 +165,8 @@ class _ImplicitAdjoint:
         a.set_parameters(rollout.parameters)
         a.begin_adjoint()
         self.exact = exact_solver(self.solver, tolerance)
-        shape = (a.model.envs, a.model.particle_count)
-        self._right, self._lambda = a.vectors(shape), a.vectors(shape)
-        self._out = {name: a.vectors(shape) for name in ("x", "x1", "x2", "predictor", "target")}
+        self._right, self._lambda = self.exact.array("right"), self.exact.array("lambda")
+        self._out = {name: self.exact.array(name) for name in ("x", "x1", "x2", "predictor", "target")}
         self._targets = TargetGradients(rollout)
         self._fixed = ~a.model.free
 

@@ -1,6 +1,8 @@
 """Solves with the exact Hessian whose loop stays on the device, for solvers whose own loop does."""
 
+import warnings
 from functools import cache
+from weakref import WeakKeyDictionary
 
 import warp as wp
 
@@ -27,9 +29,9 @@ class DeviceExactSolver(ExactSolver):
         self._commands = {}
 
     def solve(self, right, out):
-        """out = H^-1 right on free particles, zero on fixed ones (device arrays [envs, n])."""
+        """out = H^-1 right on free particles, zero on fixed ones (device arrays [envs, n]); NaN in environments where right has one."""
         self.linear.tolerance.fill_(max(self.tolerance, 1e-6))
-        key = (self.assembly.step, right.ptr, out.ptr)
+        key = (self.assembly.step, self.tolerance, right.ptr, out.ptr)
         self.graphs.run(key, lambda: self._run(right, out))
         residual, iterations, indefinite = self._report.numpy().T.copy()
         self.graphs.warm |= bool(iterations.any())
@@ -84,7 +86,21 @@ def _kernels(dtype):
     return flexible_kernels(SCALARS[dtype])
 
 
+_kept = WeakKeyDictionary()  # solver -> its ExactSolver
+
+
 def exact_solver(solver, tolerance):
-    """The ExactSolver that goes with a solver's loop."""
+    """The ExactSolver that goes with a solver's loop; one a solver, whose arrays, launches and graphs serve all its gradients."""
+    exact = _kept.get(solver)
+    if exact is not None and exact.linear is solver.linear:
+        exact.begin(tolerance)
+        return exact
+    if getattr(solver, "accuracy", None) is not None:
+        warnings.warn(
+            f"gradient: steps end at accuracy = {solver.accuracy:g} m, before the balance of forces that derivatives take for granted; "
+            "they are off by more than their residual says. Use accuracy=None where gradients count",
+            stacklevel=3,
+        )
     kind = DeviceExactSolver if solver.loop == "device" else ExactSolver
-    return kind(solver.assembly, solver.linear, tolerance)
+    _kept[solver] = kind(solver.assembly, solver.linear, tolerance)
+    return _kept[solver]

@@ -19,14 +19,20 @@ class ExactSolver:
 
     Args:
         assembly: Assembly, prepared for the step.
-        linear: Direct or Iterative of the forward solver.
+        linear: Direct, Iterative or Multigrid of the forward solver.
         tolerance: relative residual, in the 2-norm, at which an environment is done.
     """
 
     def __init__(self, assembly, linear, tolerance):
-        self.assembly, self.linear, self.tolerance = assembly, linear, tolerance
+        self.assembly, self.linear = assembly, linear
         shape = (assembly.model.envs, assembly.model.particle_count)
         self._r, self._z, self._p, self._q, self._old = (assembly.vectors(shape) for _ in range(5))
+        self._arrays = {}
+        self.begin(tolerance)
+
+    def begin(self, tolerance):
+        """Forget what an earlier gradient left; call before the first point of another one."""
+        self.tolerance = tolerance
         self.factors = None
         self._fresh = 0
         self._assembled = False  # whether the matrix in the assembly is the exact one at this point, in the model's precision
@@ -34,6 +40,13 @@ class ExactSolver:
         self._solves = 0
         self.worst = 0.0  # largest relative residual so far
         self.indefinite = 0  # solves that needed MINRES
+
+    def array(self, name, count=None):
+        """A caller's array of 3-vectors, [envs, n] or [count, envs, n], that is the same at the next gradient; launches name it."""
+        shape = self._r.shape if count is None else (count, *self._r.shape)
+        if name not in self._arrays or self._arrays[name].shape != shape:
+            self._arrays[name] = self.assembly.vectors(shape)
+        return self._arrays[name]
 
     def at_new_point(self, factors=None):
         """Call when the assembly's `x` has changed; `factors` may offer the forward solve's kept ones."""
@@ -63,22 +76,25 @@ class ExactSolver:
             with one_blas_thread():
                 self.linear.solve(self.factors, self._r, self._z)
             return
-        definite = self.linear.solve(self._r, self._z, max(self.tolerance, 1e-6))
-        if not definite.all():
-            a = self.assembly
-            a.set_project(~definite)
+        a = self.assembly
+        busy = a.active_mask().copy()
+        bad = busy & ~self.linear.solve(self._r, self._z, max(self.tolerance, 1e-6))
+        if bad.any():
+            a.set_active(bad)
+            a.set_project(bad)
             a.assemble()
             self.linear.solve(self._r, self._z, max(self.tolerance, 1e-6))
+            a.set_active(busy)
 
     def solve(self, right, out):
-        """out = H^-1 right on free particles, zero on fixed ones (device arrays [envs, n])."""
+        """out = H^-1 right on free particles, zero on fixed ones (device arrays [envs, n]); NaN in environments where right has one."""
         a = self.assembly
         a.set_active(True)
         out.zero_()
         self._q.zero_()
         a.combine(self._r, 0.0, self._q, 1.0, right)  # fixed particles: zero
         scale = np.sqrt(a.dot(self._r, self._r))
-        busy = scale > 0
+        busy = (scale > 0) & np.isfinite(scale)
         target = self.tolerance * scale
         rz = np.ones(a.model.envs)
         indefinite = np.zeros(a.model.envs, bool)
@@ -107,17 +123,23 @@ class ExactSolver:
             size = np.sqrt(a.dot(self._r, self._r))
             busy &= size > target
             iteration += 1
-        size = np.where(scale > 0, size / np.where(scale > 0, scale, 1.0), 0.0)
+        with np.errstate(invalid="ignore"):
+            size = size / np.where(scale == 0, 1.0, scale)  # NaN where the scale is not finite
         self._conclude(iteration, size, indefinite, right, out)
 
     def _conclude(self, iterations, residuals, indefinite, right, out):
-        """Count, and solve again where the Hessian turned out to be indefinite (mask [envs])."""
+        """Count, and solve again where the Hessian turned out to be indefinite (mask [envs]). Residuals are NaN where right is."""
         self.assembly.set_active(True)
         self._iterations += iterations
         self._solves += 1
         for env in np.flatnonzero(indefinite):
             residuals[env] = self._minres(env, right, out)
-        self.worst = max(self.worst, float(residuals.max(initial=0.0)))
+        unknown = np.isnan(residuals)
+        if unknown.any():
+            host = out.numpy().copy()
+            host[unknown] = np.nan
+            out.assign(host)
+        self.worst = max(self.worst, float(residuals[~unknown].max(initial=0.0)))
 
     def _minres(self, env, right, out):
         """One environment with an indefinite Hessian; returns the relative residual."""

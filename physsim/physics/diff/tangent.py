@@ -32,9 +32,12 @@ class TangentRollout:
         a.set_tangents({"gravity": np.zeros((directions, envs, 3))} | parameters)
         self.exact = exact_solver(solver, tolerance)
         names = ("x", "x1", "x2", "predictor", "target", "rest")
-        self._moved = {name: a.vectors((directions, envs, n)) for name in names}
-        self._out = a.vectors((directions, envs, n))
-        self._right, self._y = a.vectors((envs, n)), a.vectors((envs, n))
+        array = self.exact.array
+        self._moved = {name: array("moved " + name, directions) for name in names}
+        for value in self._moved.values():
+            value.zero_()
+        self._out = array("moved gradient", directions)
+        self._right, self._y = array("right"), array("moved solution")
 
     def follow(self, before, after, targets, parameters):
         """Move the tangents from state `before` over the step that led to `after`."""
@@ -87,9 +90,8 @@ def equilibrium_tangent(solver, state, parameters, directions, tolerance=1e-8, p
     a.set_tangents({"gravity": np.zeros((directions, envs, 3))} | parameters)
     exact = exact_solver(solver, tolerance)
     exact.at_new_point(state.cache)
-    zero = a.vectors((directions, envs, n))
-    out = a.vectors((directions, envs, n))
-    right, y = a.vectors((envs, n)), a.vectors((envs, n))
+    zero, out = exact.array("zero", directions), exact.array("moved gradient", directions)
+    right, y = exact.array("right"), exact.array("moved solution")
     a.set_active(True)
     names = ("x", "x1", "x2", "predictor", "target", "rest")
     a.tangent(directions, dict.fromkeys(names, zero), out, still=names)

@@ -9,7 +9,7 @@ import warp as wp
 
 from physsim.errors import InputError
 from physsim.physics import validation
-from physsim.physics.diff.adjoint import Rollout, backward
+from physsim.physics.diff.adjoint import Rollout, backward, require_finite
 from physsim.physics.diff.device_exact import exact_solver
 from physsim.physics.diff.sampling import plan
 from physsim.physics.model import Control, State
@@ -234,11 +234,11 @@ class _StaticRun:
         solver.prepare(i.state, rollout.targets, i.parameters)
         wp.copy(a.x, self.result.x)
         a.begin_adjoint()
-        shape = gx.shape[:2]
-        right, lam = a.vectors(shape), a.vectors(shape)
-        out = {name: a.vectors(shape) for name in ("x", "target")}
-        right.assign(gx.astype(right.numpy().dtype))
+        require_finite(solver, self.result.time, gx)
         exact = exact_solver(solver, self.tolerance)
+        right, lam = exact.array("right"), exact.array("lambda")
+        out = {name: exact.array(name) for name in ("x", "target")}
+        right.assign(gx.astype(right.numpy().dtype))
         exact.at_new_point(self.result.cache)
         exact.solve(right, lam)
         a.adjoint(lam, out)
