@@ -15,12 +15,27 @@ RUNNING, CONVERGED, FAILED = wp.constant(0), wp.constant(1), wp.constant(2)
 DIRECTION_SUMS = wp.constant(5)  # g.d, largest d, largest diagonal entry, sum of |energy|, d.d
 TRIAL_SUMS = wp.constant(2)  # largest gradient, energy change
 
+# Rules that the loop on the host shares
+LINEAR_SHARE, LINEAR_TIGHTEST, LINEAR_LOOSEST = 0.05, 1e-3, 0.1  # inner tolerance: a share of the root of the residual's fall, within
+LONGEST_WAIT = wp.constant(8)  # iterations before a lower level is tried again
+NOISE = 1e3  # roundings of the energies' sum that a change of energy may be lost in
+FLAT = 1e3  # noises that the energy may rise by where the forces fall to FALLEN of what they were
+FALLEN = 0.5
+RISEN = 2.0  # times that forces may grow in a move whose change of energy is lost in noise
+NEAR = 1e3  # tolerances at which an environment that cannot move on counts as converged
+ROUNDED = 2.0  # smallest steps of the stiffest particle whose force counts as rounding
+SHORTENING, SHORTEST = 0.5, 1e-10  # of the line search's step
+SHORT = 0.5  # step below which lagged stresses are not those here
+
 
 def newton_kernels(real, block_real):
     """Kernels for one pair of scalar types, in the order in which an iteration calls them."""
     vec3 = wp.types.vector(3, real)
     Block = wp.types.matrix((3, 4), block_real)
     f64 = wp.float64
+    linear_share, linear_tightest, linear_loosest = (wp.constant(f64(c)) for c in (LINEAR_SHARE, LINEAR_TIGHTEST, LINEAR_LOOSEST))
+    noise_of, flat_of, fallen, risen = (wp.constant(f64(c)) for c in (NOISE, FLAT, FALLEN, RISEN))
+    near_of, rounded, shortening, shortest, short = (wp.constant(f64(c)) for c in (NEAR, ROUNDED, SHORTENING, SHORTEST, SHORT))
 
     @wp.func
     def larger(s: f64, n: f64) -> f64:
@@ -177,9 +192,9 @@ def newton_kernels(real, block_real):
         todo_out[env] = wp.where(running, 1, 0)
         projected_out[env] = -1
         ladder_out[env, 3] = 0
-        tolerance_out[env] = f64(0.1)
+        tolerance_out[env] = linear_loosest
         if running:
-            tolerance_out[env] = wp.clamp(f64(0.05) * wp.sqrt(residual[env] / first_residual[env]), f64(1.0e-3), f64(0.1))
+            tolerance_out[env] = wp.clamp(linear_share * wp.sqrt(residual[env] / first_residual[env]), linear_tightest, linear_loosest)
             if rate == f64(0.0) and level_out[env] > 0:
                 level_out[env] = top
 
@@ -291,13 +306,13 @@ def newton_kernels(real, block_real):
         line_out[env, 1] = slope
         line_out[env, 2] = wp.sqrt(length)
         line_out[env, 3] = stiffness
-        line_out[env, 4] = f64(1.0e3) * precision * magnitude
+        line_out[env, 4] = noise_of * precision * magnitude
         line_out[env, 5] = wp.where(moved <= settled[0], f64(1.0), f64(0.0))
         level = level_out[env]
         if iterations_out[env] == 0:
             begin_out[env] = wp.max(level - 1, 0)
         if ladder_out[env, 3] > 1:
-            ladder_out[env, 0] = wp.min(2 * ladder_out[env, 0], 8)
+            ladder_out[env, 0] = wp.min(2 * ladder_out[env, 0], LONGEST_WAIT)
             ladder_out[env, 1] = ladder_out[env, 0]
         else:
             if level < ladder_out[env, 2]:
@@ -367,23 +382,23 @@ def newton_kernels(real, block_real):
         noise = line_out[env, 4]
         enough = change <= -armijo * alpha * slope
         # where energies cannot tell any more, the forces decide
-        small = alpha * wp.abs(slope) <= noise and change <= noise and residual <= f64(2.0) * before
-        flat = small or (change <= f64(1.0e3) * noise and residual <= f64(0.5) * before)
+        small = alpha * wp.abs(slope) <= noise and change <= noise and residual <= risen * before
+        flat = small or (change <= flat_of * noise and residual <= fallen * before)
         if wp.isfinite(residual) and (enough or flat):
             active_out[env] = 0
             residual_out[env] = residual
-            if ladder[env, 2] == top - 1 and alpha < f64(0.5):
+            if ladder[env, 2] == top - 1 and alpha < short:
                 level_out[env] = top  # the lagged stresses are not those here
             if residual <= tolerance[0] or (alpha == f64(1.0) and line_out[env, 5] > f64(0.0)):
                 status_out[env] = CONVERGED
-            elif alpha * line_out[env, 2] <= smallest_step and residual > f64(0.5) * before:
+            elif alpha * line_out[env, 2] <= smallest_step and residual > fallen * before:
                 # moves below the precision of positions: as converged as this dtype goes, if that is anywhere near
-                rounding = f64(2.0) * smallest_step * line_out[env, 3]
-                near = residual <= wp.max(f64(1.0e3) * tolerance[0], rounding)
+                rounding = rounded * smallest_step * line_out[env, 3]
+                near = residual <= wp.max(near_of * tolerance[0], rounding)
                 status_out[env] = wp.where(near, CONVERGED, FAILED)
             return
-        line_out[env, 0] = f64(0.5) * alpha
-        if f64(0.5) * alpha < f64(1.0e-10):
+        line_out[env, 0] = shortening * alpha
+        if shortening * alpha < shortest:
             active_out[env] = 0
             status_out[env] = FAILED
         else:

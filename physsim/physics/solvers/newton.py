@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from physsim.kernels import newton as rules
 from physsim.kernels.newton import EXACT, LAGGED, PROJECTED
 from physsim.physics.solvers.linear import SHIFTS
 
@@ -63,14 +64,15 @@ class _Ladder:
             self.begin = np.where(running, np.maximum(level - 1, 0), self.begin)
             self._first = False
         climbed = running & (tried > 1)
-        self._wait = np.where(climbed, np.minimum(2 * self._wait, 8), np.where(running & (level < self._last), 1, self._wait))
+        longer = np.minimum(2 * self._wait, rules.LONGEST_WAIT)
+        self._wait = np.where(climbed, longer, np.where(running & (level < self._last), 1, self._wait))
         self._left = np.where(climbed, self._wait, np.maximum(self._left - 1, 0))
         self._last = np.where(running, level, self._last)
         self.level = np.where(running, np.where(self._left > 0, level, np.maximum(level - 1, 0)), self.level)
 
     def judge(self, running, alpha):
         """A short step with lagged stresses says that they are not those here: the projected matrix next."""
-        self.level = np.where(running & (self._last == len(SHIFTS)) & (alpha < 0.5), len(SHIFTS) + 1, self.level)
+        self.level = np.where(running & (self._last == len(SHIFTS)) & (alpha < rules.SHORT), len(SHIFTS) + 1, self.level)
 
 
 class Newton:
@@ -191,7 +193,8 @@ class Newton:
         a = self.assembly
         rate = a.step[0]
         lagged, top = len(SHIFTS), len(SHIFTS) + 1  # levels
-        tolerance = np.clip(0.05 * np.sqrt(np.where(running, p.residual, 1.0) / np.where(running, first, 1.0)), 1e-3, 0.1)
+        fall = np.where(running, p.residual, 1.0) / np.where(running, first, 1.0)
+        tolerance = np.clip(rules.LINEAR_SHARE * np.sqrt(fall), rules.LINEAR_TIGHTEST, rules.LINEAR_LOOSEST)
         before = self.linear.total_iterations
         todo = running.copy()
         level = ladder.level if rate > 0.0 else np.where(ladder.level > 0, top, 0)
@@ -227,7 +230,7 @@ class Newton:
         length = a.largest(a.direction)
         settled = a.dot(a.direction, a.direction) <= self.accuracy * abs(self.accuracy) * self._free_count
         a.keep_base()
-        noise = 1e3 * self._precision * a.energy_magnitude()
+        noise = rules.NOISE * self._precision * a.energy_magnitude()
         alpha = np.where(running, 1.0, 0.0)
         searching = running & np.isfinite(slope) & np.isfinite(length)
         p.failed |= running & ~searching
@@ -240,19 +243,19 @@ class Newton:
             with np.errstate(invalid="ignore"):
                 enough = change <= -ARMIJO * alpha * slope
                 # where energies cannot tell any more, the forces decide
-                small = (alpha * np.abs(slope) <= noise) & (change <= noise) & (residual <= 2.0 * p.residual)
-                flat = small | ((change <= 1e3 * noise) & (residual <= 0.5 * p.residual))
+                small = (alpha * np.abs(slope) <= noise) & (change <= noise) & (residual <= rules.RISEN * p.residual)
+                flat = small | ((change <= rules.FLAT * noise) & (residual <= rules.FALLEN * p.residual))
                 good = searching & np.isfinite(residual) & (enough | flat)
-            stuck = good & (alpha * length <= self._smallest_step) & (residual > 0.5 * p.residual)
+            stuck = good & (alpha * length <= self._smallest_step) & (residual > rules.FALLEN * p.residual)
             p.residual = np.where(good, residual, p.residual)
             p.done |= good & ((residual <= self.tolerance) | (settled & (alpha == 1.0)))
             # moves below the precision of positions: as converged as this dtype goes, if that is anywhere near
-            near = residual <= np.maximum(1e3 * self.tolerance, self._rounding(stuck))
+            near = residual <= np.maximum(rules.NEAR * self.tolerance, self._rounding(stuck))
             p.done |= stuck & near
             p.failed |= stuck & ~near
             searching &= ~good
-            alpha = np.where(searching, alpha * 0.5, alpha)
-            lost = searching & (alpha < 1e-10)
+            alpha = np.where(searching, alpha * rules.SHORTENING, alpha)
+            lost = searching & (alpha < rules.SHORTEST)
             p.failed |= lost
             searching &= ~lost
         a.set_active(running)
@@ -265,5 +268,5 @@ class Newton:
         if which.any():
             n = self.assembly.model.particle_count
             diagonal = self.assembly.values.numpy()[which, :n].astype(np.float64)
-            out[which] = 2.0 * self._smallest_step * np.abs(diagonal[:, :, [0, 1, 2], [0, 1, 2]]).max(axis=(1, 2))
+            out[which] = rules.ROUNDED * self._smallest_step * np.abs(diagonal[:, :, [0, 1, 2], [0, 1, 2]]).max(axis=(1, 2))
         return out
