@@ -5,12 +5,7 @@ test compares the two): here positions stand in rows of four for vector register
 computed again.
 """
 
-import numpy as np
 import warp as wp
-
-NEIGHBOURHOOD = 64
-"""Particles that are sorted by their number of springs among each other: near enough to share cache lines."""
-
 
 _SNIPPET = r"""
 typedef SCALAR S;
@@ -114,41 +109,12 @@ for (int i = 0; i < n; ++i)
 """
 
 
-def march_layout(springs, particle_count):
-    """How springs, particle pairs of shape [m, 2], are set out for `march_springs_kernel`.
-
-    Eight particles form a group; a block holds one spring of each, so a group has as many blocks as the most springs that one of
-    its particles is the first end of. Free places are springs from a particle to itself, to be left without stiffness.
-
-    Returns:
-        (groups, blocks, ends, place): counts, the kernel's `ends`, and each spring's place among the 8 `blocks`, shape [m].
-    """
-    order = np.argsort(springs[:, 0], kind="stable")
-    first = springs[order, 0]
-    turn = np.arange(len(first)) - np.searchsorted(first, first)
-    degree = np.bincount(first, minlength=particle_count)
-    members = np.lexsort((np.arange(particle_count), -degree, np.arange(particle_count) // NEIGHBOURHOOD))
-    members = members[degree[members] > 0]
-    seat = np.empty(particle_count, int)
-    seat[members] = np.arange(len(members))
-    groups = -(-len(members) // 8)
-    members = np.pad(members, (0, 8 * groups - len(members)), mode="edge")
-    start = np.concatenate([[0], np.cumsum(degree[members].reshape(groups, 8).max(axis=1))])
-    blocks = int(start[-1])
-    place = np.empty(len(springs), int)
-    place[order] = 8 * (start[seat[first] // 8] + turn) + seat[first] % 8
-    second = np.repeat(members.reshape(groups, 8), np.diff(start), axis=0).ravel()
-    second[place] = springs[:, 1]
-    ends = np.concatenate([16 * members, 16 * second, start]).astype(np.int32)
-    return groups, blocks, ends, place
-
-
 def march_springs_kernel(real):
     """CPU kernel of `count` steps of a spring net.
 
     `rows` is room for 5 n rows of four an environment. `springs` holds stiffness, rest length, damping / dt and room for the old
-    length, each of 8 `blocks` entries. `ends`, of `march_layout`: first particles by group, second ones by block (times 16, a row's
-    bytes), and each group's first block. Without `damped`, the damping is not read.
+    length, each of 8 `blocks` entries. `ends`, as `physsim.physics.solvers.spring_march` lays them out: first particles by group, second
+    ones by block (times 16, a row's bytes), and each group's first block. Without `damped`, the damping is not read.
     """
     vec3 = wp.types.vector(3, real)
     Row = wp.types.vector(4, real)

@@ -45,6 +45,12 @@ def test_every_package_of_the_tree_is_listed(project):
     assert packages == set(project["tool"]["setuptools"]["packages"])
 
 
+def test_kernels_import_nothing_but_warp_and_each_other():
+    for path in (ROOT / "kernels").rglob("*.py"):
+        imported = re.findall(r"^(?:import|from) (\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert all(name == "warp" or name.startswith("physsim.kernels") or name in sys.stdlib_module_names for name in imported), path
+
+
 def test_the_wheel_holds_the_tree(project, tmp_path):
     source = tmp_path / "source"
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*")

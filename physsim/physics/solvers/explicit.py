@@ -8,13 +8,13 @@ import warp as wp
 
 from physsim.errors import InputError
 from physsim.kernels.explicit import march_kernel
-from physsim.kernels.explicit_springs import march_layout, march_springs_kernel
 from physsim.physics import laws, validation
 from physsim.physics.assembly import Assembly
 from physsim.physics.model import State
 from physsim.physics.solvers.diagnosis import raise_failure
 from physsim.physics.solvers.implicit import bind, targets_at
 from physsim.physics.solvers.newton import StepReport
+from physsim.physics.solvers.spring_march import SpringMarch
 
 
 class SolverExplicit:
@@ -181,45 +181,6 @@ class SolverExplicit:
         from physsim.physics.diff.adjoint import ExplicitAdjoint
 
         return ExplicitAdjoint(rollout)
-
-
-class SpringMarch:
-    """A spring net's springs as `kernels.explicit_springs` reads them, and the launch that marches them."""
-
-    def __init__(self, solver, law):
-        a, model, real = solver.assembly, solver.model, laws.SCALARS[solver.model.dtype]
-        self._groups, self._blocks, ends, self._place = march_layout(model.blocks[law].stencil, model.particle_count)
-        self._ends = wp.array(ends, dtype=int, device=model.device)
-        self._rows = wp.zeros((model.envs, 5 * model.particle_count), dtype=wp.types.vector(4, real), device=model.device)
-        self._springs = wp.zeros((model.envs, 32 * self._blocks), dtype=real, device=model.device)
-        self._solver, self._inertia, self._real = solver, a.parameters[solver._inertia], real
-        self._damped, self._count, self._command = 0, None, None
-
-    def set_parameters(self, columns, rate):
-        """Take stiffness, rest length and damping, shape [envs, m, 3]; `rate` is 1 / dt, or 0 where nothing is damped."""
-        host = self._springs.numpy().reshape(len(columns), 4, 8 * self._blocks)
-        host[:, :3, self._place] = columns.transpose(0, 2, 1)
-        host[:, 2] *= rate
-        self._damped, self._count = int(rate != 0), None
-
-    def __call__(self, count, states):
-        """March positions, the old ones, velocities and the old ones by `count` steps."""
-        a, model = self._solver.assembly, self._solver.model
-        if self._count == count:
-            for index, array in enumerate(states, start=11):
-                self._command.set(index, array)
-            return self._command()
-        kernel = _march_springs_kernel(model.dtype)
-        arguments = [model.particle_count, self._groups, self._blocks, count, self._damped, self._real(self._solver.dt), a.free]
-        arguments += [self._ends, self._inertia, self._springs, self._rows, *states]
-        self._command = a.launcher.record(kernel, 1, *arguments, weight=0.002 * count * len(self._place))
-        self._count = count
-        return self._command()
-
-
-@cache
-def _march_springs_kernel(dtype):
-    return march_springs_kernel(laws.SCALARS[dtype])
 
 
 @cache
