@@ -145,6 +145,11 @@ class Launcher:
             parts.append(wp.launch(kernel, dim=(envs, rows), inputs=inputs, device=self.device, record_cmd=True))
         return Command(parts)
 
+    def record_whole(self, kernel, dim, *arguments):
+        """A command in one piece, of a kernel that knows no slices: `dim` and `arguments` are all of its own."""
+        _announce(kernel, self.device)
+        return Command([wp.launch(kernel, dim=dim, inputs=list(arguments), device=self.device, record_cmd=True)])
+
 
 def _cut(envs, count, slices, by_rows):
     """Slices (first environment, environments, first row, rows) that cover a launch; rows are cut where there are more of them."""

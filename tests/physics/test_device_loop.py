@@ -8,8 +8,10 @@ import warp as wp
 
 import physsim as ps
 from physsim.bench.environments import time_environments
+from physsim.physics import launch
 from physsim.physics.diff.device_exact import DeviceExactSolver
 from physsim.physics.diff.exact import ExactSolver
+from physsim.physics.launch import Command
 from physsim.physics.solvers import device_newton
 from physsim.physics.solvers.linear import Iterative
 
@@ -231,6 +233,22 @@ def test_exact_solves_of_environments_with_nothing_to_do_or_without_a_number(kin
         np.testing.assert_array_equal(out.numpy()[[0, 2]], good[[0, 2]])
         assert np.isnan(out.numpy()[1]).all()
     assert exact.worst <= 1e-10
+
+
+def test_launches_of_one_operation_each_are_counted_and_announced(monkeypatch):
+    announced, announce = set(), launch._announce
+    monkeypatch.setattr(launch, "_announce", lambda kernel, device: announced.add(kernel.key) or announce(kernel, device))
+    a = solver_of(net(), "host").assembly
+    a.set_step(200.0, 1.0, 0.0)
+    wp.copy(a.x, a.rest)
+    a.assemble()
+    linear = Iterative(a, native=False)
+    before = Command.count
+    right = a.vectors(a.x.shape)
+    right.fill_(1.0)
+    assert linear.solve(right, a.direction, 1e-6).all()
+    assert announced
+    assert Command.count - before > 7 * linear.iterations.numpy().max() > 0
 
 
 def test_loop_is_checked():

@@ -62,17 +62,17 @@ class ParallelConjugateGradient:
             self._recorded[key] = self._record(right, out, tolerance, iterations, status)
         before, loop, after = self._recorded[key]
         for launch in before:
-            launch.launch()
+            launch()
         unroll = self.unroll or (32 if self._running.device.is_cuda and not self._running.device.is_capturing else 4)
 
         def body():
             for _ in range(unroll):
                 for launch in loop:
-                    launch.launch()
+                    launch()
 
         wp.capture_while(self._running, body)
         for launch in after:
-            launch.launch()
+            launch()
 
     def _record(self, right, out, tolerance, iterations, status):
         a, flags = self.assembly, self.flags
@@ -80,7 +80,7 @@ class ParallelConjugateGradient:
         shape, envs = right.shape, right.shape[0]
 
         def launch(name, dim, *arguments):
-            return wp.launch(kernels[name], dim=dim, inputs=list(arguments), device=a.model.device, record_cmd=True)
+            return a.launcher.record_whole(kernels[name], dim, *arguments)
 
         def reduce(which, u, v):
             first = launch("inner", (envs, self._parts), shape[1], self._parts, u, v, self._partial, self._running)
