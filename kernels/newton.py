@@ -26,6 +26,7 @@ NEAR = 1e3  # tolerances at which an environment that cannot move on counts as c
 ROUNDED = 2.0  # smallest steps of the stiffest particle whose force counts as rounding
 SHORTENING, SHORTEST = 0.5, 1e-10  # of the line search's step
 SHORT = 0.5  # step below which lagged stresses are not those here
+SLOW, SLOW_MOST = 0.7, wp.constant(2)  # share of the residual left by a slow iteration, and how many of them end the lagged level's use
 
 
 def newton_kernels(real, block_real):
@@ -35,7 +36,8 @@ def newton_kernels(real, block_real):
     f64 = wp.float64
     linear_share, linear_tightest, linear_loosest = (wp.constant(f64(c)) for c in (LINEAR_SHARE, LINEAR_TIGHTEST, LINEAR_LOOSEST))
     noise_of, flat_of, fallen, risen = (wp.constant(f64(c)) for c in (NOISE, FLAT, FALLEN, RISEN))
-    near_of, rounded, shortening, shortest, short = (wp.constant(f64(c)) for c in (NEAR, ROUNDED, SHORTENING, SHORTEST, SHORT))
+    near_of, rounded, shortening, shortest = (wp.constant(f64(c)) for c in (NEAR, ROUNDED, SHORTENING, SHORTEST))
+    short, slow = (wp.constant(f64(c)) for c in (SHORT, SLOW))
 
     @wp.func
     def larger(s: f64, n: f64) -> f64:
@@ -45,6 +47,15 @@ def newton_kernels(real, block_real):
         if not (n < s):
             return f64(wp.inf)
         return s
+
+    @wp.func
+    def above(level: int, top: int, slow_count: int) -> int:
+        """The next level to try; the lagged one, top - 1, is skipped where it has proved slow."""
+        return wp.where(slow_count >= SLOW_MOST and level + 1 == top - 1, top, level + 1)
+
+    @wp.func
+    def below(level: int, top: int, slow_count: int) -> int:
+        return wp.max(wp.where(slow_count >= SLOW_MOST and level == top, level - 2, level - 1), 0)
 
     @wp.kernel(module="unique", enable_backward=False)
     def measure_trial(
@@ -160,6 +171,7 @@ def newton_kernels(real, block_real):
         ladder_out[env, 0] = 1
         ladder_out[env, 1] = 0
         ladder_out[env, 2] = begin[env]
+        ladder_out[env, 4] = 0
         iterations_out[env] = 0
         linear_iterations_out[env] = 0
         active_out[env] = wp.where(status == RUNNING, 1, 0)
@@ -259,7 +271,7 @@ def newton_kernels(real, block_real):
         linear_iterations_out[env] = linear_iterations_out[env] + solve_iterations[env]
         ladder_out[env, 3] = ladder_out[env, 3] + 1
         if indefinite[env] != 0 and level_out[env] < top:
-            level_out[env] = wp.where(rate > f64(0.0), level_out[env] + 1, top)
+            level_out[env] = wp.where(rate > f64(0.0), above(level_out[env], top, ladder_out[env, 4]), top)
             any_todo_out[0] = 1
         else:
             todo_out[env] = 0
@@ -267,6 +279,7 @@ def newton_kernels(real, block_real):
     @wp.kernel(module="unique", enable_backward=False)
     def begin_search(
         first: int,
+        top: int,
         parts: int,
         precision: f64,
         settled: wp.array(dtype=f64),
@@ -283,7 +296,7 @@ def newton_kernels(real, block_real):
     ):
         """`line_out[env]` = (step length, slope, length, largest diagonal entry, rounding of the energy, 1 where the move is negligible).
 
-        `ladder_out[env]` = (wait, left, last level, matrices tried): see `_Ladder` in `physsim.physics.solvers.newton`.
+        `ladder_out[env]` = (wait, left, last level, matrices tried, slow iterations with lagged stresses): see `_Ladder` in `physsim.physics.solvers.newton`.
         """
         e, once = wp.tid()
         env = first + e
@@ -310,7 +323,7 @@ def newton_kernels(real, block_real):
         line_out[env, 5] = wp.where(moved <= settled[0], f64(1.0), f64(0.0))
         level = level_out[env]
         if iterations_out[env] == 0:
-            begin_out[env] = wp.max(level - 1, 0)
+            begin_out[env] = below(level, top, ladder_out[env, 4])
         if ladder_out[env, 3] > 1:
             ladder_out[env, 0] = wp.min(2 * ladder_out[env, 0], LONGEST_WAIT)
             ladder_out[env, 1] = ladder_out[env, 0]
@@ -320,7 +333,7 @@ def newton_kernels(real, block_real):
             ladder_out[env, 1] = wp.max(ladder_out[env, 1] - 1, 0)
         ladder_out[env, 2] = level
         if ladder_out[env, 1] == 0:
-            level_out[env] = wp.max(level - 1, 0)
+            level_out[env] = below(level, top, ladder_out[env, 4])
         iterations_out[env] = iterations_out[env] + 1
         if wp.isfinite(slope) and wp.isfinite(length):
             searching_out[0] = 1
@@ -357,7 +370,7 @@ def newton_kernels(real, block_real):
         smallest_step: f64,
         tolerance: wp.array(dtype=f64),
         sums: wp.array3d(dtype=f64),
-        ladder: wp.array2d(dtype=int),
+        ladder_out: wp.array2d(dtype=int),
         level_out: wp.array(dtype=int),
         line_out: wp.array2d(dtype=f64),
         residual_out: wp.array(dtype=f64),
@@ -387,9 +400,15 @@ def newton_kernels(real, block_real):
         if wp.isfinite(residual) and (enough or flat):
             active_out[env] = 0
             residual_out[env] = residual
-            if ladder[env, 2] == top - 1 and alpha < short:
-                level_out[env] = top  # the lagged stresses are not those here
-            if residual <= tolerance[0] or (alpha == f64(1.0) and line_out[env, 5] > f64(0.0)):
+            level = ladder_out[env, 2]
+            if level == top - 1:  # the lagged one: are the stresses of the step's start those here?
+                if residual > slow * before:
+                    ladder_out[env, 4] = ladder_out[env, 4] + 1
+                if alpha < short or ladder_out[env, 4] >= SLOW_MOST:
+                    level_out[env] = top
+            # a small move means a small error where the matrix was exact but for inertia, or the forces fall fast
+            settled = alpha == f64(1.0) and line_out[env, 5] > f64(0.0) and (level < top - 1 or residual <= fallen * before)
+            if residual <= tolerance[0] or settled:
                 status_out[env] = CONVERGED
             elif alpha * line_out[env, 2] <= smallest_step and residual > fallen * before:
                 # moves below the precision of positions: as converged as this dtype goes, if that is anywhere near

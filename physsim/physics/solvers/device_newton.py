@@ -71,7 +71,7 @@ class DeviceNewton:
         self._sums = numbers(self._parts, max(DIRECTION_SUMS, TRIAL_SUMS))
         self._residual, self._first = numbers(), numbers()
         self._line, self._report = numbers(6), numbers(5)
-        self._ladder = wp.zeros((model.envs, 4), dtype=int, device=model.device)
+        self._ladder = wp.zeros((model.envs, 5), dtype=int, device=model.device)
         self._settled = wp.full(1, -1.0, dtype=wp.float64, device=model.device)
         names = ("status", "level", "iterations", "linear_iterations", "todo", "projected", "begin")
         self._env = {name: flags(model.envs) for name in names}
@@ -156,7 +156,7 @@ class DeviceNewton:
             ("measure_direction",): record(
                 kernels["measure_direction"], parts, *sizes, a.direction, a.energy, a.values, self._sums, self._searching
             ),
-            ("begin_search",): decide("begin_search", parts, self._precision, *begun),
+            ("begin_search",): decide("begin_search", top, parts, self._precision, *begun),
             ("move",): record(kernels["move"], n, a.active, a.free, self._line, a.base_x, a.direction, a.x),
             ("judge",): decide("judge", top, parts, ARMIJO, self._smallest_step, self._tolerance, *search),
             ("finish_iteration",): decide(

@@ -48,8 +48,11 @@ class _Ladder:
     """Where each environment stands between the exact matrix (0), its shifts (1, 2, ...), the lagged one and the projected one (last).
 
     A solve that succeeded at a level tries the next lower one in the following iteration; where that fails, it waits twice as long
-    before it tries again. `begin` remembers the levels of a solve's first iteration for the next step.
+    before it tries again. The lagged level is skipped for the rest of a solve once it has shown that the stresses of the step's start
+    mislead: a short step, or slow contraction. `begin` remembers the levels of a solve's first iteration for the next step.
     """
+
+    lagged, top = len(SHIFTS), len(SHIFTS) + 1
 
     def __init__(self, envs, begin):
         self.level = np.zeros(envs, int) if begin is None else begin.copy()
@@ -57,22 +60,39 @@ class _Ladder:
         self._last = self.level
         self._wait, self._left = np.ones(envs, int), np.zeros(envs, int)
         self._first = True
+        self._slow, self._skip = np.zeros(envs, int), np.zeros(envs, bool)
+
+    def above(self, level):
+        """The next level to try."""
+        return np.where(self._skip & (level + 1 == self.lagged), self.top, level + 1)
+
+    def below(self, level):
+        """The next level down, for the following iteration."""
+        return np.maximum(np.where(self._skip & (level - 1 == self.lagged), level - 2, level - 1), 0)
 
     def settle(self, running, level, tried):
         """Note that environments `running` succeeded at `level` after `tried` matrices."""
         if self._first:
-            self.begin = np.where(running, np.maximum(level - 1, 0), self.begin)
+            self.begin = np.where(running, self.below(level), self.begin)
             self._first = False
         climbed = running & (tried > 1)
         longer = np.minimum(2 * self._wait, rules.LONGEST_WAIT)
         self._wait = np.where(climbed, longer, np.where(running & (level < self._last), 1, self._wait))
         self._left = np.where(climbed, self._wait, np.maximum(self._left - 1, 0))
         self._last = np.where(running, level, self._last)
-        self.level = np.where(running, np.where(self._left > 0, level, np.maximum(level - 1, 0)), self.level)
+        self.level = np.where(running, np.where(self._left > 0, level, self.below(level)), self.level)
 
-    def judge(self, running, alpha):
-        """A short step with lagged stresses says that they are not those here: the projected matrix next."""
-        self.level = np.where(running & (self._last == len(SHIFTS)) & (alpha < rules.SHORT), len(SHIFTS) + 1, self.level)
+    def judge(self, running, alpha, contraction):
+        """Note how an iteration's step ended: its length, and the residual as a share of that before."""
+        lagged = running & (self._last == self.lagged)
+        self._slow += lagged & (contraction > rules.SLOW)
+        self._skip |= self._slow >= rules.SLOW_MOST
+        self.level = np.where(lagged & ((alpha < rules.SHORT) | self._skip), self.top, self.level)
+
+    @property
+    def trusted(self):
+        """Environments whose last matrix was exact but for inertia, so that a small move means a small error."""
+        return self._last < self.lagged
 
 
 class Newton:
@@ -95,7 +115,7 @@ class Newton:
         self._precision = PRECISION[assembly.model.dtype]
         self._smallest_step = 4 * self._precision * extent
         self._extent = extent
-        self.accuracy = -1.0  # [m]; see `SolverImplicit`
+        self.accuracy = None  # [m]; see `SolverImplicit`
         self._free_count = int(assembly.model.free.sum())
 
     def status_array(self, failed):
@@ -140,8 +160,9 @@ class Newton:
                 self._assembled_direction(p, running, ladder, first)
             factors = self._shorten(p, running, factors)
             before = p.residual.copy()
-            alpha = self._search(p, running)
-            ladder.judge(running, alpha)
+            alpha = self._search(p, running, ladder.trusted)
+            with np.errstate(invalid="ignore"):
+                ladder.judge(running, alpha, p.residual / np.maximum(before, 1e-300))
             p.iterations[running] += 1
             if self.linear.keeps:
                 fresh = running & ~p.done & (p.residual > CONTRACTION * before)
@@ -192,7 +213,7 @@ class Newton:
         """Conjugate gradient, looser far from the solution, on the exact matrix or the nearest positive definite one tried."""
         a = self.assembly
         rate = a.step[0]
-        lagged, top = len(SHIFTS), len(SHIFTS) + 1  # levels
+        lagged, top = ladder.lagged, ladder.top
         fall = np.where(running, p.residual, 1.0) / np.where(running, first, 1.0)
         tolerance = np.clip(rules.LINEAR_SHARE * np.sqrt(fall), rules.LINEAR_TIGHTEST, rules.LINEAR_LOOSEST)
         before = self.linear.total_iterations
@@ -217,18 +238,19 @@ class Newton:
             p.profile["solve"] += time.perf_counter() - start
             tried += todo
             todo = todo & ~definite & (level < top)
-            level = np.where(todo, level + 1 if rate > 0 else top, level)
+            level = np.where(todo, ladder.above(level) if rate > 0 else top, level)
         a.set_active(running)
         p.linear_iterations += self.linear.total_iterations - before
         ladder.settle(running, level, tried)
 
-    def _search(self, p, running):
+    def _search(self, p, running, trusted):
         """Backtracking on energy differences; leaves `x`, `gradient` and the residual at the accepted point; returns step lengths."""
         a = self.assembly
         start = time.perf_counter()
         slope = a.dot(a.gradient, a.direction)
         length = a.largest(a.direction)
-        settled = a.dot(a.direction, a.direction) <= self.accuracy * abs(self.accuracy) * self._free_count
+        settled = self.accuracy is not None and a.dot(a.direction, a.direction) <= self.accuracy**2 * self._free_count
+        before = p.residual.copy()
         a.keep_base()
         noise = rules.NOISE * self._precision * a.energy_magnitude()
         alpha = np.where(running, 1.0, 0.0)
@@ -248,7 +270,8 @@ class Newton:
                 good = searching & np.isfinite(residual) & (enough | flat)
             stuck = good & (alpha * length <= self._smallest_step) & (residual > rules.FALLEN * p.residual)
             p.residual = np.where(good, residual, p.residual)
-            p.done |= good & ((residual <= self.tolerance) | (settled & (alpha == 1.0)))
+            small_enough = settled & (alpha == 1.0) & (trusted | (residual <= rules.FALLEN * before))
+            p.done |= good & ((residual <= self.tolerance) | small_enough)
             # moves below the precision of positions: as converged as this dtype goes, if that is anywhere near
             near = residual <= np.maximum(rules.NEAR * self.tolerance, self._rounding(stuck))
             p.done |= stuck & near
