@@ -296,7 +296,8 @@ def newton_kernels(real, block_real):
     ):
         """`line_out[env]` = (step length, slope, length, largest diagonal entry, rounding of the energy, 1 where the move is negligible).
 
-        `ladder_out[env]` = (wait, left, last level, matrices tried, slow iterations with lagged stresses): see `_Ladder` in `physsim.physics.solvers.newton`.
+        `ladder_out[env]` = (wait, left, last level, matrices tried, slow iterations with lagged stresses): see `_Ladder` in
+        `physsim.physics.solvers.newton`.
         """
         e, once = wp.tid()
         env = first + e

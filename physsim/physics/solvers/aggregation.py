@@ -99,7 +99,7 @@ def build_plan(pattern, free):
         number = sparse.csr_matrix((np.arange(1, graph.nnz + 1), graph.indices, graph.indptr), graph.shape)
 
         def slot(i, j, number=number):
-            return np.asarray(number[i, j]).ravel().astype(int) - 1
+            return np.asarray(number[i, j]).ravel().astype(int) - 1 if len(i) else np.zeros(0, int)
 
         if len(sizes) == 1:  # the lower triangle is stored: a pair may have to be turned
             i, j = group[rows], group[columns]

@@ -61,6 +61,18 @@ def default_tolerance(model):
 
 def rounding_force(assembly):
     """Force [N] that float32 rounding of positions leaves on the stiffest particle: eps * stiffness at rest * extent."""
+    return 1.2e-7 * _stiffest(assembly) * extent(assembly.model)
+
+
+def stiffness_contrast(assembly, rate):
+    """Stiffness at rest of the stiffest particle over the inertia of the lightest free one, its mass times `rate`^2 [1/s^2]."""
+    free = assembly.model.free
+    lightest = float(assembly.particle_masses()[:, free].min()) if free.any() else np.inf
+    return _stiffest(assembly) / (lightest * rate**2) if lightest > 0 else np.inf
+
+
+def _stiffest(assembly):
+    """Largest mean diagonal entry of a particle's block at rest [N/m]."""
     a = assembly
     step = a.step
     a.set_active(True)
@@ -71,7 +83,7 @@ def rounding_force(assembly):
     diagonal = a.values.numpy()[:, : a.model.particle_count]
     stiffness = float((diagonal[:, :, 0, 0] + diagonal[:, :, 1, 1] + diagonal[:, :, 2, 2]).max()) / 3.0
     a.set_step(*step)
-    return 1.2e-7 * stiffness * extent(a.model)
+    return stiffness
 
 
 def extent(model):

@@ -1,5 +1,7 @@
 """SolverImplicit: backward Euler and BDF2 steps, each the minimum of an incremental potential."""
 
+from dataclasses import replace
+
 import numpy as np
 import warp as wp
 
@@ -8,10 +10,12 @@ from physsim.physics import validation
 from physsim.physics.assembly import Assembly
 from physsim.physics.model import Control, State
 from physsim.physics.solvers.device_newton import choose_newton
-from physsim.physics.solvers.diagnosis import default_tolerance, extent, raise_failure, rounding_force
+from physsim.physics.solvers.diagnosis import default_tolerance, extent, raise_failure, rounding_force, stiffness_contrast
 from physsim.physics.solvers.integrators import check_integrator, scheme
 from physsim.physics.solvers.linear import choose
 from physsim.physics.solvers.newton import StepReport
+
+CONTRAST = 1e7  # about the inverse of single precision's rounding
 
 
 class SolverImplicit:
@@ -25,7 +29,8 @@ class SolverImplicit:
             float32 it is raised to what rounding leaves of the stiffest particle's forces.
         accuracy: [m], above 0; a step has converged, too, when the root mean square over the particles of what a Newton iteration
             moved falls below this. None: only the tolerance counts. Sheets that buckle spend most iterations on wrinkles far below a
-            millimetre. At half the step a quarter leaves the same error of acceleration. Gradients want None.
+            millimetre. The error left is of this order, a few times as large where
+            a solve creeps; at half the step a quarter leaves the same error of acceleration. Gradients want None.
         max_iterations: Newton iterations of a step before it fails.
         linear: "auto", "direct" (kept factorisation), "cg" or "multigrid"; `linear_name` and `linear_reason` say
             what was picked and why, and so does printing the solver.
@@ -62,15 +67,32 @@ class SolverImplicit:
         self.max_iterations = int(validation.array("max_iterations", max_iterations, (), kind="i", lower=1))
         self.strict = bool(strict)
         choice = choose(model, linear)
+        self._thin = choice.thin
+        self._asked_loop = loop
+        self._allocate(choice)
+
+    def _allocate(self, choice):
+        model = self.model
+        self._choice = choice
         self.assembly = Assembly(model, block_dtype=choice.block_dtype)
         self.linear = choice.build(self.assembly)
         self.linear_name = self.linear.name
         self.linear_reason = choice.reason
-        self._thin = choice.thin
-        self._newton = choose_newton(loop, self.assembly, self.linear, self.tolerance, self.max_iterations, extent(model))
+        self._newton = choose_newton(self._asked_loop, self.assembly, self.linear, self.tolerance, self.max_iterations, extent(model))
         self.loop = self._newton.loop
-        if accuracy is not None:
-            self._newton.accuracy = accuracy
+        if self.accuracy is not None:
+            self._newton.accuracy = self.accuracy
+
+    def _set_parameters(self, parameters):
+        """Hand parameters to the assembly, and see to what rounding they bring with them."""
+        if not self.assembly.set_parameters(parameters):
+            return
+        if self.model.dtype == "float32":
+            self._newton.tolerance = max(self.tolerance, rounding_force(self.assembly))
+        elif self.assembly.block_dtype == "float32" and stiffness_contrast(self.assembly, 1.0 / self.dt) > CONTRAST:
+            # a matrix in single precision would lose the inertia of light particles beside stiffness like this
+            self._allocate(replace(self._choice, block_dtype=self.model.dtype))
+            self.assembly.set_parameters(parameters)
 
     def __repr__(self):
         return f"SolverImplicit(dt={self.dt:g}, integrator={self.integrator!r}, linear={self.linear_name!r} ({self.linear_reason}))"
@@ -101,16 +123,18 @@ class SolverImplicit:
         coefficients = self.prepare(state, targets, parameters)
         progress, factors = self._newton.minimise(state.cache)
         if progress.failed.any() and self.strict:
-            remedy = "The state is unchanged; take a smaller dt, a larger tolerance or softer parameters."
-            raise_failure(self.assembly, progress.failed, f"the step to t = {state.time + self.dt:.6g} s failed", remedy)
+            used = int(np.max(progress.iterations[progress.failed]))
+            what = f"the step to t = {state.time + self.dt:.6g} s failed after {used} of {self.max_iterations} Newton iterations"
+            remedy = f"The state is unchanged; take a smaller dt, a larger tolerance (it is {self._newton.tolerance:.3g} N), an accuracy, "
+            remedy += f"more max_iterations, another linear solver than {self.linear_name!r}, or softer parameters."
+            raise_failure(self.assembly, progress.failed, what, remedy)
         new = self._finish(state, coefficients, progress.failed, factors)
         return new, self.report(progress)
 
     def prepare(self, state, targets, parameters):
         """Fill the assembly with a step's known quantities and its start; returns the Scheme."""
+        self._set_parameters(parameters)
         a = self.assembly
-        if a.set_parameters(parameters) and self.model.dtype == "float32":
-            self._newton.tolerance = max(self.tolerance, rounding_force(a))
         s = scheme(self.integrator, self.dt, state.follows(self.dt))
         a.set_step(s.rate, s.a, s.b)
         a.set_active(True)
