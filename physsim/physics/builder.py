@@ -15,7 +15,7 @@ from physsim.physics.mesh import SpringNet, TetMesh
 from physsim.physics.model import Attachment, Body, LawBlock, Model
 from physsim.physics.parameters import Feed, Parameter, ParameterSet
 from physsim.physics.rods import Curve, rod_maps
-from physsim.physics.sheets import TriMesh
+from physsim.physics.sheets import TriMesh, check_areas
 
 
 class ModelBuilder:
@@ -102,7 +102,7 @@ class ModelBuilder:
         if not isinstance(material, Spring):
             raise InputError(f"material: a Spring is needed, {type(material).__name__} was given")
         count = len(net.points)
-        scalar = np.ndim(mass) == 0
+        scalar = validation.is_scalar("mass", mass)
         mass = validation.array("mass", mass, () if scalar else (count,), lower=0.0, lower_open=True)
         given = {"stiffness": material.stiffness, "rest_length": net.rest_lengths, "damping": material.damping}
         values = {key: _per(f"Spring.{key}", value, len(net.edges)) for key, value in given.items()}
@@ -120,7 +120,8 @@ class ModelBuilder:
         """A rod, rope or cable.
 
         Its centreline is joined by springs; every edge has a director point that carries the material frame, with the rotary inertia
-        about the axis and without weight. A rope has no directors. Its `mesh` is the curve with the arm that was used: ends are
+        about the axis and without weight. A rope has no directors. Between neighbouring edges it must turn well under half a turn, bent
+        or twisted (see `Rod`): a strong twist needs that many edges. Its `mesh` is the curve with the arm that was used: ends are
         attached by `builder.attach(body, body.mesh.end(0))`.
 
         Args:
@@ -136,7 +137,8 @@ class ModelBuilder:
             stretch_damping, bending_damping, mass_damping; rest_curvature_1, rest_curvature_2, rest_twist where given.
 
         Raises:
-            InputError: not a Curve or Rod, values that do not fit the curve, a name taken.
+            InputError: not a Curve or Rod, values that do not fit the curve, a pose with an edge of no length or folded back onto
+                itself, a name taken.
         """
         if not isinstance(curve, Curve):
             raise InputError(f"curve: a Curve is needed, {type(curve).__name__} was given")
@@ -147,8 +149,8 @@ class ModelBuilder:
         curve = replace(curve, arm=max(curve.arm, 10 * section.radius.max()), framed=not material.is_rope)
         maps = rod_maps(curve, section.radius)
         curvature = section.curvature(len(curve.vertices))
-        if pose is not None and np.shape(pose) == curve.line.shape:
-            pose = curve.posed(pose)
+        if pose is not None:
+            pose = _rod_pose(curve, pose)
         name, particles = self._add_particles(name, "rod", curve.points, velocity, pose)
         self._weightless.append(particles[curve.point_count :])
         rows = {laws.SPRING: self._add_stencils(laws.SPRING, particles[curve.edges])}
@@ -191,7 +193,8 @@ class ModelBuilder:
             where not 0; mass_damping; angle (of the warp from each triangle's edge 0 -> 1).
 
         Raises:
-            InputError: not a TriMesh or Shell, values that do not fit the mesh, a warp across the sheet, a name taken.
+            InputError: not a TriMesh or Shell, values that do not fit the mesh, a warp across the sheet, a pose in which a triangle has no
+                area, a name taken.
         """
         if not isinstance(mesh, TriMesh):
             raise InputError(f"mesh: a TriMesh is needed, {type(mesh).__name__} was given")
@@ -200,6 +203,9 @@ class ModelBuilder:
         count = len(mesh.triangles)
         section = material.section(count)
         angle = mesh.warp_angles(warp, needed=material.has_directions)
+        if pose is not None:
+            pose = validation.array("pose", pose, mesh.points.shape)
+            check_areas("pose", pose, mesh.triangles)
         name, particles = self._add_particles(name, "cloth", mesh.points, velocity, pose)
         rows = {laws.MEMBRANE: self._add_stencils(laws.MEMBRANE, particles[mesh.triangles])}
         if material.bends:
@@ -330,8 +336,8 @@ class ModelBuilder:
             InputError: nothing was added, an unknown device or dtype, envs below 1.
         """
         if not self._bodies:
-            raise InputError("finalize: the builder holds no body; add_soft_body or add_springs first")
-        if dtype not in laws.SCALARS:
+            raise InputError("finalize: the builder holds no body; add_soft_body, add_springs, add_cloth or add_rod first")
+        if not isinstance(dtype, str) or dtype not in laws.SCALARS:
             raise InputError(f"dtype = {dtype!r}: allowed are {', '.join(laws.SCALARS)}")
         count = 1 if envs is None else int(validation.array("envs", envs, (), kind="i", lower=1))
         device = device_name(device)
@@ -399,8 +405,10 @@ class ModelBuilder:
 
     def _points_of(self, body, points):
         if self._bodies.get(getattr(body, "name", None)) is not body:
-            raise InputError("body: a Body that this builder made is needed")
-        points = validation.indices(f"points of {body.name!r}", np.atleast_1d(points), len(body.particles))
+            given = f"{body.name!r} of another builder" if isinstance(body, Body) else type(body).__name__
+            raise InputError(f"body: a Body that this builder made is needed, {given} was given; take what its add_... returned")
+        name = f"points of {body.name!r}"
+        points = validation.indices(name, np.atleast_1d(validation.given_array(name, points)), len(body.particles))
         if len(points) == 0:
             raise InputError(f"points of {body.name!r}: none were given")
         if len(np.unique(points)) < len(points):
@@ -429,8 +437,22 @@ def _largest_stretch(body):
     return largest
 
 
+def _rod_pose(curve, pose):
+    """Positions of points and directors from those of the centreline, or of both."""
+    given = validation.given_array("pose", pose).shape
+    n = len(curve.points)
+    if given == curve.line.shape:
+        return curve.posed(pose)
+    if given != (n, 3):
+        both = f" or, with directors, [{n}, 3]" if n > curve.point_count else ""
+        raise InputError(f"pose: shape {list(given)} was given, [{curve.point_count}, 3] (the centreline){both} is needed")
+    pose = validation.array("pose", pose, (n, 3))
+    curve.posed(pose[: curve.point_count])  # checks
+    return pose
+
+
 def _per(name, value, count):
-    scalar = np.ndim(value) == 0
+    scalar = validation.is_scalar(name, value)
     value = validation.array(name, value, () if scalar else (count,))
     return np.full(count, float(value)) if scalar else value
 

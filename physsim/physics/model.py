@@ -9,6 +9,7 @@ from physsim.errors import InputError
 from physsim.physics import validation
 from physsim.physics.laws import SCALARS, Law
 from physsim.physics.parameters import Parameter, ParameterSet
+from physsim.physics.sheets import TriMesh, check_areas
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Model:
             InputError: a shape other than [n, 3] or [envs, n, 3]; NaN or infinite values.
         """
         n = self.particle_count
-        value = validation.array(name, value, (None,) * min(max(np.ndim(value), 2), 3))
+        value = validation.array(name, value, (None,) * min(max(validation.given_array(name, value).ndim, 2), 3))
         allowed = [(n, 3), (self.envs, n, 3)]
         if value.shape not in allowed:
             raise InputError(f"{name}: shape {list(value.shape)} was given; [{n}, 3] or [{self.envs}, {n}, 3] is needed")
@@ -129,9 +130,15 @@ class Model:
 
         Returns:
             State without history (the first step of a two-step scheme is a one-step one).
+
+        Raises:
+            InputError: shapes that do not fit, NaN, a triangle of a sheet without area.
         """
         x = self.expand("positions", self.positions if positions is None else positions)
         v = self.expand("velocities", self.velocities if velocities is None else velocities)
+        for body in self.bodies.values() if positions is not None else ():
+            if isinstance(body.mesh, TriMesh):
+                check_areas(f"positions of {body.name!r}", x[:, body.particles], body.mesh.triangles)
         return State(self, self.vectors(x), self.vectors(v), time=float(validation.array("time", time, ())))
 
     def load_state(self, path):

@@ -18,6 +18,8 @@ class Curve:
     """Centreline of a rod, stress-free as given, with one director point beside each edge.
 
     Points come first, then the directors, one an edge: edge k runs from point k to point k + 1, its director is point n + k.
+    A polygon of `Rod` bends right while it turns well under a half turn a vertex: the energy is 2 % too high at 20 degrees, 11 % at 45,
+    62 % at 90.
 
     Args:
         line: centreline [m], shape [n, 3], at least two points (three if closed).
@@ -45,20 +47,9 @@ class Curve:
         least = 3 if self.closed else 2
         if len(line) < least:
             raise InputError(f"Curve.line: {len(line)} points were given; a {'closed ' * self.closed}rod needs at least {least}")
-        edges = np.diff(np.concatenate([line, line[:1]]) if self.closed else line, axis=0)
-        lengths = np.linalg.norm(edges, axis=1)
-        short = np.flatnonzero(lengths <= 1e-9 * lengths.sum())
-        if len(short):
-            k = int(short[0])
-            raise InputError(f"Curve.line: edge {k} (points {k} and {(k + 1) % len(line)}) has no length; remove one of its points")
-        along = edges / lengths[:, None]
-        turns = (along * np.roll(along, -1, axis=0)).sum(axis=1)[: None if self.closed else -1]
-        folded = np.flatnonzero(turns < REVERSED)
-        if len(folded):
-            k = (int(folded[0]) + 1) % len(line)
-            raise InputError(f"Curve.line: it turns back onto itself at point {k}; remove the point, or lead it round in several edges")
-        grips = tuple(sorted({self._end(g, "Curve.grips") for g in self.grips}, reverse=True))
-        if grips and (self.closed or len(edges) <= len(grips)):
+        along, lengths = _tangents("Curve.line", line, self.closed)
+        grips = tuple(sorted(self._ends(self.grips), reverse=True))
+        if grips and (self.closed or len(lengths) <= len(grips)):
             raise InputError("Curve.grips: ends of an open curve, with at least one edge between clamps, are needed")
         arm = float(validation.array("Curve.arm", lengths.mean() if self.arm is None else self.arm, (), lower=0.0, lower_open=True))
         normal = _first_normal(along[0], self.normal)
@@ -67,9 +58,15 @@ class Curve:
 
     @staticmethod
     def _end(end, name):
-        if end not in (0, -1):
+        if not isinstance(end, (int, np.integer)) or isinstance(end, bool) or end not in (0, -1):
             raise InputError(f"{name}: {end!r} was given; ends are 0 and -1")
-        return end
+        return int(end)
+
+    @classmethod
+    def _ends(cls, ends):
+        if not hasattr(ends, "__len__") or isinstance(ends, str):
+            raise InputError(f"Curve.grips: {ends!r} was given; a tuple of ends, such as (0,) or (0, -1), is needed")
+        return {cls._end(end, "Curve.grips") for end in ends}
 
     @classmethod
     def straight(cls, start, end, count, grips=(), normal=None):
@@ -77,7 +74,7 @@ class Curve:
         start, end = (validation.array(f"Curve.straight: {n}", v, (3,)) for n, v in (("start", start), ("end", end)))
         count = int(validation.array("Curve.straight: count", count, (), kind="i", lower=1))
         line = start + np.linspace(0.0, 1.0, count + 1)[:, None] * (end - start)
-        return cls(line, normal=normal).with_grips(*grips)
+        return cls(line, normal=normal).with_grips(*cls._ends(grips))
 
     @classmethod
     def through(cls, points, count, grips=(), normal=None):
@@ -88,7 +85,7 @@ class Curve:
         at, spline = smooth(points)
         fine = np.linspace(0.0, at[-1], 64 * max(len(points), count) + 1)
         run = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(spline(fine), axis=0), axis=1))])
-        return cls(spline(np.interp(np.linspace(0.0, run[-1], count + 1), run, fine)), normal=normal).with_grips(*grips)
+        return cls(spline(np.interp(np.linspace(0.0, run[-1], count + 1), run, fine)), normal=normal).with_grips(*cls._ends(grips))
 
     def with_grips(self, *ends):
         """The same curve with an edge added outside at each of the ends, to lie in a clamp; the free length stays what it was."""
@@ -147,12 +144,15 @@ class Curve:
 
         Returns:
             [m], shape [n + m, 3]; without directors [n, 3].
+
+        Raises:
+            InputError: a shape that does not fit, NaN, an edge of no length, a line that turns back onto itself, a normal along the edge.
         """
-        line = validation.array("line", line, (self.point_count, 3))
+        line = validation.array("pose's line", line, (self.point_count, 3))
+        along = _tangents("pose's line", line, self.closed, foldable=not self.framed)[0]
         if not self.framed:
             return line
         a, b = line[self.edges[:, 0]], line[self.edges[:, 1]]
-        along = (b - a) / np.linalg.norm(b - a, axis=1)[:, None]
         if normal is None:
             rest = self.line[1] - self.line[0]
             normal = _turns(np.stack([rest / np.linalg.norm(rest), along[0]])).apply(self.normal)[0]
@@ -221,10 +221,31 @@ def transport(along, normal):
     return directors / np.linalg.norm(directors, axis=1)[:, None]
 
 
+def _tangents(name, line, closed, foldable=False):
+    """Unit tangents [m, 3] and lengths [m] of a line's edges, checked: each has a length, none turns back unless it is `foldable`."""
+    edges = np.diff(np.concatenate([line, line[:1]]) if closed else line, axis=0)
+    lengths = np.linalg.norm(edges, axis=1)
+    short = np.flatnonzero(lengths <= 1e-9 * lengths.sum())
+    if len(short):
+        k = int(short[0])
+        raise InputError(f"{name}: edge {k} (points {k} and {(k + 1) % len(line)}) has no length; remove or move one of its points")
+    along = edges / lengths[:, None]
+    turns = (along * np.roll(along, -1, axis=0)).sum(axis=1)[: None if closed else -1]
+    folded = np.flatnonzero(turns < REVERSED)
+    if len(folded) and not foldable:
+        k = (int(folded[0]) + 1) % len(line)
+        raise InputError(f"{name}: it turns back onto itself at point {k}; move the point, or lead the line round in several edges")
+    return along, lengths
+
+
 def _turns(along):
-    """The smallest turns from each unit vector to the next."""
+    """The smallest turns from each unit vector to the next; between opposite ones, a half turn about some direction across."""
     a, b = along[:-1], along[1:]
-    return Rotation.from_quat(np.concatenate([np.cross(a, b), 1.0 + (a * b).sum(axis=1)[:, None]], axis=1))
+    axis, cosine = np.cross(a, b), (a * b).sum(axis=1)
+    opposite = cosine < -1 + 1e-14  # the cross product is rounding alone
+    across = np.cross(a, np.eye(3)[np.abs(a).argmin(axis=1)])
+    axis = np.where(opposite[:, None], across, axis)
+    return Rotation.from_quat(np.concatenate([axis, np.where(opposite, 0.0, 1.0 + cosine)[:, None]], axis=1))
 
 
 def _close(along, directors):

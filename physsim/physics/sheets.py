@@ -79,7 +79,7 @@ class TriMesh:
         Raises:
             InputError: a zero direction, or one across a triangle.
         """
-        warp = validation.array("warp", warp, (3,) if np.ndim(warp) < 2 else (len(self.triangles), 3))
+        warp = validation.array("warp", warp, (3,) if validation.given_array("warp", warp).ndim < 2 else (len(self.triangles), 3))
         length = np.linalg.norm(warp, axis=-1, keepdims=True)
         if (length == 0).any():
             raise InputError("warp: a direction of no length; give the warp's direction at rest, such as (1, 0, 0)")
@@ -118,6 +118,16 @@ class TriMesh:
             i = int(away.argmax())
             raise InputError(f"positions: point {i} lies {away[i]:.4g} m from the sheet; {outside:g} m are allowed")
         return self.triangles[best], weights[rows, best]
+
+
+def check_areas(name, points, triangles):
+    """Raise an InputError naming the triangles that have no area at positions [..., n, 3]: nothing tells them which way to open."""
+    corners = points[..., triangles, :]
+    longest = np.linalg.norm(corners - np.roll(corners, 1, axis=-2), axis=-1).max(axis=-1)
+    twice = np.linalg.norm(np.cross(corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :]), axis=-1)
+    flat = np.unique(np.argwhere(twice <= 1e-12 * longest**2)[:, -1])
+    if len(flat):
+        raise InputError(f"{name}: triangles {some(flat)} have no area; give positions at which every triangle is spread out")
 
 
 def _sides(triangles):
@@ -235,7 +245,7 @@ def sheet_mesh(size, cells, diagonals="alternating", origin=(0.0, 0.0, 0.0)):
             raise InputError(f"diagonals = {diagonals!r}: alternating, uniform or an array of booleans [{nx}, {ny}] is needed")
         rising = (i + j) % 2 == 0 if diagonals == "alternating" else np.ones(len(i), bool)
     else:
-        rising = np.asarray(diagonals, dtype=bool)
+        rising = validation.given_array("diagonals", diagonals).astype(bool)
         if rising.shape != (nx, ny):
             raise InputError(f"diagonals: shape {list(rising.shape)} was given; [{nx}, {ny}] is needed")
         rising = rising[i, j]
@@ -282,6 +292,7 @@ def smooth_basis(mesh, count):
     Raises:
         InputError: more functions than points - 2.
     """
+    validation.instance("smooth_basis: mesh", mesh, TriMesh)
     n = len(mesh.points)
     count = int(validation.array("count", count, (), kind="i", lower=1))
     if count > n - 2:

@@ -5,6 +5,42 @@ import numpy as np
 from physsim.errors import InputError
 
 
+def given_array(name, value):
+    """What was handed in as a numpy array of numbers, of any shape; torch tensors are detached.
+
+    Raises:
+        InputError: None, rows of different lengths, complex numbers.
+    """
+    if value is None:
+        raise InputError(f"{name}: None was given; a number or an array of numbers is needed")
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    try:
+        given = np.asarray(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: rows of different lengths were given; an array of numbers is needed") from None
+    if given.dtype.kind == "c":
+        raise InputError(f"{name}: complex numbers were given; real ones are needed, such as .real")
+    return given
+
+
+def is_scalar(name, value):
+    """Whether what was handed in is one number, not an array; errors as `given_array`."""
+    return given_array(name, value).ndim == 0
+
+
+def instance(name, value, kinds, remedy=""):
+    """The value, if it is of one of the classes.
+
+    Raises:
+        InputError: it is of another class; `remedy` is added.
+    """
+    if isinstance(value, kinds):
+        return value
+    known = [kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,))]
+    raise InputError(f"{name}: {'/'.join(known)} is needed, {type(value).__name__} was given{'; ' * bool(remedy)}{remedy}")
+
+
 def array(name, value, shape, kind="f", lower=None, upper=None, lower_open=False, upper_open=False):
     """A finite numpy array of the asked shape.
 
@@ -18,14 +54,12 @@ def array(name, value, shape, kind="f", lower=None, upper=None, lower_open=False
     Raises:
         InputError: wrong shape, not numbers, NaN or infinite, out of bounds.
     """
-    if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
+    given = given_array(name, value)
     try:
-        given = np.asarray(value)
         if kind == "i" and given.size and not np.issubdtype(given.dtype, np.integer):
             raise TypeError(f"whole numbers are needed, {given.dtype} was given")
         out = np.array(given, dtype=np.float64 if kind == "f" else np.int64, order="C")  # a copy: later writes stay the caller's
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name}: not an array of {'numbers' if kind == 'f' else 'indices'}: {error}") from None
     if shape == () and out.size == 1:
         out = out.reshape(())
@@ -36,6 +70,8 @@ def array(name, value, shape, kind="f", lower=None, upper=None, lower_open=False
         bad = ~np.isfinite(out)
         if bad.any():
             first = np.argwhere(bad)[0].tolist()
+            if not first:
+                raise InputError(f"{name}: NaN or infinite was given; a finite number is needed")
             raise InputError(f"{name}: {int(bad.sum())} values are NaN or infinite, the first at {first}; remove or repair them")
     check_bounds(name, out, lower, upper, lower_open, upper_open)
     return out
@@ -52,7 +88,7 @@ def check_bounds(name, out, lower=None, upper=None, lower_open=False, upper_open
         where = np.argwhere(bad)[0].tolist()
         value = out[tuple(where)] if where else out[()]
         at = f" at {where}" if where else ""
-        hint = "; use 0.499 for rubber" if name.endswith("poisson") else ""
+        hint = "; use 0.499 for rubber" if name.endswith("poisson") and upper == 0.5 and value >= 0.5 else ""
         raise InputError(f"{name} = {value:g}{at}: must lie in {left}, {right}{hint}")
 
 

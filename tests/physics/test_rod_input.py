@@ -135,3 +135,80 @@ def test_impossible_poses_are_refused(times, poses, message):
 def test_origin_of_an_attachment_without_a_pose_is_refused():
     with pytest.raises(ps.InputError, match="no attachment 'other'"):
         ps.Control.from_poses(held_model(), [0.0], {"end": (LINE[:1], STILL)}, origins={"other": (0, 0, 0)})
+
+
+@pytest.mark.parametrize("framed", [True, False])
+def test_a_pose_may_turn_the_first_edge_by_any_angle(framed, rng):
+    for away in (0.0, 1e-16, 1e-12, 1e-8, 1e-4, 1.0):
+        along, nudge = rng.normal(size=(2, 3))
+        curve = ps.Curve.straight((0, 0, 0), along / np.linalg.norm(along), 5)
+        curve = ps.Curve(curve.line, framed=framed)
+        line = -curve.line
+        line[1:] += away * nudge
+        points = curve.posed(line)
+        assert np.array_equal(points[:6], line)
+        if framed:
+            arms = points[6:] - (line[1:] + line[:-1]) / 2
+            assert np.abs(np.linalg.norm(arms, axis=1) - curve.arm).max() < 1e-9
+            assert np.abs((arms * np.diff(line, axis=0)).sum(axis=1)).max() < 1e-9
+
+
+def test_a_rod_laid_backwards_is_at_rest():
+    curve = ps.Curve(np.linspace([0, 0, 0], [1, 0, 0], 6))
+    builder = ps.ModelBuilder(gravity=(0, 0, 0))
+    body = builder.add_rod(curve, ps.Rod(**CABLE), pose=curve.line * [-1, 1, 1])
+    builder.attach(body, body.mesh.end(0))
+    model = builder.finalize()
+    assert np.abs(ps.Probe(model).forces(model.state())).max() < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("pose", "message"),
+    [
+        (np.zeros((5, 3)), r"edge 0 \(points 0 and 1\) has no length"),
+        ([[0, 0, 0], [1, 0, 0], [2, 0, 0], [1, 0, 0], [0, 0, 0]], "turns back onto itself at point 2"),
+        (np.zeros((9, 3)), r"edge 0 \(points 0 and 1\) has no length"),
+        (np.zeros((7, 3)), r"pose: shape \[7, 3\] was given, \[5, 3\] \(the centreline\) or, with directors, \[9, 3\]"),
+        ([[0, 0, 0], [1, 2]], "pose: rows of different lengths"),
+    ],
+)
+def test_impossible_poses_of_a_rod_are_refused(pose, message):
+    builder = ps.ModelBuilder()
+    curve = ps.Curve(np.linspace([0, 0, 0], [1, 0, 0], 5))
+    with pytest.raises(ps.InputError, match=message):
+        builder.add_rod(curve, ps.Rod(**CABLE), pose=pose)
+
+
+def test_a_rope_may_be_folded():
+    builder = ps.ModelBuilder()
+    folded = np.array([[0.0, 0, 0], [1, 0, 0], [0, 0, 0]])
+    body = builder.add_rod(ps.Curve(np.linspace([0, 0, 0], [2, 0, 0], 3)), ps.Rod(stretch=1.0, line_density=1.0), pose=folded)
+    assert np.array_equal(builder.finalize().state().positions, folded) and not body.mesh.framed
+
+
+@pytest.mark.parametrize("grips", [0, "0", None, (True,)])
+def test_grips_that_are_no_ends_are_refused(grips):
+    for make in (lambda: ps.Curve(LINE, grips=grips), lambda: ps.Curve.straight((0, 0, 0), (1, 0, 0), 4, grips=grips)):
+        with pytest.raises(ps.InputError, match=r"Curve\.grips"):
+            make()
+
+
+def test_two_ends_at_once_are_refused():
+    with pytest.raises(ps.InputError, match=r"Curve\.end: .*ends are 0 and -1"):
+        ps.Curve(LINE).end(np.array([0, -1]))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"rest_curvature": 1.0}, "1 entries were given; two curvatures and a twist"),
+        ({"rest_curvature": (1.0, 2.0)}, "2 entries were given; two curv"),
+        ({"rest_curvature": (1.0, np.nan, 0.0)}, "rest_curvature_2: NaN or infinite was given; a finite number"),
+        ({"stretch": [1, [2]]}, r"Rod\.stretch: rows of different lengths"),
+        ({"poisson": None}, r"Rod\.poisson: None was given; a number"),
+        ({"poisson": -1.0}, r"Rod\.poisson = -1: must lie in \(-1, 0.5\]$"),
+    ],
+)
+def test_rods_with_malformed_values_are_refused(given, message):
+    with pytest.raises(ps.InputError, match=message):
+        ps.Rod(**(CABLE | given))

@@ -123,3 +123,43 @@ def test_generators_and_bases_are_refused():
         ps.region_basis([0, 2])
     with refuses("point 0", "from the sheet"):
         ps.sheet_mesh((1.0, 1.0), (2, 2)).interpolation([[2.0, 0.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("values", "essentials"),
+    [
+        ({"stretch": [[1], [2, 3]]}, [r"Shell\.stretch", "different lengths"]),
+        ({"stretch": (np.ones(8), np.ones(7))}, ["arrays of 7 and 8 entries"]),
+        ({"poisson": None}, [r"Shell\.poisson: None was given", "number"]),
+        ({"poisson": 1.0}, [r"Shell\.poisson = 1: must lie in \(-1, 1\)$"]),
+    ],
+)
+def test_malformed_values_are_refused(values, essentials):
+    with refuses(*essentials):
+        ps.Shell(**(CLOTH | values))
+
+
+def test_ragged_and_complex_arrays_are_refused():
+    builder = ps.ModelBuilder()
+    mesh = ps.TriMesh(SQUARE, TWO)
+    cloth = builder.add_cloth(mesh, ps.Shell(**CLOTH))
+    with refuses("warp", "different lengths"):
+        builder.add_cloth(mesh, ps.Shell(**CLOTH), warp=[[1, 0, 0], [1, 0]])
+    with refuses("points of 'cloth'", "different lengths"):
+        builder.sew(cloth, [[2], [1, 3]], cloth, [0])
+    with refuses("diagonals", "different lengths"):
+        ps.sheet_mesh((1.0, 1.0), (2, 1), diagonals=[[5, 3], [1]])
+    with refuses("TriMesh.points", "complex"):
+        ps.TriMesh(SQUARE.astype(complex), TWO)
+
+
+def test_a_collapsed_pose_is_refused():
+    builder = ps.ModelBuilder()
+    mesh = ps.TriMesh(SQUARE, TWO)
+    with refuses(r"pose: triangles \[0, 1\] \(2 in all\) have no area"):
+        builder.add_cloth(mesh, ps.Shell(**CLOTH), pose=0 * SQUARE)
+    builder.add_cloth(mesh, ps.Shell(**CLOTH))
+    half = SQUARE.copy()
+    half[3] = [0.5, 0.5, 0.0]
+    with refuses(r"positions of 'cloth': triangles \[1\].* have no area"):
+        builder.finalize().state(half)
