@@ -38,7 +38,8 @@ def instance(name, value, kinds, remedy=""):
     if isinstance(value, kinds):
         return value
     known = [kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,))]
-    raise InputError(f"{name}: {'/'.join(known)} is needed, {type(value).__name__} was given{'; ' * bool(remedy)}{remedy}")
+    article = "an" if known[0][0] in "AEIOU" else "a"
+    raise InputError(f"{name}: {article} {' or '.join(known)} is needed, {type(value).__name__} was given{'; ' * bool(remedy)}{remedy}")
 
 
 def array(name, value, shape, kind="f", lower=None, upper=None, lower_open=False, upper_open=False):

@@ -15,7 +15,7 @@ from physsim.errors import InputError, SolverError
 from physsim.physics import validation
 from physsim.physics.solvers.implicit import SolverImplicit
 from physsim.real2sim.cable_scene import Cable, CableRecording, Scene, StartNearby
-from physsim.real2sim.identify import StartAtState, identify
+from physsim.real2sim.identify import StartAtState, check_frames, checked_horizons, identify
 from physsim.real2sim.least_squares import Variable
 
 __all__ = ["Cable", "CableFit", "CablePrediction", "CableRecording", "fit_cable", "predict_cable"]
@@ -149,13 +149,20 @@ def fit_cable(
         InputError: arguments that do not fit.
         SolverError: no start could be simulated.
     """
+    validation.instance("recording", recording, CableRecording)
+    horizons = checked_horizons(horizons)
+    if seconds is not None:
+        seconds = float(validation.array("seconds", seconds, (), lower=0.0, lower_open=True))
     if line_density is not None:
         line_density = float(validation.array("line_density", line_density, (), lower=0.0, lower_open=True))
     cable = Cable(recording.arc() if arc is None else arc, edges, roll)
     length = cable.arc[-1] - cable.arc[0]
     scale = max(np.linalg.norm(recording.gravity), 1.0) * length**3
-    first = np.atleast_1d(np.array([scale / 300, scale / 20]) if bending is None else np.asarray(bending, dtype=float))
-    damped = 0.01 * first if bending_damping is None else np.broadcast_to(bending_damping, first.shape)
+    first = np.array([scale / 300, scale / 20]) if bending is None else _starts("bending", bending)
+    damped = 0.01 * first if bending_damping is None else _starts("bending_damping", bending_damping)
+    if len(damped) not in (1, len(first)):
+        raise InputError(f"bending_damping: {len(damped)} starts beside {len(first)} of bending; give one, or as many")
+    damped = np.broadcast_to(damped, first.shape)
     unknown = {
         "bending": Variable("bending", first, 1e-6 * scale, 10 * scale, "log", UNITS["bending"]),
         "bending_damping": Variable("bending_damping", damped, 1e-9 * scale, 10 * scale, "log", UNITS["bending_damping"]),
@@ -166,12 +173,13 @@ def fit_cable(
         "rest_curvature_1": Variable("rest_curvature_1", 0.0, -50 / length, 50 / length, "linear", "1/m"),
         "rest_curvature_2": Variable("rest_curvature_2", 0.0, -50 / length, 50 / length, "linear", "1/m"),
     }
-    for name in also:
+    for name in (also,) if isinstance(also, str) else also:
         if name not in extra:
             raise InputError(f"also: {name!r} was given; allowed are {', '.join(extra)}")
         unknown[name] = extra[name]
     options = {"recording": recording, "cable": cable, "seconds": seconds, "dt": dt, "progress": progress}
     start_shapes = int(validation.array("start_shapes", start_shapes, (), kind="i", lower=0))
+    _check_length(recording, cable, unknown, horizons, seconds, dt, start_shapes)
     if len(horizons) > 1:  # the starts compete over the short motions; the best goes on
         fit, _ = _identify(unknown, horizons[:-1], final=False, **options)
         unknown = {name: v.started_at([fit.values[name]]) for name, v in unknown.items()}
@@ -182,6 +190,23 @@ def fit_cable(
     intervals = {name: fit.intervals.interval(name) for name in unknown}
     values = {name: fit.values[name] for name in unknown}
     return CableFit(cable, values, intervals, line_density, rmse, recording.noise, fit, dt)
+
+
+def _starts(name, value):
+    """First values, shape [starts], above 0."""
+    value = np.atleast_1d(validation.given_array(name, value))
+    return validation.array(name, value, (None,), lower=0.0, lower_open=True)
+
+
+def _check_length(recording, cable, unknown, horizons, seconds, dt, start_shapes):
+    """Raise an InputError where the recording is too short for the unknowns of the fit, before anything is fitted."""
+    scene = Scene(cable, recording, {name: float(np.mean(v.start)) for name, v in unknown.items()}, dt)
+    tracks, count = scene.tracks(seconds), len(unknown)
+    if len(horizons) > 1:
+        check_frames(tracks, horizons[-2], count, "take a longer horizon, or a recording with more frames a second")
+    if start_shapes:
+        count += len(StartNearby(scene, start_shapes).variables)
+    check_frames(tracks, horizons[-1], count, f"take a longer recording, or fewer start_shapes than {start_shapes}")
 
 
 def _identify(unknown, horizons, *, recording, cable, seconds, dt, progress, start_shapes=0, final=True):
@@ -202,6 +227,22 @@ def _identify(unknown, horizons, *, recording, cable, seconds, dt, progress, sta
     return fit, scene
 
 
+def _checked_values(values):
+    if not isinstance(values, dict):
+        raise InputError(f"values: a dict from name to value is needed, {type(values).__name__} was given")
+    missing = [name for name in ("bending", "bending_damping") if name not in values]
+    unknown = [name for name in values if name not in UNITS]
+    if missing or unknown:
+        text = f"values: {', '.join(missing)} missing" if missing else f"values: {unknown[0]!r} is not known"
+        allowed = ", ".join(name for name in UNITS if not name.startswith("bending"))
+        raise InputError(f"{text}; needed are bending and bending_damping, allowed beside them {allowed}")
+    out = {}
+    for name, value in values.items():
+        bounds = {} if name.startswith("rest_curvature") else {"lower": 0.0, "lower_open": name in ("bending", "torsion")}
+        out[name] = float(validation.array(f"values[{name!r}]", value, (), **bounds))
+    return out
+
+
 def predict_cable(cable, recording, values, dt=1 / 200):
     """Simulate a recording from its clamps and its start, and compare.
 
@@ -215,8 +256,10 @@ def predict_cable(cable, recording, values, dt=1 / 200):
         CablePrediction.
 
     Raises:
+        InputError: values that are missing or unknown, a dt that does not fit.
         SolverError: a step failed.
     """
+    values = _checked_values(values)
     scene = Scene(cable, recording, values, dt)
     found = scene.run(SolverImplicit(scene.model, dt))
     if not np.isfinite(found).all():

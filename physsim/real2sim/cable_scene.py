@@ -35,7 +35,7 @@ class CableRecording:
             where the grippers' poses tell it; markers do not. None: no spin.
 
     Raises:
-        InputError: shapes that do not fit, times that are not even, a gap where there may be none.
+        InputError: shapes that do not fit, times that are not even, a gap where there may be none, two neighbours at one place.
     """
 
     times: np.ndarray
@@ -46,7 +46,11 @@ class CableRecording:
 
     def __post_init__(self):
         times = validation.array("times", self.times, (None,))
-        markers = np.array(self.markers, dtype=np.float64)
+        markers = validation.given_array("markers", self.markers)
+        try:
+            markers = markers.astype(np.float64)  # NaN are gaps
+        except (TypeError, ValueError):
+            raise InputError("markers: numbers are needed [m], NaN where a marker was not seen") from None
         if markers.ndim != 3 or markers.shape[0] != len(times) or markers.shape[1] < 6 or markers.shape[2] != 3:
             raise InputError(f"markers: shape {list(markers.shape)} was given; [{len(times)}, 6 or more, 3] is needed")
         steps = np.diff(times)
@@ -59,6 +63,12 @@ class CableRecording:
             raise InputError(
                 f"markers: infinite, or one of the first or last two not seen, at frame {frame}; fill the gap or cut the recording"
             )
+        apart = np.linalg.norm(np.diff(markers, axis=1), axis=2)
+        same = np.argwhere(apart <= 1e-9 * np.nanmax(np.abs(markers)))
+        if len(same):
+            frame, k = same[0]
+            text = f"markers: {k} and {k + 1} lie at one place in frame {frame} ({len(same)} such pairs)"
+            raise InputError(f"{text}; leave one of them out, or set it to NaN where it was not seen")
         never = np.flatnonzero(~np.isfinite(markers[: self._window(times)]).all(axis=2).any(axis=0))
         if len(never):
             raise InputError(f"markers: {never.tolist()} are not seen at the start; begin the recording where they are, or leave them out")
@@ -160,9 +170,18 @@ class Scene:
         values: dict from "bending", "bending_damping", ... per line density to values.
         dt: step [s].
         envs: starts that are run side by side.
+
+    Raises:
+        InputError: other objects, another number of markers, a step that is not above 0 or over a tenth of the recording.
     """
 
     def __init__(self, cable, recording, values, dt, envs=None):
+        validation.instance("cable", cable, Cable)
+        validation.instance("recording", recording, CableRecording)
+        span = recording.times[-1] - recording.times[0]
+        dt = float(validation.array("dt", dt, (), lower=0.0, lower_open=True))
+        if dt > span / 10:
+            raise InputError(f"dt = {dt:g} s: the recording lasts {span:g} s; take a step of at most a tenth of it, 1/200 s is usual")
         if recording.markers.shape[1] != len(cable.arc):
             raise InputError(f"markers: {recording.markers.shape[1]} were given; this cable has {len(cable.arc)}")
         self.cable, self.recording = cable, recording
@@ -236,6 +255,8 @@ class Scene:
         used = np.arange(len(r.times)) > self.frame
         if seconds is not None:
             used &= r.times <= self.start + seconds + 1e-9
+            if not used.any():
+                raise InputError(f"seconds = {seconds:g}: no frame lies within them after the start; take more")
         nodes = self.cable.nodes()[:, None]
         return Tracks(r.times[used], nodes, np.ones(nodes.shape), r.markers[used, 2:-2], noise=r.noise)
 

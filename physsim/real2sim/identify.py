@@ -14,7 +14,7 @@ from physsim.physics.diff.adjoint import Rollout
 from physsim.physics.diff.sampling import plan
 from physsim.physics.diff.tangent import TangentRollout, equilibrium_tangent
 from physsim.physics.solvers.implicit import SolverImplicit
-from physsim.real2sim.intervals import Intervals, intervals
+from physsim.real2sim.intervals import Intervals, frames_needed, intervals
 from physsim.real2sim.least_squares import LeastSquaresResult, least_squares
 from physsim.real2sim.tracks import Tracks
 
@@ -226,14 +226,17 @@ def identify(
     if not isinstance(solver, SolverImplicit) or solver.strict:
         raise InputError("solver: a SolverImplicit with strict=False is needed, so that one failed start does not end the others")
     start = start or StartAtState()
+    validation.instance("tracks", tracks, Tracks)
     keys = list(parameters)
-    if not keys or not horizons:
-        raise InputError("identify: at least one parameter and one horizon are needed")
+    if not keys:
+        raise InputError("identify: at least one parameter is needed")
+    horizons = checked_horizons(horizons)
     if tracks.nodes.max() >= solver.model.particle_count:
         raise InputError(f"tracks.nodes: {int(tracks.nodes.max())} is no particle; the model has {solver.model.particle_count}")
     for key in keys:
         solver.model.parameters.find(key)
-    variables = [*parameters.values(), *start.variables]
+    variables = _spread([*parameters.values(), *start.variables], solver.model.envs)
+    check_frames(tracks, horizons[-1], len(variables))
     history, iterations = [], 0
     for horizon in horizons:
         part = tracks if horizon is None else tracks.until(tracks.times[0] + horizon)
@@ -241,7 +244,6 @@ def identify(
         problem = _Problem(solver, part, keys, variables, start, control)
         shown = None if progress is None else (lambda i, cost, theta, length=length: progress(length, i, cost, theta))
         last = final and (horizon is None or horizon == horizons[-1])
-        variables = _spread(variables, solver.model.envs)
         try:
             result = least_squares(
                 problem,
@@ -258,6 +260,27 @@ def identify(
         iterations += problem.count
         variables = [v.started_at(result.theta[:, i]) for i, v in enumerate(variables)]
     return _finish(problem, result, variables, history, iterations, level)
+
+
+def checked_horizons(horizons):
+    """Lengths of motion as a list.
+
+    Raises:
+        InputError: not a list of at least one length [s], above 0, or None.
+    """
+    if isinstance(horizons, str) or not hasattr(horizons, "__len__") or len(horizons) == 0:
+        raise InputError(f"horizons = {horizons!r}: a list of lengths of motion [s] is needed, such as (0.5, None); None for all of it")
+    return [h if h is None else float(validation.array("horizons", h, (), lower=0.0, lower_open=True)) for h in horizons]
+
+
+def check_frames(tracks, horizon, count, remedy="give more frames, or drop material points that are often not seen"):
+    """Raise an InputError where the frames up to a horizon are too few for intervals of `count` unknowns: before a long fit."""
+    part = tracks if horizon is None else tracks.until(tracks.times[0] + horizon)
+    complete = int(np.isfinite(part.positions[..., part.axes]).all(axis=(1, 2)).sum())
+    if complete < frames_needed(count):
+        span = f"the {part.times[-1] - part.times[0]:g} s to fit"
+        text = f"tracks: {complete} frames within {span} show every point; {frames_needed(count)} are needed for {count} unknowns"
+        raise InputError(f"{text}; {remedy}")
 
 
 def _spread(variables, envs):
@@ -340,7 +363,7 @@ def identify_field(
         start: first values, scalar or shape `parameter.shape`, above 0.
         times: sampling times of the trajectory [s].
         state, control: as `simulate`.
-        lower, upper: bounds in the parameter's unit, or None.
+        lower, upper: bounds in the parameter's unit, above 0; None: the parameter's own, where it has some.
         rate: Adam's step in the logarithm.
         max_iterations: at most.
         patience: stop after this many iterations without a loss smaller by 1 %.
@@ -352,7 +375,8 @@ def identify_field(
         (values, losses): the best field [parameter.shape] and the loss of every iteration.
 
     Raises:
-        InputError: a start that is not above 0 or outside its bounds, a parameter that the model lacks, a basis of another length.
+        InputError: a start that is not above 0 or outside its bounds, bounds that leave no room, a parameter that the model lacks, a
+            basis of another length or without columns.
     """
     import torch
 
@@ -360,13 +384,12 @@ def identify_field(
 
     p = solver.model.parameters.find(parameter)
     first = p.expand(start, 1)[0]
-    if (first <= 0).any():
-        raise InputError(f"{p.name}: starts above 0 are needed, the field is fitted as a logarithm")
-    low = -np.inf if lower is None else np.log(lower)
-    high = np.inf if upper is None else np.log(upper)
+    low, high = _log_bounds(p, first, lower, upper)
     columns, z = None, np.log(first)
     if basis is not None:
         basis = validation.array("basis", basis, (first.size, None))
+        if basis.shape[1] == 0:
+            raise InputError("basis: no columns; at least one is needed, such as smooth_basis(mesh, 1)")
         columns, z = torch.tensor(basis), np.linalg.lstsq(basis, z.ravel(), rcond=None)[0]
     z = torch.tensor(z, dtype=torch.float64, requires_grad=True)
 
@@ -393,3 +416,23 @@ def identify_field(
             with torch.no_grad():
                 z.clamp_(low, high)
     return best, np.array(losses)
+
+
+def _log_bounds(p, first, lower, upper):
+    """Logarithms of the bounds of a field: those given, else the parameter's own; open ones are left by a millionth of the bound."""
+    if (first <= 0).any():
+        raise InputError(f"{p.name}: starts above 0 are needed, the field is fitted as a logarithm")
+    own = p.bounds
+    given = (("lower", lower), ("upper", upper))
+    low, high = (v if v is None else float(validation.array(f"{p.name}: {k}", v, (), lower=0.0, lower_open=True)) for k, v in given)
+    for name, value in (("lower", low), ("upper", high)):
+        if value is not None:
+            validation.check_bounds(f"{p.name}: {name}", np.array(value), **own)
+    if low is None and (own.get("lower") or 0.0) > 0:
+        low = own["lower"] * (1 + 1e-6 * own.get("lower_open", False))
+    if high is None and own.get("upper") is not None:
+        high = own["upper"] * (1 - 1e-6 * own.get("upper_open", False))
+    if low is not None and high is not None and low >= high:
+        raise InputError(f"{p.name}: lower = {low:g} and upper = {high:g}: lower must lie below upper")
+    validation.check_bounds(f"{p.name}: start", first, low, high)
+    return -np.inf if low is None else np.log(low), np.inf if high is None else np.log(high)

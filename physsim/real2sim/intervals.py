@@ -148,6 +148,11 @@ def intervals(
     )
 
 
+def frames_needed(parameters: int) -> int:
+    """Frames with every channel without which there are no intervals of so many parameters."""
+    return 10 + 2 * parameters
+
+
 def _check(variables: tuple, scaled: np.ndarray, residuals: np.ndarray, jacobian: np.ndarray, level: float) -> None:
     p = len(variables)
     if residuals.ndim != 2 or jacobian.shape != (*residuals.shape, p) or scaled.shape != (p,):
@@ -158,8 +163,9 @@ def _check(variables: tuple, scaled: np.ndarray, residuals: np.ndarray, jacobian
     if not 0.0 < level < 1.0:
         raise InputError(f"level = {level}: must lie between 0 and 1; 0.95 is usual")
     complete = int(np.isfinite(residuals).all(axis=1).sum())
-    if complete < 10 + 2 * p:
-        raise InputError(f"{complete} frames have every channel: {10 + 2 * p} are needed for {p} parameters; drop channels with many gaps")
+    if complete < frames_needed(p):
+        text = f"{complete} frames have every channel: {frames_needed(p)} are needed for {p} parameters"
+        raise InputError(f"{text}; give more frames, drop channels with many gaps, or fit fewer parameters")
     if not np.isfinite(jacobian[np.isfinite(residuals)]).all():
         raise InputError("the jacobian holds NaN or infinite values where there are residuals")
 

@@ -182,6 +182,11 @@ def gap(frame, marker):
         ({"markers": gap(slice(0, 30), 5)}, r"markers: \[5\] are not seen at the start"),
         ({"noise": 0.0}, "noise = 0"),
         ({"spin": np.zeros(30)}, "spin: shape"),
+        ({"markers": np.zeros((30, 13, 3))}, r"markers: 0 and 1 lie at one place in frame 0 \(360 such pairs\); leave one"),
+        ({"markers": still().markers[:, [0, 1, 2, 3, 3, 4, 5, 6]]}, "markers: 3 and 4 lie at one place in frame 0"),
+        ({"markers": still().markers[:, [0, 0, 1, 2, 3, 4, 5, 6]]}, "markers: 0 and 1 lie at one place"),
+        ({"markers": [[1], [1, 2]]}, "markers: rows of different lengths"),
+        ({"markers": "a"}, "markers: numbers are needed"),
     ],
 )
 def test_impossible_recordings_are_refused(changes, message):
@@ -198,11 +203,51 @@ def test_impossible_recordings_are_refused(changes, message):
         ({"arc": np.linspace(0, 1, 8)}, "markers: 13 were given; this cable has 8"),
         ({"roll": "loose"}, "carried or free"),
         ({"also": ("colour",)}, "allowed are torsion, mass_damping"),
+        ({"also": "colour"}, "'colour' was given"),
+        ({"dt": "x"}, "dt: not an array of numbers"),
+        ({"dt": 0}, r"dt = 0: must lie in \(0, inf\)"),
+        ({"dt": -1}, "dt = -1: must lie"),
+        ({"dt": 10}, "dt = 10 s: the recording lasts 0.29 s; take a step of at most a tenth"),
+        ({"seconds": "x"}, "seconds: not an array"),
+        ({"seconds": -1}, "seconds = -1: must lie"),
+        ({"seconds": 1e-4}, "seconds = 0.0001: no frame"),
+        ({"bending": "x"}, "bending: not an array"),
+        ({"bending": 0.0}, "bending = 0 at"),
+        ({"bending": [0.1, 0.2], "bending_damping": [1e-3] * 3}, "bending_damping: 3 starts beside 2"),
+        ({"horizons": 0.5}, "horizons = 0.5: a list of lengths"),
+        ({"horizons": (-0.5, None)}, "horizons = -0.5"),
+        (
+            {"horizons": (None,), "start_shapes": 5},
+            "26 frames within .* are needed for .* unknowns; take a longer recording, or fewer start",
+        ),
     ],
 )
 def test_impossible_fits_are_refused(options, message):
     with pytest.raises(ps.InputError, match=message):
         fit_cable(still(), **options)
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "message"),
+    [
+        ({"bending": 0.04}, {}, "values: bending_damping missing; needed are bending and bending_damping"),
+        ({**TRUTH, "colour": 1.0}, {}, "values: 'colour' is not known; .* allowed beside them torsion, mass_damping"),
+        ({**TRUTH, "bending": -1.0}, {}, r"values\['bending'\] = -1"),
+        (None, {}, "values: a dict"),
+        (TRUTH, {"dt": 0}, "dt = 0"),
+        (TRUTH, {"dt": 10}, "dt = 10 s: the recording lasts"),
+    ],
+)
+def test_impossible_predictions_are_refused(values, options, message):
+    with pytest.raises(ps.InputError, match=message):
+        predict_cable(Cable(np.linspace(0, LENGTH, MARKERS)), still(), values, **options)
+
+
+def test_other_objects_than_recordings_are_refused():
+    with pytest.raises(ps.InputError, match="recording: a CableRecording is needed, NoneType"):
+        fit_cable(None)
+    with pytest.raises(ps.InputError, match="cable: a Cable is needed, str"):
+        predict_cable("cable", still(), TRUTH)
 
 
 def test_still_cable_in_equilibrium_is_predicted_to_stay(rng):

@@ -250,6 +250,47 @@ def test_field_of_a_parameter_that_is_not_there_is_refused():
         identify_field(ps.SolverImplicit(model, DT), lambda t: t.positions.sum(), "chain.hardness", 1.0, times=[0.1], state=state)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lower": 120.0}, r"stiffness: start = 100 at \[0\]: must lie in \[120, inf\)"),
+        ({"upper": 80.0}, r"stiffness: start = 100 at \[0\]: must lie in"),
+        ({"lower": 200.0, "upper": 50.0}, "lower = 200 and upper = 50: lower must lie below upper"),
+        ({"lower": -1.0}, r"stiffness: lower = -1: must lie in \(0, inf\)"),
+        ({"basis": np.zeros((4, 0))}, "basis: no columns"),
+    ],
+)
+def test_bounds_and_bases_of_a_field_that_cannot_be_are_refused(options, message):
+    model, body, state, _ = taut_chain()
+    solver = ps.SolverImplicit(model, DT)
+    with pytest.raises(ps.InputError, match=message):
+        identify_field(solver, lambda t: t.positions.sum(), body.stiffness, 100.0, times=[0.1], state=state, **options)
+
+
+def test_a_field_stays_within_the_parameters_own_bounds():
+    """Poisson's ratio of a sheet, pushed towards 1 for ever."""
+    builder = ps.ModelBuilder(gravity=(0, 0, 0))
+    mesh = ps.sheet_mesh((1.0, 1.0), (2, 2))
+    body = builder.add_cloth(mesh, ps.Shell(stretch=100.0, area_density=0.1))
+    builder.attach(body, np.flatnonzero(np.isin(mesh.points[:, 0], (0.0, 1.0))), name="ends")
+    control = ps.Control([0.0], {"ends": (mesh.points[body.points[:, 0] != 0.5] * [1.2, 1, 1])[None]})
+    solver = ps.SolverImplicit(builder.finalize(), DT)
+    loss = lambda t: t.positions[-1, 1, 1] - t.positions[-1, 7, 1]  # noqa: E731
+    options = {"times": [DT], "control": control, "rate": 0.5, "max_iterations": 6}
+    found, _ = identify_field(solver, lambda t: -loss(t), body.poisson, 0.6, **options)
+    assert (found < 1).all() and found.max() > 0.6
+
+
+def test_too_few_frames_are_refused_before_the_fit():
+    model, body, mesh = small_beam(envs=1)
+    tracks = Tracks(DT * np.arange(1, 12), *mesh.interpolation(MARKERS), np.zeros((11, 3, 3)))
+    solver = ps.SolverImplicit(model, DT, strict=False)
+    with pytest.raises(ps.InputError, match=r"tracks: 11 frames .* 12 are needed for 1 unknowns"):
+        identify(solver, tracks, {body.young: young_variable(5e4)}, progress=lambda *a: pytest.fail("fitted"))
+    with pytest.raises(ps.InputError, match=r"horizons = 0\.5: a list"):
+        identify(solver, tracks, {body.young: young_variable(5e4)}, horizons=0.5)
+
+
 # --- bad input ------------------------------------------------------------------------------------------------------------------------
 
 
