@@ -13,7 +13,7 @@ def stepping_kernels(real):
         kind: wp.array(dtype=int),
         slot: wp.array(dtype=int),
         x: wp.array2d(dtype=vec3),
-        rest: wp.array2d(dtype=vec3),
+        start: wp.array2d(dtype=vec3),
         values: wp.array2d(dtype=vec3),
         target_out: wp.array2d(dtype=vec3),
     ):
@@ -24,7 +24,7 @@ def stepping_kernels(real):
         if kind[i] == 2:
             target_out[env, i] = values[env, slot[i]]
         elif kind[i] == 1:
-            target_out[env, i] = rest[env, i]
+            target_out[env, i] = start[env, i]
         else:
             target_out[env, i] = x[env, i]
 

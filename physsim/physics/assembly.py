@@ -53,6 +53,8 @@ class Assembly:
         for name in ("x", "x1", "x2", "predictor", "target", "gradient", "direction", "trial"):
             setattr(self, name, self.vectors(shape))
         self.rest = model.vectors(model.expand("rest", model.rest))
+        posed = not np.array_equal(model.positions, model.rest)
+        self.start = model.vectors(model.expand("positions", model.positions)) if posed else self.rest  # where things were attached
         self.base_x = self.vectors(shape)
         self._active = _EnvArray(model, int)
         self._project = _EnvArray(model, int)

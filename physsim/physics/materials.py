@@ -71,7 +71,7 @@ class Rod:
     11 % at 45 and 62 % at 90, and a twist beyond 180 degrees slips. A coil or a strong twist needs that many edges.
 
     Either from its stuff, round and solid (`young` and `radius`), or from stiffnesses as they are measured (`stretch`, `bending`).
-    Values are scalars or one an edge. `bending` 0 makes a rope: it neither bends nor twists.
+    Values are scalars or one an edge. `bending` 0, or none beside `stretch`, makes a rope: it neither bends nor twists.
 
     Args:
         young: Young's modulus E [Pa]: stretch E pi r^2, bending E pi r^4 / 4, torsion bending / (1 + poisson).
@@ -133,6 +133,8 @@ class Rod:
             raise InputError("Rod: either density [kg/m^3] (with radius) or line_density [kg/m] is needed")
         if "density" in given and "radius" not in given:
             raise InputError("Rod: density without radius; give the radius [m], or line_density [kg/m]")
+        if self.bending is not None and not self.is_rope and (np.asarray(self.bending) == 0).any():
+            raise InputError("Rod.bending: 0 on some edges only; give every edge some bending, or make the limp part a rope of its own")
         if self.is_rope and given & {"torsion", "rest_curvature"}:
             raise InputError("Rod: torsion or rest_curvature of a rope; give bending above 0")
 

@@ -4,8 +4,10 @@ import numpy as np
 import warp as wp
 
 from physsim.errors import InputError
+from physsim.physics import validation
 from physsim.physics.assembly import Assembly
 from physsim.physics.laws import MEMBRANE, NEO_HOOKEAN, SCALARS
+from physsim.physics.model import Body, require_model, require_state
 
 
 class Probe:
@@ -16,12 +18,11 @@ class Probe:
     """
 
     def __init__(self, model):
-        self.model = model
+        self.model = require_model(model)
         self._assembly = Assembly(model)
 
     def _evaluate(self, state, params):
-        if getattr(state, "model", None) is not self.model:
-            raise InputError("state: it belongs to another model; make one by model.state()")
+        require_state(self.model, state)
         a = self._assembly
         a.set_parameters(self.model.resolve(params))
         a.set_step(0.0, 1.0, 0.0)
@@ -31,7 +32,7 @@ class Probe:
         target = state.x.numpy().copy()
         for attachment in self.model.attachments.values():
             if attachment.stiffness is not None:
-                target[:, attachment.particles] = self.model.rest[attachment.particles]
+                target[:, attachment.particles] = self.model.positions[attachment.particles]
         a.target.assign(target)
         a.evaluate()
         return a
@@ -58,6 +59,7 @@ class Probe:
         Raises:
             InputError: the body is not made of tetrahedra or triangles.
         """
+        validation.instance("body", body, Body, "such as model.body('name')")
         cells = getattr(body.mesh, "cells", None)
         law = MEMBRANE if hasattr(body.mesh, "triangles") else NEO_HOOKEAN[cells.shape[1]] if cells is not None else None
         if law is None or self.model.bodies.get(body.name) is not body:

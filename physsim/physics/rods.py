@@ -88,7 +88,14 @@ class Curve:
         return cls(spline(np.interp(np.linspace(0.0, run[-1], count + 1), run, fine)), normal=normal).with_grips(*cls._ends(grips))
 
     def with_grips(self, *ends):
-        """The same curve with an edge added outside at each of the ends, to lie in a clamp; the free length stays what it was."""
+        """The same curve with an edge added outside at each of the ends, to lie in a clamp; the free length stays what it was.
+
+        Raises:
+            InputError: an end named twice, or gripped already.
+        """
+        twice = [end for end in (0, -1) if (*self.grips, *ends).count(end) > 1]
+        if twice:
+            raise InputError(f"grips: the end {twice[0]} is gripped twice; name each end once")
         line = self.line
         if 0 in ends:
             line = np.concatenate([2 * line[:1] - line[1:2], line])

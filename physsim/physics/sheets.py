@@ -110,14 +110,18 @@ class TriMesh:
         """
         positions = validation.array("positions", positions, (None, 3))
         corners = self.points[self.triangles]
-        weights, away = _nearest(corners, positions)
-        best = away.argmin(axis=1)
-        rows = np.arange(len(positions))
-        away = away[rows, best]
+        chunk = max(1, 200_000 // len(corners))  # points at a time: every point is held against every triangle
+        weights, away, best = np.zeros((len(positions), 3)), np.zeros(len(positions)), np.zeros(len(positions), int)
+        for start in range(0, len(positions), chunk):
+            part = slice(start, start + chunk)
+            found, distance = _nearest(corners, positions[part])
+            best[part] = distance.argmin(axis=1)
+            rows = np.arange(len(distance))
+            weights[part], away[part] = found[rows, best[part]], distance[rows, best[part]]
         if (away > outside + 1e-9).any():
             i = int(away.argmax())
             raise InputError(f"positions: point {i} lies {away[i]:.4g} m from the sheet; {outside:g} m are allowed")
-        return self.triangles[best], weights[rows, best]
+        return self.triangles[best], weights
 
 
 def check_areas(name, points, triangles):

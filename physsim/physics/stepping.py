@@ -54,7 +54,7 @@ class Stepping:
             self._values.numpy()[...] = positions
         elif positions is not None:
             self._values.assign(np.ascontiguousarray(positions, dtype=self.assembly.model.dtype))
-        self._launch("set_targets", [self._kind, self._slot, x, a.rest, self._values, a.target])
+        self._launch("set_targets", [self._kind, self._slot, x, a.start, self._values, a.target])
 
     def predict(self, scheme, dt, state, old_x, old_v, lean):
         """Fill `predictor`, and `x` with the start of a solve from a state; `old_x`, `old_v` are those of one step before."""

@@ -6,9 +6,10 @@ import numpy as np
 import warp as wp
 
 from physsim.physics.builder import ModelBuilder, device_name
-from physsim.physics.materials import NeoHookean, Rod, Spring
+from physsim.physics.materials import NeoHookean, Rod, Shell, Spring
 from physsim.physics.mesh import box_mesh, spring_net
 from physsim.physics.rods import Curve
+from physsim.physics.sheets import sheet_mesh
 from physsim.physics.solvers import SolverExplicit, SolverImplicit
 from physsim.physics.solvers.static import SolverStatic
 
@@ -29,7 +30,7 @@ def main(device="cpu", dtype="float64"):
     device = device_name(device)
     print(f"compiling kernels for {device}, {dtype}; a minute or two the first time, then nothing")
     start = time.perf_counter()
-    for what, kind in (("spring nets", "net"), ("rods", "rod"), ("four-node solids", 1), ("ten-node solids", 2)):
+    for what, kind in (("spring nets", "net"), ("sheets", "sheet"), ("rods", "rod"), ("four-node solids", 1), ("ten-node solids", 2)):
         begin = time.perf_counter()
         _exercise(kind, device, dtype)
         print(f"  {what:18s} {time.perf_counter() - begin:6.1f} s")
@@ -38,7 +39,7 @@ def main(device="cpu", dtype="float64"):
 
 
 def _exercise(kind, device, dtype):
-    """Run every kind of solve once on the smallest model of a kind: "net", "rod", or the order of a solid's tetrahedra."""
+    """Run every kind of solve once on the smallest model of a kind: "net", "sheet", "rod", or the order of a solid's tetrahedra."""
     from physsim.physics.diff.torch_bridge import equilibrium, simulate
 
     def build():
@@ -47,6 +48,9 @@ def _exercise(kind, device, dtype):
             material = Rod(young=1e6, radius=0.01, density=1000.0)
             body = builder.add_rod(Curve.straight((0, 0, 0), (0.1, 0, 0), 3), material)
             builder.attach(body, body.mesh.end(0))
+        elif kind == "sheet":
+            body = builder.add_cloth(sheet_mesh((0.1, 0.1), (3, 3)), Shell(young=1e6, thickness=1e-3, density=1000.0))
+            builder.attach(body, [0, 3])
         elif kind != "net":
             mesh = box_mesh((0.1, 0.1, 0.1), (1, 1, 1), order=kind)
             body = builder.add_soft_body(mesh, NeoHookean(1e5, 0.3, 1000.0, viscosity=1.0))
@@ -75,7 +79,7 @@ def _exercise(kind, device, dtype):
         model, _ = build()
         equilibrium(SolverStatic(model))
 
-    for linear in ("cg", "direct") if wp.get_device(device).is_cpu else ("cg",):
+    for linear in ("cg", "direct", "multigrid") if wp.get_device(device).is_cpu else ("cg",):
         implicit(linear)
     explicit()
     static()

@@ -119,7 +119,7 @@ STILL = [[1.0, 0, 0, 0]]
 @pytest.mark.parametrize(
     ("times", "poses", "message"),
     [
-        ([0.0], {"start": (LINE[:1], STILL)}, "no attachment 'start' with a pose; the model has end"),
+        ([0.0], {"start": (LINE[:1], STILL)}, "no attachment 'start'; it has end"),
         ([0.0, 0.0], {"end": (LINE[:2], STILL * 2)}, "later than the one before"),
         ([0.0], {"end": (LINE[:2], STILL)}, "positions of 'end': shape"),
         ([0.0], {"end": (LINE[:1], [[1.0, 0, 0]])}, "quaternions of 'end': shape"),
@@ -212,3 +212,13 @@ def test_two_ends_at_once_are_refused():
 def test_rods_with_malformed_values_are_refused(given, message):
     with pytest.raises(ps.InputError, match=message):
         ps.Rod(**(CABLE | given))
+
+
+def test_an_end_is_gripped_once():
+    with pytest.raises(ps.InputError, match="the end 0 is gripped twice"):
+        ps.Curve.straight((0, 0, 0), (1, 0, 0), 3, grips=(0,)).with_grips(0)
+
+
+def test_bending_on_some_edges_only_is_refused():
+    with pytest.raises(ps.InputError, match=r"Rod.bending: 0 on some edges only"):
+        ps.Rod(stretch=100.0, bending=[1e-3, 0.0], line_density=0.1)

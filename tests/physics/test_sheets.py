@@ -455,3 +455,30 @@ def test_a_seam_ten_million_times_stiffer_than_the_sheets_is_solved_in_double_pr
         assert report.converged
         assert report.iterations < 40
     assert solver.assembly.block_dtype == "float64"
+
+
+def test_soft_attachments_hold_a_posed_sheet_where_it_was_attached():
+    mesh = ps.sheet_mesh((0.2, 0.2), (4, 4))
+    ends = {}
+    for stiffness in (None, 1e6):
+        builder = ps.ModelBuilder()
+        body = builder.add_cloth(mesh, ps.Shell(stretch=100.0, bending=1e-4, area_density=0.1), pose=mesh.points + [0, 0, 5.0])
+        builder.attach(body, [0, 4], stiffness=stiffness)
+        model = builder.finalize()
+        state, _ = ps.SolverImplicit(model, 1 / 60).step(model.state())
+        ends[stiffness] = state.positions
+        assert np.abs(ps.Probe(model).forces(model.state())).max() < 0.1  # nothing pulls it back to where it rests
+    assert ends[1e6] == pytest.approx(ends[None], abs=1e-5)
+
+
+def test_markers_on_a_large_sheet_are_found_in_little_memory():
+    import tracemalloc
+
+    mesh = ps.sheet_mesh((1.0, 1.0), (60, 60))
+    points = np.random.default_rng(0).uniform(0, 1, (300, 3)) * [1, 1, 0]
+    tracemalloc.start()
+    nodes, weights = mesh.interpolation(points)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2e8
+    assert np.einsum("pi,pij->pj", weights, mesh.points[nodes]) == pytest.approx(points, abs=1e-12)
