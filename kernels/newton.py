@@ -5,7 +5,7 @@ every `parts`-th term of an environment (`first` = first environment and part); 
 on (`first` = first environment). A flag of one entry tells a loop whether any environment goes on: the launch before the deciding
 one clears it.
 
-`status[env]`: 0 running, 1 converged, 2 failed.
+`status[env]`: 0 running, 1 converged, 2 failed. The kernels of an iteration stand in one file in the order in which they are called.
 """
 
 import warp as wp

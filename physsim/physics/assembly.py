@@ -1,6 +1,7 @@
 """From laws on stencils to sums on particles and a block-sparse matrix, for many environments at once.
 
-An Assembly owns the working arrays of a solve: nothing in it is a user's state. Sums are taken in a fixed order.
+An Assembly owns the working arrays of a solve: nothing in it is a user's state. Sums are taken in a fixed order. Forward, reverse and
+tangent passes stand in one class because they run over the same stencils, maps and recorded launches.
 """
 
 import numpy as np
