@@ -17,11 +17,23 @@ def save_arrays(path, kind, arrays):
         path: file to write; replaced whole, so that a kill leaves the old one or the new one.
         kind: a word that `load_arrays` asks for again.
         arrays: dict name -> array of numbers.
+
+    Raises:
+        InputError: no path, or one that cannot be written.
     """
-    temporary = f"{os.fspath(path)}.partial"
-    with open(temporary, "wb") as file:
-        np.savez(file, **{"physsim kind": np.array(kind)}, **arrays)
-    os.replace(temporary, path)
+    temporary = f"{_checked_path(path)}.partial"
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, **{"physsim kind": np.array(kind)}, **arrays)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); its folder must be there and be writable") from None
+
+
+def _checked_path(path):
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"path: the name of a file is needed, {type(path).__name__} was given")
+    return os.fspath(path)
 
 
 def load_arrays(path, kind):
@@ -33,6 +45,7 @@ def load_arrays(path, kind):
     Raises:
         InputError: missing, truncated, of another kind, holding objects, too large, or not finite.
     """
+    _checked_path(path)
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())

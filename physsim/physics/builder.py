@@ -1,4 +1,7 @@
-"""ModelBuilder: bodies, masses, loads and attachments, then `finalize`."""
+"""ModelBuilder: bodies, masses, loads and attachments, then `finalize`.
+
+One class and so one file: each kind of body is a method of it that checks everything before it adds anything.
+"""
 
 import warnings
 from dataclasses import replace
@@ -404,7 +407,7 @@ class ModelBuilder:
         return self._register(Parameter(f"{name}.mass_damping", "1/s", value, (feed,), {"lower": 0.0}))
 
     def _points_of(self, body, points):
-        if self._bodies.get(getattr(body, "name", None)) is not body:
+        if not isinstance(body, Body) or self._bodies.get(body.name) is not body:
             given = f"{body.name!r} of another builder" if isinstance(body, Body) else type(body).__name__
             raise InputError(f"body: a Body that this builder made is needed, {given} was given; take what its add_... returned")
         name = f"points of {body.name!r}"

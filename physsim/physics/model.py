@@ -150,6 +150,11 @@ class Model:
         from physsim.io.arrays import load_arrays
 
         data = load_arrays(path, kind="state")
+        lacking = [k for k in ("positions", "velocities", "time") if k not in data]
+        if "old_positions" in data:
+            lacking += [k for k in ("old_velocities", "dt") if k not in data]
+        if lacking:
+            raise InputError(f"{path}: it holds no {', '.join(lacking)}; write it again by State.save")
         state = self.state(data["positions"], data["velocities"], data["time"])
         if "old_positions" in data:
             old = [self.vectors(self.expand(f"old_{k}", data[f"old_{k}"])) for k in ("positions", "velocities")]
@@ -182,6 +187,42 @@ class Model:
         if params is not None and not isinstance(params, dict):
             raise InputError(f"params: a dict from Parameter to value, or a ParameterSet, is needed, not {type(params).__name__}")
         return self.parameters.replace(params) if params else self.parameters
+
+
+def require_model(model):
+    """The model, if it is one.
+
+    Raises:
+        InputError: anything else; of a ModelBuilder, that `finalize` makes the model.
+    """
+    remedy = "call its finalize() and hand in what it returns" if hasattr(model, "finalize") else "ModelBuilder.finalize() makes one"
+    return validation.instance("model", model, Model, remedy)
+
+
+def require_state(model, state):
+    """The state, if it is one of this model.
+
+    Raises:
+        InputError: another object, or a state of another model.
+    """
+    validation.instance("state", state, State, "model.state() makes one")
+    if state.model is not model:
+        raise InputError("state: it belongs to another model; make one by model.state()")
+    return state
+
+
+def find_attachment(model, key, name):
+    """Name of an attachment of the model, from it or its name.
+
+    Raises:
+        InputError: the model lacks it, or it is of another builder.
+    """
+    found = getattr(key, "name", key)
+    if not isinstance(found, str) or found not in model.attachments:
+        raise InputError(f"{name}: the model has no attachment {found!r}; it has {', '.join(model.attachments) or 'none'}")
+    if isinstance(key, Attachment) and model.attachments[found] is not key:
+        raise InputError(f"{name}: attachment {found!r} is of another builder; use this model's, or the name")
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,11 +282,14 @@ class Control:
         self.times = validation.array("Control.times", times, (None,))
         if len(self.times) == 0 or (np.diff(self.times) <= 0).any():
             raise InputError("Control.times: at least one time is needed, and each must be later than the one before")
+        validation.instance("Control.targets", targets, dict, "from attachment to positions [m], shape [times, points, 3]")
+        self._keys = {getattr(key, "name", key): key for key in targets}
         self.targets = {getattr(key, "name", key): value for key, value in targets.items()}
         for name, value in self.targets.items():
-            if np.ndim(value) not in (3, 4) or np.shape(value)[0] != len(self.times) or np.shape(value)[-1] != 3:
+            shape = validation.given_array(f"Control.targets[{name!r}]", value).shape
+            if len(shape) not in (3, 4) or shape[0] != len(self.times) or shape[-1] != 3:
                 raise InputError(
-                    f"Control.targets[{name!r}]: shape {list(np.shape(value))} was given; "
+                    f"Control.targets[{name!r}]: shape {list(shape)} was given; "
                     f"[{len(self.times)}, points, 3] or [{len(self.times)}, envs, points, 3] is needed"
                 )
 
@@ -270,7 +314,7 @@ class Control:
         """
         from physsim.physics.poses import pose_targets
 
-        return cls(*pose_targets(model, times, poses, origins or {}, largest_turn))
+        return cls(*pose_targets(require_model(model), times, poses, {} if origins is None else origins, largest_turn))
 
     def bind(self, model):
         """Targets as arrays that fit a model: dict name -> float64 [k, envs, points, 3].
@@ -280,9 +324,7 @@ class Control:
         """
         bound = {}
         for name, value in self.targets.items():
-            if name not in model.attachments:
-                known = ", ".join(model.attachments) or "none"
-                raise InputError(f"Control: the model has no attachment {name!r}; it has {known}")
+            find_attachment(model, self._keys.get(name, name), "Control")
             value = validation.array(f"Control.targets[{name!r}]", value, (None,) * np.ndim(value))
             if value.ndim == 3:
                 value = value[:, None]

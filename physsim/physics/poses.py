@@ -6,6 +6,7 @@ import numpy as np
 
 from physsim.errors import InputError
 from physsim.physics import validation
+from physsim.physics.model import find_attachment
 
 
 def pose_targets(model, times, poses, origins, largest_turn):
@@ -13,11 +14,20 @@ def pose_targets(model, times, poses, origins, largest_turn):
     times = validation.array("times", times, (None,))
     if len(times) == 0 or (np.diff(times) <= 0).any():
         raise InputError("times: at least one is needed, each later than the one before")
-    poses = {getattr(key, "name", key): value for key, value in poses.items()}
-    origins = {getattr(key, "name", key): validation.array("origin", value, (3,)) for key, value in origins.items()}
-    for name in [*poses, *origins]:
-        if name not in model.attachments or name not in poses:
-            raise InputError(f"poses: no attachment {name!r} with a pose; the model has {', '.join(model.attachments) or 'none'}")
+    validation.instance("poses", poses, dict, "from attachment to (positions [m], quaternions)")
+    validation.instance("origins", origins, dict, "from attachment to a point [m]")
+    poses, given = {}, poses
+    for key, value in given.items():
+        name = find_attachment(model, key, "poses")
+        if not isinstance(value, (tuple, list)) or len(value) != 2:
+            entries = f"{len(value)} entries" if isinstance(value, (tuple, list)) else type(value).__name__
+            wanted = f"a pair of positions [{len(times)}, 3] and quaternions [{len(times)}, 4] is needed"
+            raise InputError(f"poses[{name!r}]: {entries} was given; {wanted}")
+        poses[name] = value
+    origins = {find_attachment(model, key, "origins"): validation.array("origin", value, (3,)) for key, value in origins.items()}
+    for name in origins:
+        if name not in poses:
+            raise InputError(f"origins: no pose of attachment {name!r} was given; leave its origin out")
     largest_turn = float(validation.array("largest_turn", largest_turn, (), lower=0.0, lower_open=True))
     parts = np.ones(max(len(times) - 1, 0), int)
     for name, (positions, quaternions) in poses.items():

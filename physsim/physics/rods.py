@@ -48,7 +48,7 @@ class Curve:
         if len(line) < least:
             raise InputError(f"Curve.line: {len(line)} points were given; a {'closed ' * self.closed}rod needs at least {least}")
         along, lengths = _tangents("Curve.line", line, self.closed)
-        grips = tuple(sorted(self._ends(self.grips), reverse=True))
+        grips = tuple(sorted(set(self._ends(self.grips)), reverse=True))
         if grips and (self.closed or len(lengths) <= len(grips)):
             raise InputError("Curve.grips: ends of an open curve, with at least one edge between clamps, are needed")
         arm = float(validation.array("Curve.arm", lengths.mean() if self.arm is None else self.arm, (), lower=0.0, lower_open=True))
@@ -66,7 +66,7 @@ class Curve:
     def _ends(cls, ends):
         if not hasattr(ends, "__len__") or isinstance(ends, str):
             raise InputError(f"Curve.grips: {ends!r} was given; a tuple of ends, such as (0,) or (0, -1), is needed")
-        return {cls._end(end, "Curve.grips") for end in ends}
+        return [cls._end(end, "Curve.grips") for end in ends]
 
     @classmethod
     def straight(cls, start, end, count, grips=(), normal=None):

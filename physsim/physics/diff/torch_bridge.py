@@ -12,7 +12,9 @@ from physsim.physics import validation
 from physsim.physics.diff.adjoint import Rollout, backward, require_finite
 from physsim.physics.diff.device_exact import exact_solver
 from physsim.physics.diff.sampling import plan
-from physsim.physics.model import Control, State
+from physsim.physics.model import Control, State, require_state
+from physsim.physics.solvers.explicit import SolverExplicit
+from physsim.physics.solvers.implicit import SolverImplicit
 from physsim.physics.solvers.static import SolverStatic
 
 _TORCH = {"float32": torch.float32, "float64": torch.float64}
@@ -70,12 +72,10 @@ def simulate(
         InputError: times, shapes or parameters that do not fit.
         SolverError: a step failed.
     """
+    validation.instance("solver", solver, (SolverImplicit, SolverExplicit), "of a SolverStatic take `equilibrium`")
     model = solver.model
-    state = model.state() if state is None else state
-    if getattr(state, "model", None) is not model:
-        raise InputError("state: it belongs to another model; make one by model.state()")
-    if tolerance is None:
-        tolerance = 1e-8 if model.dtype == "float64" else 1e-5
+    state = model.state() if state is None else require_state(model, state)
+    tolerance = _checked_tolerance(model, tolerance)
     inputs = _Inputs(model, params, control, positions, velocities, state)
     keep_every = int(validation.array("keep_every", keep_every, (), kind="i", lower=1))
     run = _Run(solver, inputs, plan(times, state.time, solver.dt), keep_every, tolerance)
@@ -97,13 +97,18 @@ def equilibrium(solver, state=None, control=None, *, params=None, tolerance=None
     Returns:
         Positions [m], torch, shape [n, 3] or [envs, n, 3].
     """
-    if not isinstance(solver, SolverStatic):
-        raise InputError(f"solver: a SolverStatic is needed, {type(solver).__name__} was given")
+    validation.instance("solver", solver, SolverStatic)
     model = solver.model
-    state = model.state() if state is None else state
-    tolerance = tolerance or (1e-8 if model.dtype == "float64" else 1e-5)
+    state = model.state() if state is None else require_state(model, state)
+    tolerance = _checked_tolerance(model, tolerance)
     inputs = _Inputs(model, params, control, None, None, state)
     return _squeeze(model, _Equilibrium.apply(_StaticRun(solver, inputs, tolerance), *inputs.tensors)[None])[0]
+
+
+def _checked_tolerance(model, tolerance):
+    if tolerance is None:
+        return 1e-8 if model.dtype == "float64" else 1e-5
+    return float(validation.array("tolerance", tolerance, (), lower=0.0, lower_open=True))
 
 
 def _squeeze(model, tensor):

@@ -20,7 +20,8 @@ def describe(assembly, env):
         part = shares[assembly.share_offsets[i] : assembly.share_offsets[i + 1]]
         bad = ~np.isfinite(part).all(axis=1)
         if bad.any():
-            particle = int(block.stencil.ravel()[np.argmax(bad)])
+            solved = bad & model.free[block.stencil.ravel()]  # a held particle only shows what its neighbours do
+            particle = int(block.stencil.ravel()[np.argmax(solved if solved.any() else bad)])
             return f"law {block.law.name!r} is not finite at particle {_name(model, particle)}, x = {x[particle].tolist()}"
     gradient = np.where(model.free[:, None], assembly.gradient.numpy()[env], 0.0)
     particle = int(np.linalg.norm(gradient, axis=1).argmax())

@@ -6,11 +6,10 @@ from functools import cache
 import numpy as np
 import warp as wp
 
-from physsim.errors import InputError
 from physsim.kernels.explicit import march_kernel
 from physsim.physics import laws, validation
 from physsim.physics.assembly import Assembly
-from physsim.physics.model import State
+from physsim.physics.model import State, require_model, require_state
 from physsim.physics.solvers.diagnosis import raise_failure
 from physsim.physics.solvers.implicit import bind, targets_at
 from physsim.physics.solvers.newton import StepReport
@@ -30,7 +29,7 @@ class SolverExplicit:
     """
 
     def __init__(self, model, dt, *, strict=True):
-        self.model = model
+        self.model = require_model(model)
         self.dt = float(validation.array("dt", dt, (), lower=0.0, lower_open=True))
         self.strict = bool(strict)
         self.assembly = Assembly(model)
@@ -53,8 +52,7 @@ class SolverExplicit:
         Returns:
             (State, StepReport).
         """
-        if getattr(state, "model", None) is not self.model:
-            raise InputError("state: it belongs to another model; make one by model.state()")
+        require_state(self.model, state)
         count = int(validation.array("count", count, (), kind="i", lower=1))
         parameters = self.model.resolve(params)
         elastic = [i for i in range(len(self.model.blocks)) if i != self._inertia]
@@ -94,7 +92,7 @@ class SolverExplicit:
             a.launcher.record(kernel, 1, *arguments, a.gradient, x, x1, v, v1, weight=weight)()
         profile = {"march": time.perf_counter() - start}
         new = State(model, x, v, x1, v1, state.time + count * self.dt, self.dt)
-        return new, self._check(new, profile)
+        return new, self._check(new, parameters, profile)
 
     def _march_springs(self, law, columns, count, states):
         """The vectorised form for springs; the same scheme. `columns`: the law's new parameters, None for those of the last call."""
@@ -137,13 +135,13 @@ class SolverExplicit:
         new_x[:, fixed] = a.target.numpy()[:, fixed]
         v[:, fixed] = (new_x[:, fixed] - x[:, fixed]) / self.dt
         new = State(self.model, self.model.vectors(new_x), self.model.vectors(v), state.x, state.v, state.time + self.dt, self.dt)
-        return new, self._check(new)
+        return new, self._check(new, parameters)
 
     def masses(self, parameters):
         """Particle masses [kg], shape [envs, n]."""
         return parameters.columns(self.model.column_shapes)[laws.INERTIA.name][:, :, 0]
 
-    def _check(self, state, profile=None):
+    def _check(self, state, parameters, profile=None):
         a = self.assembly
         a.set_active(True)
         size = a.largest(state.v)
@@ -152,7 +150,12 @@ class SolverExplicit:
             wp.copy(a.x, state.x)
             a.evaluate()
             what = f"the explicit run to t = {state.time:.6g} s turned NaN or infinite"
-            raise_failure(a, failed, what, f"The state is unchanged; take dt below {self.stable_step():.3g} s.")
+            stable = self.stable_step(parameters)
+            remedy = f"take dt below {stable:.3g} s"
+            if self.dt < stable:
+                remedy = f"dt = {self.dt:.3g} s is stable at rest (up to {stable:.3g} s), so something moves too fast, is loaded too hard"
+                remedy += " or is damped too much for it; take a smaller dt, or a SolverImplicit"
+            raise_failure(a, failed, what, f"The state is unchanged; {remedy}.")
         pick = (lambda value: value) if self.model.batched else (lambda value: value[0].item())
         zero = np.zeros(self.model.envs)
         return StepReport(pick(zero.astype(int)), pick(np.where(failed, np.inf, zero)), pick(~failed), profile=profile or {})

@@ -8,7 +8,7 @@ import warp as wp
 from physsim.errors import InputError
 from physsim.physics import validation
 from physsim.physics.assembly import Assembly
-from physsim.physics.model import Control, State
+from physsim.physics.model import Control, State, require_model, require_state
 from physsim.physics.solvers.device_newton import choose_newton
 from physsim.physics.solvers.diagnosis import default_tolerance, extent, raise_failure, rounding_force, stiffness_contrast
 from physsim.physics.solvers.integrators import check_integrator, scheme
@@ -55,7 +55,7 @@ class SolverImplicit:
         strict=True,
         loop="auto",
     ):
-        self.model = model
+        self.model = require_model(model)
         self.dt = float(validation.array("dt", dt, (), lower=0.0, lower_open=True))
         self.integrator = check_integrator(integrator)
         if tolerance is None:
@@ -112,8 +112,7 @@ class SolverImplicit:
             InputError: a state of another model, a control or parameter that does not fit.
             SolverError: no convergence, or NaN; names the law and the first bad particle.
         """
-        if getattr(state, "model", None) is not self.model:
-            raise InputError("state: it belongs to another model; make one by model.state()")
+        require_state(self.model, state)
         bound = bind(self.model, control)
         targets = targets_at(self.model, control, bound, state.time + self.dt) if bound else None
         return self.advance(state, targets, self.model.resolve(params))

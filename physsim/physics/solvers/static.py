@@ -2,10 +2,9 @@
 
 import warp as wp
 
-from physsim.errors import InputError
 from physsim.physics import validation
 from physsim.physics.assembly import Assembly
-from physsim.physics.model import State
+from physsim.physics.model import State, require_model, require_state
 from physsim.physics.solvers.device_newton import choose_newton
 from physsim.physics.solvers.diagnosis import default_tolerance, extent, raise_failure, rounding_force
 from physsim.physics.solvers.implicit import bind, make_report, targets_at
@@ -24,7 +23,7 @@ class SolverStatic:
     """
 
     def __init__(self, model, *, tolerance=None, max_iterations=300, linear="auto", strict=True, loop="auto"):
-        self.model = model
+        self.model = require_model(model)
         if tolerance is None:
             tolerance = default_tolerance(model)
         self.tolerance = float(validation.array("tolerance", tolerance, (), lower=0.0, lower_open=True))
@@ -42,7 +41,7 @@ class SolverStatic:
         """Equilibrium near a state.
 
         Args:
-            state: where to start; None: the rest shape. It is not written to.
+            state: where to start; None: the builder's, the rest shape where no pose was given. It is not written to.
             control: Control of the attachments at the state's time, or None.
             params: None, a ParameterSet, or a dict of changes.
 
@@ -54,8 +53,7 @@ class SolverStatic:
             SolverError: no convergence, or NaN.
         """
         state = self.model.state() if state is None else state
-        if getattr(state, "model", None) is not self.model:
-            raise InputError("state: it belongs to another model; make one by model.state()")
+        require_state(self.model, state)
         bound = bind(self.model, control)
         targets = targets_at(self.model, control, bound, state.time) if bound else None
         self.prepare(state, targets, self.model.resolve(params))
