@@ -119,7 +119,7 @@ class Assembly:
         return self._active.get() != 0
 
     def set_project(self, mask):
-        """Environments whose blocks are projected: False for none, or a mask [envs]."""
+        """Which matrix each environment's blocks make (`project` of a law's Hessian): False or 0 exact, 1 projected, 2 lagged; [envs]."""
         self._project.set(mask)
 
     def set_step(self, rate, a, b):

@@ -237,7 +237,7 @@ class ModelBuilder:
         Args:
             body_a, points_a: Body and indices into it, shape [p].
             body_b, points_b: the same of the other side, in the same order.
-            stiffness: of each pair [N/m], above 0; None: the largest stretch of the two sheets.
+            stiffness: one for every pair [N/m], above 0; None: the largest stretch of the two sheets.
             name: of the parameter; None counts up: "seam", "seam_1", ...
 
         Returns:

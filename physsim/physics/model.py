@@ -21,7 +21,7 @@ class Body:
 
     name: str
     particles: np.ndarray  # numbers in the model, shape [n]
-    mesh: object  # TetMesh or SpringNet
+    mesh: object  # TetMesh, SpringNet, TriMesh or Curve
     parameters: dict = field(repr=False)
 
     @property

@@ -1,8 +1,9 @@
-"""Linear solvers of a Newton step: a kept Cholesky factor, or conjugate gradient.
+"""Linear solvers of a Newton step, and the choice among them: a kept Cholesky factor, or conjugate gradient.
 
 `Direct` factorises the matrix of each environment (banded Cholesky by LAPACK after reverse Cuthill-McKee, or SuperLU where the
 band is wide) and keeps the factor over iterations and steps for as long as it serves: solids at small steps change slowly, and a
-kept factor costs two triangular solves. `Iterative` assembles at every iteration and runs block-Jacobi conjugate gradient.
+kept factor costs two triangular solves. `Iterative` assembles at every iteration and runs block-Jacobi conjugate gradient;
+`Multigrid` (in its own file) does the same with aggregation multigrid for large and stiff models on the CPU.
 """
 
 from dataclasses import dataclass

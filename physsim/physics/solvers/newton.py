@@ -100,7 +100,7 @@ class Newton:
 
     Args:
         assembly: Assembly; `x` holds the start and then the solution.
-        linear: Direct or Iterative.
+        linear: Direct, Iterative or Multigrid.
         tolerance: residual [N] at which an environment has converged.
         max_iterations: Newton iterations before a solve counts as failed.
         extent: size of the scene [m], for the smallest meaningful step.
