@@ -395,7 +395,7 @@ def identify_field(
 
     def values():
         """The parameter's values."""
-        return z.exp() if columns is None else (columns @ z).clamp(low, high).exp().reshape(first.shape)
+        return z.exp() if columns is None else _held(columns @ z, low, high).exp().reshape(first.shape)
 
     adam = torch.optim.Adam([z], lr=rate)
     best, best_loss, losses, since = first, np.inf, [], 0
@@ -416,6 +416,16 @@ def identify_field(
             with torch.no_grad():
                 z.clamp_(low, high)
     return best, np.array(losses)
+
+
+def _held(field, low, high):
+    """A field within its bounds; entries beyond them keep the gradient that leads back, lest all of them stand still."""
+    import torch
+
+    beyond = field.detach()
+    if field.requires_grad:
+        field.register_hook(lambda g: torch.where(((beyond < low) & (g > 0)) | ((beyond > high) & (g < 0)), torch.zeros_like(g), g))
+    return beyond.clamp(low, high) + (field - beyond)
 
 
 def _log_bounds(p, first, lower, upper):

@@ -237,6 +237,19 @@ def test_field_is_recovered_and_stops_early():
     assert bounded.max() <= 150.0 * (1 + 1e-12)
 
 
+def test_a_field_in_a_basis_comes_back_from_beyond_its_bounds():
+    """The first step, of 2 in the logarithm, takes every entry out."""
+    model, body, state, _ = taut_chain()
+    solver = ps.SolverImplicit(model, DT)
+    times = np.arange(1, 11) * DT
+    measured = ps.simulate(solver, state, times=times, params={body.stiffness: [80.0, 120.0, 100.0, 90.0]}).positions
+    loss = lambda trajectory: (trajectory.positions - measured).square().sum() * 1e6  # noqa: E731
+    options = {"times": times, "state": state, "lower": 50.0, "upper": 200.0, "rate": 2.0, "basis": np.eye(4)}
+    _, losses = identify_field(solver, loss, body.stiffness, 105.0, max_iterations=15, patience=15, **options)
+    assert losses[1] > losses[0]
+    assert losses[-5:].min() < 0.5 * losses[1]
+
+
 @pytest.mark.parametrize("start", [0.0, -5.0, [100.0, 100.0, 0.0, 100.0]])
 def test_field_that_does_not_start_above_zero_is_refused(start):
     model, body, state, _ = taut_chain()
