@@ -1,5 +1,6 @@
 """Gradients at the edges: targets that compete, losses that are no number, steps that stop early, one solver's many gradients."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -108,3 +109,30 @@ def test_gradients_of_one_solver_share_arrays_launches_and_graphs(linear, loop):
     assert values == values[:1] * 4 and values[0] != 0.0
     assert kept[1:] == kept[1:2] * 3  # the first gradient of a device loop runs launch by launch
     assert kept[0][0] == kept[1][0]
+
+
+def test_tangents_follow_a_solver_into_double_precision():
+    """A seam made so stiff by the run's parameters that the solver takes new arrays at its first step: tangents as of one that has them."""
+    found = []
+    for stepped in (False, True):
+        shell = ps.Shell(stretch=100.0, bending=1e-4, area_density=0.1)
+        builder = ps.ModelBuilder()
+        left = builder.add_cloth(ps.sheet_mesh((1, 1), (4, 4)), shell)
+        right = builder.add_cloth(ps.sheet_mesh((1, 1), (4, 4), origin=(1, 0, 0)), shell)
+        seam = builder.sew(left, 4 + 5 * np.arange(5), right, 5 * np.arange(5), stiffness=1e4)
+        builder.attach(left, [0, 4])
+        model = builder.finalize()
+        solver = ps.SolverImplicit(model, linear="cg")
+        parameters = model.resolve({seam: 1e9})
+        if stepped:
+            solver.advance(model.state(), None, parameters)
+        follow = TangentRollout(solver, {left.stretch.name: np.ones((1, 1, *left.stretch.shape))}, 1)
+        state = model.state()
+        for _ in range(2):
+            after, _ = solver.advance(state, None, parameters)
+            follow.follow(state, after, None, parameters)
+            state = after
+        assert solver.assembly.block_dtype == "float64"
+        found.append(follow.x)
+    assert np.abs(found[1]).max() > 0
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-5 * np.abs(found[1]).max())

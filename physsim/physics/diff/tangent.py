@@ -21,16 +21,20 @@ class TangentRollout:
     """
 
     def __init__(self, solver, parameters, directions, positions=None, velocities=None, tolerance=1e-8):
-        self.solver, self.assembly = solver, solver.assembly
-        self.directions = directions
-        a = solver.assembly
-        n, envs = a.model.particle_count, a.model.envs
+        self.solver, self.directions, self.tolerance = solver, directions, tolerance
+        n, envs = solver.model.particle_count, solver.model.envs
         shape = (directions, envs, n, 3)
         self.x = np.zeros(shape) if positions is None else np.array(positions, dtype=np.float64)
         self.v = np.zeros(shape) if velocities is None else np.array(velocities, dtype=np.float64)
         self.x1, self.v1 = self.x, self.v
-        a.set_tangents({"gravity": np.zeros((directions, envs, 3))} | parameters)
-        self.exact = exact_solver(solver, tolerance)
+        self._tangents = {"gravity": np.zeros((directions, envs, 3))} | parameters
+        self._bind()
+
+    def _bind(self):
+        """Take the working arrays of the solver's assembly."""
+        self.assembly, directions = self.solver.assembly, self.directions
+        self.assembly.set_tangents(self._tangents)
+        self.exact = exact_solver(self.solver, self.tolerance)
         names = ("x", "x1", "x2", "predictor", "target", "rest")
         array = self.exact.array
         self._moved = {name: array("moved " + name, directions) for name in names}
@@ -41,8 +45,10 @@ class TangentRollout:
 
     def follow(self, before, after, targets, parameters):
         """Move the tangents from state `before` over the step that led to `after`."""
-        a = self.assembly
         s = self.solver.prepare(before, targets, parameters)
+        if self.assembly is not self.solver.assembly:  # these parameters made the solver take double precision
+            self._bind()
+        a = self.assembly
         wp.copy(a.x, after.x)
         history = before.follows(self.solver.dt)
         old_x, old_v = (self.x1, self.v1) if history else (self.x, self.v)

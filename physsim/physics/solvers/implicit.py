@@ -29,8 +29,8 @@ class SolverImplicit:
             float32 it is raised to what rounding leaves of the stiffest particle's forces.
         accuracy: [m], above 0; a step has converged, too, when the root mean square over the particles of what a Newton iteration
             moved falls below this. None: only the tolerance counts. Sheets that buckle spend most iterations on wrinkles far below a
-            millimetre. The error left is of this order, a few times as large where
-            a solve creeps; at half the step a quarter leaves the same error of acceleration. Gradients want None.
+            millimetre. The error left is of this order, a few times as large where a solve creeps; at half the step a quarter leaves
+            the same error of acceleration. Gradients want None.
         max_iterations: Newton iterations of a step before it fails.
         linear: "auto", "direct" (kept factorisation), "cg" or "multigrid"; `linear_name` and `linear_reason` say
             what was picked and why, and so does printing the solver.
