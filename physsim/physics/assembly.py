@@ -37,6 +37,7 @@ class Assembly:
         self._partials = {}
         self._parameters = None
         self._changed = False
+        self.inertia = [b.law.name for b in model.blocks].index("inertia")  # the block that every model has
         self.matrix_version = 0  # counts the matrices that were assembled
         real = SCALARS[model.dtype]
         self._vec3 = wp.types.vector(3, real)
@@ -108,7 +109,7 @@ class Assembly:
 
     def particle_masses(self):
         """Masses [kg], shape [envs, n]."""
-        return self.parameters[[b.law.name for b in self.model.blocks].index("inertia")].numpy()[..., 0]
+        return self.parameters[self.inertia].numpy()[..., 0]
 
     def set_active(self, mask):
         """Environments that kernels work on: True for all, or a mask [envs]."""
@@ -227,7 +228,7 @@ class Assembly:
         self.values = wp.zeros((model.envs, entries), dtype=Block, device=model.device)
         self._shift = _EnvArray(model, self._real)
         self.shift = self._shift.array
-        self._masses = self.parameters[[b.law.name for b in model.blocks].index("inertia")]
+        self._masses = self.parameters[self.inertia]
         self._value_offsets = self._array(self.pattern.offsets, int)
         self._serial = wp.get_device(model.device).is_cpu  # blocks in order of memory; with threads for each entry elsewhere
         self._block_entries = self._array(self.pattern.entries(sum(pairs), int(NO_ENTRY)), int)

@@ -217,7 +217,6 @@ class ExplicitAdjoint:
         self._lambda = a.vectors(shape)
         self._out = {name: a.vectors(shape) for name in ("x", "x1", "predictor", "target")}
         self._targets = TargetGradients(rollout)
-        self._inertia = [b.law.name for b in a.model.blocks].index("inertia")
 
     @property
     def target_gradients(self):
@@ -236,9 +235,9 @@ class ExplicitAdjoint:
         self._lambda.assign(lam.astype(self._lambda.numpy().dtype))
         a.evaluate()
         # the direct dependence of h/m on the mass
-        host = a.column_gradients[self._inertia].numpy()
+        host = a.column_gradients[a.inertia].numpy()
         host[:, :, 0] += (lam / mass * a.gradient.numpy()).sum(-1)
-        a.column_gradients[self._inertia].assign(host)
+        a.column_gradients[a.inertia].assign(host)
         a.adjoint(self._lambda, self._out)
         out = {name: array.numpy().astype(np.float64) for name, array in self._out.items()}
         target = out["target"].copy()

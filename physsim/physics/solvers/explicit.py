@@ -34,7 +34,6 @@ class SolverExplicit:
         self.strict = bool(strict)
         self.assembly = Assembly(model)
         self._springs = self._marched = None
-        self._inertia = [b.law for b in model.blocks].index(laws.INERTIA)
 
     def step(self, state, control=None, params=None):
         """One step; arguments and errors as `SolverImplicit.step`."""
@@ -55,7 +54,7 @@ class SolverExplicit:
         require_state(self.model, state)
         count = int(validation.array("count", count, (), kind="i", lower=1))
         parameters = self.model.resolve(params)
-        elastic = [i for i in range(len(self.model.blocks)) if i != self._inertia]
+        elastic = [i for i in range(len(self.model.blocks)) if i != self.assembly.inertia]
         marches = control is None and len(elastic) == 1 and wp.get_device(self.model.device).is_cpu
         if marches and self.model.blocks[elastic[0]].law.reference == "rest":
             return self._march(state, count, elastic[0], parameters)
@@ -86,7 +85,7 @@ class SolverExplicit:
             real = laws.SCALARS[model.dtype]
             kernel = _march_kernel(block.law, model.dtype)
             arguments = [count, real(self.dt), real(self._rate), model.particle_count, len(block.stencil), a.free]
-            arguments += [a.stencils[law], a.parameters[law], a.parameters[self._inertia], a.rest]
+            arguments += [a.stencils[law], a.parameters[law], a.parameters[a.inertia], a.rest]
             a.gradient.zero_()
             weight = 0.01 * count * len(block.stencil)
             a.launcher.record(kernel, 1, *arguments, a.gradient, x, x1, v, v1, weight=weight)()

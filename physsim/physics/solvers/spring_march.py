@@ -50,7 +50,7 @@ class SpringMarch:
         self._ends = wp.array(ends, dtype=int, device=model.device)
         self._rows = wp.zeros((model.envs, 5 * model.particle_count), dtype=wp.types.vector(4, real), device=model.device)
         self._springs = wp.zeros((model.envs, 32 * self._blocks), dtype=real, device=model.device)
-        self._solver, self._inertia, self._real = solver, a.parameters[solver._inertia], real
+        self._solver, self._inertia, self._real = solver, a.parameters[a.inertia], real
         self._damped, self._count, self._command = 0, None, None
 
     def set_parameters(self, columns, rate):
