@@ -2,7 +2,8 @@
 
 They know no formula. Shares are written to slots of their own and summed in a fixed order by `kernels.reduction`, so that the
 same run gives the same bits on every device. Rows are environments; `first` is the first environment and the first stencil of a
-launch, so that a launch may cover a slice of them.
+launch, so that a launch may cover a slice of them. A stencil that begins with a negative number is no stencil: pairs in contact come
+and go, and their lists have room to spare.
 """
 
 import warp as wp
@@ -35,10 +36,10 @@ def element_kernels(functions, points, parameter_count, curved, real, block_real
     Block = wp.types.matrix((3, 4), block_real)
 
     @wp.func
-    def gather(env: int, t: int, stencil: wp.array2d(dtype=int), x: wp.array2d(dtype=vec3)) -> Stencil:
+    def gather(env: int, t: int, stencil: wp.array3d(dtype=int), x: wp.array2d(dtype=vec3)) -> Stencil:
         s = Stencil()
         for a in range(k):
-            q = x[env, stencil[t, a]]
+            q = x[env, stencil[env, t, a]]
             s[a, 0] = q[0]
             s[a, 1] = q[1]
             s[a, 2] = q[2]
@@ -61,7 +62,7 @@ def element_kernels(functions, points, parameter_count, curved, real, block_real
         first: wp.vec2i,
         active: wp.array(dtype=int),
         step: vec3,
-        stencil: wp.array2d(dtype=int),
+        stencil: wp.array3d(dtype=int),
         p: wp.array2d(dtype=Parameters),
         x: wp.array2d(dtype=vec3),
         x1: wp.array2d(dtype=vec3),
@@ -76,6 +77,9 @@ def element_kernels(functions, points, parameter_count, curved, real, block_real
         env = first[0] + e
         t = first[1] + row
         if active[env] == 0:
+            return
+        if stencil[env, t, 0] < 0:
+            energy_out[env, element_offset + t] = wp.float64(0.0)
             return
         xs = gather(env, t, stencil, x)
         xs1 = gather(env, t, stencil, x1)
@@ -93,7 +97,7 @@ def element_kernels(functions, points, parameter_count, curved, real, block_real
         active: wp.array(dtype=int),
         step: vec3,
         project: wp.array(dtype=int),
-        stencil: wp.array2d(dtype=int),
+        stencil: wp.array3d(dtype=int),
         p: wp.array2d(dtype=Parameters),
         x: wp.array2d(dtype=vec3),
         x1: wp.array2d(dtype=vec3),
@@ -105,7 +109,7 @@ def element_kernels(functions, points, parameter_count, curved, real, block_real
         e, row = wp.tid()
         env = first[0] + e
         t = first[1] + row
-        if active[env] == 0:
+        if active[env] == 0 or stencil[env, t, 0] < 0:
             return
         H = hessian(
             gather(env, t, stencil, x),
@@ -121,7 +125,7 @@ def element_kernels(functions, points, parameter_count, curved, real, block_real
         for a in range(count):
             for b in range(a + 1):
                 B = Block()
-                twice = a != b and stencil[t, a] == stencil[t, b]  # one particle at two places: both blocks fall on its diagonal
+                twice = a != b and stencil[env, t, a] == stencil[env, t, b]  # one particle at two places: both blocks fall on its diagonal
                 for i in range(3):
                     for j in range(3):
                         value = H[3 * a + i, 3 * b + j]
@@ -136,7 +140,7 @@ def element_kernels(functions, points, parameter_count, curved, real, block_real
         first: wp.vec2i,
         active: wp.array(dtype=int),
         step: vec3,
-        stencil: wp.array2d(dtype=int),
+        stencil: wp.array3d(dtype=int),
         p: wp.array2d(dtype=Parameters),
         x: wp.array2d(dtype=vec3),
         x1: wp.array2d(dtype=vec3),
@@ -155,7 +159,7 @@ def element_kernels(functions, points, parameter_count, curved, real, block_real
         e, row = wp.tid()
         env = first[0] + e
         t = first[1] + row
-        if active[env] == 0:
+        if active[env] == 0 or stencil[env, t, 0] < 0:
             return
         xs = gather(env, t, stencil, x)
         xs1 = gather(env, t, stencil, x1)
@@ -176,7 +180,7 @@ def element_kernels(functions, points, parameter_count, curved, real, block_real
         first: wp.vec2i,
         active: wp.array(dtype=int),
         step: vec3,
-        stencil: wp.array2d(dtype=int),
+        stencil: wp.array3d(dtype=int),
         p: wp.array2d(dtype=Parameters),
         x: wp.array2d(dtype=vec3),
         x1: wp.array2d(dtype=vec3),
@@ -190,7 +194,7 @@ def element_kernels(functions, points, parameter_count, curved, real, block_real
         e, row = wp.tid()
         env = first[0] + e
         t = first[1] + row
-        if active[env] == 0:
+        if active[env] == 0 or stencil[env, t, 0] < 0:
             return
         xs = gather(env, t, stencil, x)
         xs1 = gather(env, t, stencil, x1)
@@ -206,10 +210,10 @@ def element_kernels(functions, points, parameter_count, curved, real, block_real
         return x + t * dx
 
     @wp.func
-    def gather_tangent(d: int, env: int, t: int, stencil: wp.array2d(dtype=int), x: wp.array3d(dtype=vec3)) -> Stencil:
+    def gather_tangent(d: int, env: int, t: int, stencil: wp.array3d(dtype=int), x: wp.array3d(dtype=vec3)) -> Stencil:
         s = Stencil()
         for a in range(k):
-            q = x[d, env, stencil[t, a]]
+            q = x[d, env, stencil[env, t, a]]
             s[a, 0] = q[0]
             s[a, 1] = q[1]
             s[a, 2] = q[2]
@@ -236,7 +240,7 @@ def element_kernels(functions, points, parameter_count, curved, real, block_real
         first: wp.vec2i,
         active: wp.array(dtype=int),
         step: vec3,
-        stencil: wp.array2d(dtype=int),
+        stencil: wp.array3d(dtype=int),
         p: wp.array2d(dtype=Parameters),
         x: wp.array2d(dtype=vec3),
         x1: wp.array2d(dtype=vec3),
@@ -263,7 +267,7 @@ def element_kernels(functions, points, parameter_count, curved, real, block_real
         e, row = wp.tid()
         env = first[0] + e
         t = first[1] + row
-        if active[env] == 0:
+        if active[env] == 0 or stencil[env, t, 0] < 0:
             return
         xs = gather(env, t, stencil, x)
         xs1 = gather(env, t, stencil, x1)

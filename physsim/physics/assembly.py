@@ -66,6 +66,7 @@ class Assembly:
         self._alpha = _EnvArray(model, self._real)
         self._beta = _EnvArray(model, self._real)
         self.stencils = [self._array(b.stencil, int, ndim=2) for b in model.blocks]
+        self._shared_stencils = [_same_for_all(s, model.envs) for s in self.stencils]
         sizes = [b.stencil.size for b in model.blocks]
         counts = [len(b.stencil) for b in model.blocks]
         self.share_offsets = np.concatenate([[0], np.cumsum(sizes)])
@@ -144,7 +145,7 @@ class Assembly:
 
     def _state_arguments(self, i):
         reference = self._reference(self.model.blocks[i])
-        return [self.stencils[i], self.parameters[i], self.x, self.x1, self.x2, reference]
+        return [self._shared_stencils[i], self.parameters[i], self.x, self.x1, self.x2, reference]
 
     def _law(self, name, i, *arguments):
         block = self.model.blocks[i]
@@ -432,6 +433,12 @@ class _EnvArray:
 
     def get(self):
         return self._view if self._view is not None else self.array.numpy()
+
+
+def _same_for_all(array, envs):
+    """A view [envs, ...] of a device array that every environment shares; the array must outlive it."""
+    shape, strides = (envs, *array.shape), (0, *array.strides)
+    return wp.array(ptr=array.ptr, shape=shape, strides=strides, dtype=array.dtype, device=array.device)
 
 
 _reductions = {}
