@@ -1,14 +1,13 @@
 """The one door for meshes that come from files.
 
-Tetrahedra come through meshio (.msh, .vtk, .vtu, .mesh), triangle surfaces through trimesh (.stl, .obj, .ply, .off). Both libraries
-hand on much that no solver can use: cut-off files as empty scenes, indices beyond the points, NaN. Everything is checked here, before
-it reaches anything else. Only single files are read: no archive, no reference to another file, no compressed array.
+Tetrahedra come through meshio (.msh, .vtk, .vtu, .mesh), triangle surfaces through our own readers (.stl, .obj) or trimesh (.ply,
+.off). The libraries hand on much that no solver can use: cut-off files as empty scenes, indices beyond the points, NaN. Everything is
+checked here, before it reaches anything else. Only single files are read: no archive, no reference to another file, no compressed array.
 """
 
 import contextlib
 import io
 import re
-import struct
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import numpy as np
 
 from physsim.errors import InputError
 from physsim.io.files import checked_path
+from physsim.io.triangles import joined, read_obj, read_stl, stl_counts
 
 if TYPE_CHECKING:
     import meshio
@@ -92,6 +92,7 @@ def read_tetrahedra(path: str | PathLike[str], scale: float = 1.0, max_bytes: in
         raise InputError(f"{path}: {held}; it must hold tetrahedra of either 4 or 10 nodes (tetra or tetra10); is the file cut off?")
     cells = np.concatenate([np.asarray(block.data) for block in mesh.cells if block.type == kinds[0]])
     points, cells = _checked(path, mesh.points, cells, scale, "tetrahedron")
+    _refuse_repeated(path, cells, "tetrahedron")
     used, cells = np.unique(cells, return_inverse=True)
     return points[used], cells.reshape(-1, 4 if kinds[0] == "tetra" else 10).astype(np.int32)
 
@@ -110,21 +111,50 @@ def load_surface(path: str | PathLike[str], scale: float = 1.0, max_bytes: int =
     Raises:
         InputError: the file cannot be used; the message says why.
     """
+    points, triangles = _read_triangles(path, scale, max_bytes)
+    if Path(path).suffix.lower() == ".stl":
+        points, index = np.unique(points, axis=0, return_inverse=True)
+        triangles = index.reshape(-1)[triangles]
+    _refuse_repeated(path, triangles, "triangle")
+    return Surface(points, triangles.astype(np.int32))
+
+
+def read_solid_surface(path: str | PathLike[str], max_bytes: int = MAX_BYTES, max_triangles: int = MAX_CELLS) -> Surface:
+    """A surface for contact and mass: equal points made one, and triangles without an area and unused points left out.
+
+    Args:
+        path: as for `load_surface`
+        max_bytes: largest file that is read [bytes]
+        max_triangles: most triangles that are read
+
+    Returns:
+        The surface, its points sorted.
+
+    Raises:
+        InputError: the file cannot be used; the message says why.
+    """
+    points, triangles = _read_triangles(path, 1.0, max_bytes)
+    if len(triangles) > max_triangles:
+        raise InputError(f"{path}: {len(triangles)} triangles; at most {max_triangles} are read; use a coarser mesh")
+    points, triangles = joined(points, triangles)
+    if len(triangles) == 0:
+        raise InputError(f"{path}: no triangle has an area; is the file damaged?")
+    return Surface(points, triangles.astype(np.int32))
+
+
+def _read_triangles(path: str | PathLike[str], scale: float, max_bytes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points [m], shape [n, 3], and triangles [t, 3] in the order of the file, finite and within their bounds."""
     path = checked_path(path, SURFACE_SUFFIXES, max_bytes)
     suffix = path.suffix.lower()
     content = path.read_bytes()
     declared = _declared_counts(path, suffix, content)
-    points, triangles = _quietly(path, lambda: _trimesh_arrays(content, suffix[1:]))
+    reader = {".stl": read_stl, ".obj": read_obj}.get(suffix) or (lambda content: _trimesh_arrays(content, suffix[1:]))
+    points, triangles = _quietly(path, lambda: reader(content))
     if declared is not None and (len(points), min(len(triangles), declared[1])) != declared:
         raise InputError(
             f"{path}: declares {declared[0]} points and {declared[1]} faces, holds {len(points)} and {len(triangles)}; is it cut off?"
         )
-    points, triangles = _checked(path, points, triangles, scale, "triangle")
-    if suffix == ".stl":
-        points, index = np.unique(points, axis=0, return_inverse=True)
-        triangles = index.reshape(-1)[triangles]
-        _refuse_repeated(path, triangles, "triangle")
-    return Surface(points, triangles.astype(np.int32))
+    return _checked(path, points, triangles, scale, "triangle")
 
 
 def _meshio_reader(suffix: str) -> Callable[[str], "meshio.Mesh"]:
@@ -138,8 +168,7 @@ def _trimesh_arrays(content: bytes, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """Points and triangles, unmerged and in the order of the file. Reading from memory lets no reference to another file be followed."""
     import trimesh
 
-    options = {"skip_materials": True, "maintain_order": True} if kind == "obj" else {}
-    mesh = trimesh.load_mesh(io.BytesIO(content), file_type=kind, process=False, **options)
+    mesh = trimesh.load_mesh(io.BytesIO(content), file_type=kind, process=False)
     return np.asarray(mesh.vertices), np.asarray(mesh.faces)
 
 
@@ -171,7 +200,10 @@ def _refuse_unbounded_xml(path: Path) -> None:
 def _declared_counts(path: Path, suffix: str, content: bytes) -> tuple[int, int] | None:
     """Points and faces that a surface file says it holds; None where the format does not say."""
     if suffix == ".stl":
-        return _stl_counts(path, content)
+        counts = stl_counts(content)
+        if counts is None:
+            raise InputError(f"{path}: its length does not fit the number of its triangles; the file is cut off or no STL")
+        return counts
     if suffix == ".ply":
         header = content[: content.find(b"end_header")]
         counts = dict(re.findall(rb"^element\s+(vertex|face)\s+(\d+)\s*$", header, re.MULTILINE))
@@ -188,20 +220,6 @@ def _declared_counts(path: Path, suffix: str, content: bytes) -> tuple[int, int]
     if declared[0] + declared[1] > len(content):  # every point and every face takes more than a byte
         raise InputError(f"{path}: declares {declared[0]} points and {declared[1]} faces in {len(content)} bytes; is the file cut off?")
     return declared
-
-
-def _stl_counts(path: Path, content: bytes) -> tuple[int, int]:
-    """Points and faces of an STL file: 84 bytes and 50 a face where it is binary, complete facets where it is text."""
-    if len(content) >= 84:
-        faces = struct.unpack_from("<I", content, 80)[0]
-        if len(content) == 84 + 50 * faces:
-            return 3 * faces, faces
-    if content.lstrip()[:5].lower() == b"solid":
-        text = content.lower()
-        begun, ended = len(re.findall(rb"\bfacet\s+normal\b", text)), len(re.findall(rb"\bendfacet\b", text))
-        if begun == ended and b"endsolid" in text:
-            return 3 * begun, begun
-    raise InputError(f"{path}: its length does not fit the number of its triangles; the file is cut off or no STL")
 
 
 def _checked(path: Path, points: np.ndarray, cells: np.ndarray, scale: float, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -227,11 +245,10 @@ def _checked(path: Path, points: np.ndarray, cells: np.ndarray, scale: float, ki
             f"{path}: {kind} {first} uses points {cells[first].tolist()} ({len(outside)} such cells); "
             f"indices must lie in 0..{len(points) - 1}"
         )
-    _refuse_repeated(path, cells, kind)
     return points * scale, cells
 
 
-def _refuse_repeated(path: Path, cells: np.ndarray, kind: str) -> None:
+def _refuse_repeated(path: str | PathLike[str], cells: np.ndarray, kind: str) -> None:
     ordered = np.sort(cells, axis=1)
     repeated = np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))
     if len(repeated):
