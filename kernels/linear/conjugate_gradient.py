@@ -1,7 +1,8 @@
 """Block-Jacobi preconditioned conjugate gradient on a symmetric block matrix.
 
 The matrix holds 3 x 3 blocks padded to 3 x 4 (rows of four, for vector registers): `values[env, 0:n]` are the diagonal blocks,
-`values[env, n:]` the strictly lower triangle in compressed rows. Two forms of the same method:
+`values[env, n:]` the strictly lower triangle in compressed rows. Beside it stands a list of blocks in no order, those of contact. The
+native form takes the four particles of a rigid body's frame as one block of the preconditioner. Two forms of the same method:
 
 - `native`: one thread an environment, the whole solve in one launch, vectorised by the compiler's vector types (CPU);
 - `parallel`: one launch an operation, scalars stay on the device (CUDA; runs on a CPU too, where a test compares the two).
@@ -26,6 +27,10 @@ R* __restrict__ out = (R*)((char*)x_out.data + (size_t)env * x_out.strides[0]);
 v4* __restrict__ w = (v4*)((char*)work.data + (size_t)env * work.strides[0]);
 v4 *__restrict__ D = w, *__restrict__ x = w + 3 * n, *__restrict__ r = w + 4 * n, *__restrict__ p = w + 5 * n;
 v4 *__restrict__ q = w + 6 * n, *__restrict__ z = w + 7 * n;
+const int entries = entry_count.data[env];
+const int* __restrict__ entry_row = (const int*)((const char*)entry_rows.data + (size_t)env * entry_rows.strides[0]);
+const int* __restrict__ entry_column = (const int*)((const char*)entry_columns.data + (size_t)env * entry_columns.strides[0]);
+const v4* __restrict__ E = (const v4*)((const char*)entry_blocks.data + (size_t)env * entry_blocks.strides[0]);
 auto times = [](const v4* B, v4 u) { v4 c0 = B[0] * u, c1 = B[1] * u, c2 = B[2] * u;
   v4 s = {c0[0] + c0[1] + c0[2], c1[0] + c1[1] + c1[2], c2[0] + c2[1] + c2[2], 0}; return s; };
 auto times_transposed = [](const v4* B, v4 u) { return B[0] * u[0] + B[1] * u[1] + B[2] * u[2]; };
@@ -33,11 +38,67 @@ auto dot = [](v4 u, v4 v) { v4 m = u * v; return (double)(m[0] + m[1] + m[2]); }
 const v4 zero = {0, 0, 0, 0};
 int status = 0, it = 0;
 double rz = 0;
+const int frame_count = frames.shape[0];
+double* __restrict__ M = (double*)((char*)frame_work.data + (size_t)env * frame_work.strides[0]);
+auto within = [&](int i) {  // frame of a particle, or -1
+  int low = 0, high = frame_count;
+  while (low < high) { const int m = (low + high) / 2; if (frames.data[m] <= i) low = m + 1; else high = m; }
+  return low > 0 && i < frames.data[low - 1] + 4 ? low - 1 : -1;
+};
+for (int f = 0; f < frame_count; ++f) {  // a frame's four particles are one block of twelve
+  double* F = M + 156 * f;
+  const int at = frames.data[f];
+  for (int k = 0; k < 144; ++k) F[k] = 0;
+  auto put = [&](int i, int j, const v4* B) {
+    for (int r = 0; r < 3; ++r) for (int c = 0; c < 3; ++c) F[12 * (3 * (i - at) + r) + 3 * (j - at) + c] += B[r][c];
+  };
+  for (int i = at; i < at + 4; ++i) {
+    put(i, i, A + 3 * i);
+    for (int s = begin[i]; s < begin[i + 1]; ++s) if (col[s] >= at && col[s] < at + 4) put(i, col[s], L + 3 * s);
+  }
+}
+for (int k = 0; frame_count && k < entries; ++k) {
+  const int f = within(entry_row[k]);
+  if (f >= 0 && f == within(entry_column[k])) {
+    const int i = entry_row[k] - frames.data[f], j = entry_column[k] - frames.data[f];
+    for (int r = 0; r < 3; ++r) for (int c = 0; c < 3; ++c) M[156 * f + 12 * (3 * i + r) + 3 * j + c] += E[3 * k + r][c];
+  }
+}
+for (int f = 0; f < frame_count; ++f) {  // Cholesky of the lower triangle
+  double* F = M + 156 * f;
+  for (int r = 0; r < 12; ++r) for (int c = 0; c <= r; ++c) {
+    double s = F[12 * r + c];
+    for (int k = 0; k < c; ++k) s -= F[12 * r + k] * F[12 * c + k];
+    if (r == c) { if (!(s > 0)) { status = 1; s = 1; } F[12 * r + r] = 1 / sqrt(s); } else F[12 * r + c] = s * F[12 * c + c];
+  }
+}
+auto frame_solve = [&](const v4* from, v4* to) {  // of all frames; returns from . to
+  double sum = 0;
+  for (int f = 0; f < frame_count; ++f) {
+    const double* F = M + 156 * f;
+    double* y = M + 156 * f + 144;
+    const int at = frames.data[f];
+    for (int r = 0; r < 12; ++r) {
+      double s = from[at + r / 3][r % 3];
+      for (int c = 0; c < r; ++c) s -= F[12 * r + c] * y[c];
+      y[r] = s * F[12 * r + r];
+    }
+    for (int r = 11; r >= 0; --r) {
+      double s = y[r];
+      for (int c = r + 1; c < 12; ++c) s -= F[12 * c + r] * y[c];
+      y[r] = s * F[12 * r + r];
+    }
+    for (int a = 0; a < 4; ++a) { to[at + a] = (v4){(S)y[3 * a], (S)y[3 * a + 1], (S)y[3 * a + 2], 0}; sum += dot(from[at + a], to[at + a]); }
+  }
+  return sum;
+};
 for (int i = 0; i < n; ++i) {
   const v4* B = A + 3 * i;
+  const bool own = frame_count == 0 || within(i) < 0;
   S a = B[0][0], e = B[0][1], c = B[0][2], d = B[1][1], f = B[1][2], g = B[2][2];
   S k0 = d * g - f * f, k1 = c * f - e * g, k2 = e * f - c * d, m = a * d - e * e, det = a * k0 + e * k1 + c * k2;
-  if (a > 0 && m > 0 && det > 0) {
+  if (!own) { D[3 * i] = D[3 * i + 1] = D[3 * i + 2] = zero; }
+  else if (a > 0 && m > 0 && det > 0) {
     S s = 1 / det;
     D[3 * i] = (v4){k0 * s, k1 * s, k2 * s, 0};
     D[3 * i + 1] = (v4){k1 * s, (a * g - c * c) * s, (e * c - a * f) * s, 0};
@@ -52,6 +113,7 @@ for (int i = 0; i < n; ++i) {
   v4 zi = times_transposed(D + 3 * i, ri);
   x[i] = zero; r[i] = ri; p[i] = zi; rz += dot(ri, zi);
 }
+rz += frame_solve(r, p);
 const double first = rz, share = tolerance.data[env];
 while (status == 0 && it < limit && rz > share * share * first) {
   for (int i = 0; i < n; ++i) {
@@ -63,6 +125,11 @@ while (status == 0 && it < limit && rz > share * share * first) {
     }
     q[i] = acc;
   }
+  for (int k = 0; k < entries; ++k) {
+    const v4* B = E + 3 * k;
+    q[entry_row[k]] += times(B, p[entry_column[k]]);
+    q[entry_column[k]] += times_transposed(B, p[entry_row[k]]);
+  }
   double pq = 0;
   for (int i = 0; i < n; ++i) pq += dot(p[i], q[i]);
   if (!(pq > 0)) { status = 1; break; }
@@ -73,6 +140,7 @@ while (status == 0 && it < limit && rz > share * share * first) {
     v4 ri = r[i] - alpha * q[i], zi = times_transposed(D + 3 * i, ri);
     r[i] = ri; z[i] = zi; next += dot(ri, zi);
   }
+  next += frame_solve(r, z);
   S beta = (S)(next / rz);
   rz = next;
   for (int i = 0; i < n; ++i) p[i] = z[i] + beta * p[i];
@@ -102,6 +170,12 @@ def native_kernel(real, block_real):
         row_begin: wp.array(dtype=int),
         columns: wp.array(dtype=int),
         values: wp.array2d(dtype=Block),
+        entry_count: wp.array(dtype=int),
+        entry_rows: wp.array2d(dtype=int),
+        entry_columns: wp.array2d(dtype=int),
+        entry_blocks: wp.array2d(dtype=Block),
+        frames: wp.array(dtype=int),
+        frame_work: wp.array2d(dtype=wp.float64),
         right: wp.array2d(dtype=vec3),
         work: wp.array2d(dtype=Row),
         x_out: wp.array2d(dtype=vec3),
@@ -120,6 +194,12 @@ def native_kernel(real, block_real):
         row_begin: wp.array(dtype=int),
         columns: wp.array(dtype=int),
         values: wp.array2d(dtype=Block),
+        entry_count: wp.array(dtype=int),
+        entry_rows: wp.array2d(dtype=int),
+        entry_columns: wp.array2d(dtype=int),
+        entry_blocks: wp.array2d(dtype=Block),
+        frames: wp.array(dtype=int),
+        frame_work: wp.array2d(dtype=wp.float64),
         right: wp.array2d(dtype=vec3),
         work: wp.array2d(dtype=Row),
         x_out: wp.array2d(dtype=vec3),
@@ -138,6 +218,12 @@ def native_kernel(real, block_real):
                 row_begin,
                 columns,
                 values,
+                entry_count,
+                entry_rows,
+                entry_columns,
+                entry_blocks,
+                frames,
+                frame_work,
                 right,
                 work,
                 x_out,
@@ -216,6 +302,26 @@ def parallel_kernels(real, block_real):
             else:
                 s += wp.transpose(square(values[env, -1 - n])) * u
         q_out[env, i] = s
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def multiply_entries(
+        flags: wp.array(dtype=int),
+        count: wp.array(dtype=int),
+        rows: wp.array2d(dtype=int),
+        columns: wp.array2d(dtype=int),
+        blocks: wp.array2d(dtype=Block),
+        p: wp.array2d(dtype=v3),
+        q_out: wp.array2d(dtype=v3),
+    ):
+        """Add the blocks beside the pattern; atomic, so that on CUDA the order of the sums is not fixed."""
+        env, k = wp.tid()
+        if flags[env] != 0 or k >= count[env]:
+            return
+        i = rows[env, k]
+        j = columns[env, k]
+        B = square(blocks[env, k])
+        wp.atomic_add(q_out, env, i, B * p[env, j])
+        wp.atomic_add(q_out, env, j, wp.transpose(B) * p[env, i])
 
     @wp.kernel(module="unique", enable_backward=False)
     def begin(active: wp.array(dtype=int), flags_out: wp.array(dtype=int), iterations_out: wp.array(dtype=int)):
@@ -328,6 +434,7 @@ def parallel_kernels(real, block_real):
         "begin": begin,
         "start": start,
         "multiply": multiply,
+        "multiply_entries": multiply_entries,
         "inner": inner,
         "scalars": scalars,
         "advance": advance,

@@ -225,6 +225,10 @@ const R* __restrict__ b = (const R*)((const char*)right.data + (size_t)env * rig
 R* __restrict__ out = (R*)((char*)x_out.data + (size_t)env * x_out.strides[0]);
 v4 *__restrict__ x = arm + n, *__restrict__ r = x + n, *__restrict__ p = r + n, *__restrict__ q = p + n, *__restrict__ z = q + n;
 v4 *__restrict__ left = z + n;
+const int entries = entry_count.data[env];
+const int* __restrict__ entry_row = (const int*)((const char*)entry_rows.data + (size_t)env * entry_rows.strides[0]);
+const int* __restrict__ entry_column = (const int*)((const char*)entry_columns.data + (size_t)env * entry_columns.strides[0]);
+const v4* __restrict__ E = (const v4*)((const char*)entry_blocks.data + (size_t)env * entry_blocks.strides[0]);
 auto times = [](const v4* B, v4 u) { v4 c0 = B[0] * u, c1 = B[1] * u, c2 = B[2] * u;
   v4 s = {c0[0] + c0[1] + c0[2], c1[0] + c1[1] + c1[2], c2[0] + c2[1] + c2[2], 0}; return s; };
 auto times_transposed = [](const v4* B, v4 u) { return B[0] * u[0] + B[1] * u[1] + B[2] * u[2]; };
@@ -353,6 +357,11 @@ while (status == 0 && it < limit && rz > share * share * first) {
     }
     q[i] = acc;
   }
+  for (int k = 0; k < entries; ++k) {  // contact; the preconditioner knows its diagonal blocks only
+    const v4* B = E + 3 * k;
+    q[entry_row[k]] += times(B, p[entry_column[k]]);
+    q[entry_column[k]] += times_transposed(B, p[entry_row[k]]);
+  }
   double pq = 0;
   for (int i = 0; i < n; ++i) pq += dot(p[i], q[i]);
   if (!(pq > 0)) { status = 1; break; }
@@ -405,6 +414,10 @@ def native_kernels(real, block_real):
         free_: wp.array(dtype=int),
         plan_: wp.array(dtype=int),
         values: wp.array2d(dtype=Block),
+        entry_count: wp.array(dtype=int),
+        entry_rows: wp.array2d(dtype=int),
+        entry_columns: wp.array2d(dtype=int),
+        entry_blocks: wp.array2d(dtype=Block),
         right: wp.array2d(dtype=vec3),
         fine_work_: wp.array2d(dtype=block_real),
         work_: wp.array2d(dtype=wp.float64),
@@ -438,6 +451,10 @@ def native_kernels(real, block_real):
         free: wp.array(dtype=int),
         plan: wp.array(dtype=int),
         values: wp.array2d(dtype=Block),
+        entry_count: wp.array(dtype=int),
+        entry_rows: wp.array2d(dtype=int),
+        entry_columns: wp.array2d(dtype=int),
+        entry_blocks: wp.array2d(dtype=Block),
         right: wp.array2d(dtype=vec3),
         fine_work: wp.array2d(dtype=block_real),
         work: wp.array2d(dtype=wp.float64),
@@ -448,6 +465,23 @@ def native_kernels(real, block_real):
         e, once = wp.tid()
         env = first + e
         if active[env] != 0:
-            conjugate_gradient(env, limit, tolerance, free, plan, values, right, fine_work, work, x_out, iterations_out, status_out)
+            conjugate_gradient(
+                env,
+                limit,
+                tolerance,
+                free,
+                plan,
+                values,
+                entry_count,
+                entry_rows,
+                entry_columns,
+                entry_blocks,
+                right,
+                fine_work,
+                work,
+                x_out,
+                iterations_out,
+                status_out,
+            )
 
     return {"setup": setup, "solve": solve}

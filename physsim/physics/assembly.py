@@ -8,6 +8,8 @@ import numpy as np
 import warp as wp
 
 from physsim.kernels.reduction import CHUNK, NO_ENTRY, reduction_kernels
+from physsim.physics.contact.entries import Entries
+from physsim.physics.contact.scene import TABLE
 from physsim.physics.launch import Launcher
 from physsim.physics.laws import SCALARS
 from physsim.physics.parameters import pull_back, scatter
@@ -46,6 +48,12 @@ class Assembly:
         self._allocate()
         self.stepping = Stepping(self)
         self.step = (0.0, 1.0, 0.0)
+        self.entries = Entries(model.device, model.envs, block_dtype)
+        self.contact = None
+        if model.contact is not None:
+            from physsim.physics.contact.contact import Contact
+
+            self.contact = Contact(self)
         self.set_parameters(model.parameters)
         self._changed = True  # for the solver's first call
 
@@ -97,6 +105,8 @@ class Assembly:
         else:
             for array, values in zip(self.parameters, arrays, strict=True):
                 array.assign(self._columns_array(values))
+        if self.contact is not None:
+            self.contact.set_table(columns[TABLE])
         self._parameters = parameters
         return True
 
@@ -161,6 +171,14 @@ class Assembly:
             offsets = int(self.element_offsets[i]), int(self.share_offsets[i])
             self._command(("evaluate", i), lambda i=i, o=offsets: self._law("evaluate", i, *o, self.energy, self.shares))()
         self.gather(self.shares, self.gradient, "all")
+        if self.contact is not None:
+            self.contact.evaluate()
+
+    def place(self, x):
+        """Put a step's solution into `x`, whose old states are known already."""
+        wp.copy(self.x, x)
+        if self.contact is not None:
+            self.contact.place()
 
     def gather(self, shares, out, kind):
         """Sum shares on particles; `kind` is "all", "history" (laws with a history) or a reference ("rest", ...)."""
@@ -198,6 +216,8 @@ class Assembly:
         self.require_pattern()
         for i in range(len(self.model.blocks)):
             self._command(("blocks", i), lambda i=i: self._law("blocks", i, int(self._block_offsets[i]), self._blocks))()
+        if self.contact is not None:
+            self.contact.assemble_blocks()
 
     def sum_blocks(self, shift=None):
         """The second half: `values` from the same blocks with another shift; None: with what stands in the device array `shift`."""
@@ -206,6 +226,8 @@ class Assembly:
         self.matrix_version += 1
         tail = [self._blocks, self.model.particle_count, self.shift, self._masses, self.values]
         self._command(("assemble",), lambda: self._record_sum(tail))()
+        if self.contact is not None:
+            self.contact.add_blocks()
 
     def _record_sum(self, tail):
         if self._serial:
@@ -242,6 +264,8 @@ class Assembly:
             offset = int(self.share_offsets[i])
             self._command(key, lambda i=i, o=offset: self._law("product", i, direction, o, self._product_shares()))()
         self.gather(self._product_shares(), out, "all")
+        if self.contact is not None:
+            self.contact.product(direction, out)
 
     def multiply(self, direction, out):
         """Assembled matrix times `direction`, into `out`; the exact Hessian where `assemble` made it so at this `x`."""
@@ -266,6 +290,8 @@ class Assembly:
             self._adjoint_shares = {name: self.vectors(self.shares.shape) for name in names}
         for g in self.column_gradients:
             g.zero_()
+        if self.contact is not None:
+            self.contact.begin_adjoint()
 
     def adjoint(self, direction, out):
         """Pull -direction back through the gradient at `x`.
@@ -289,10 +315,14 @@ class Assembly:
             source = shares.get(name, shares["reference"])
             self.gather(source, array, kind)
             self.combine(array, -1.0, array, 0.0, array, fixed=True)
+        if self.contact is not None:
+            self.contact.adjoint(direction, out)
 
     def parameter_gradients(self):
         """Gradients of every parameter from `column_gradients`: dict name -> float64 [envs, *shape]."""
         gradients = {b.law.name: g.numpy() for b, g in zip(self.model.blocks, self.column_gradients, strict=True)}
+        if self.contact is not None:
+            gradients[TABLE] = self.contact.table_gradient()
         parameters = self._parameters._parameters
         return {name: pull_back(p, gradients) for name, p in parameters.items()}
 
@@ -308,6 +338,8 @@ class Assembly:
         for d in range(count):
             tangent = {name: np.asarray(v[d], dtype=np.float64) for name, v in values.items()}
             rows.append(scatter(parameters, tangent, self.model.column_shapes, self.model.envs))
+        if self.contact is not None:
+            self.contact.set_tangents(np.stack([row[TABLE] for row in rows]))
         for block in self.model.blocks:
             stacked = np.stack([row[block.law.name] for row in rows])
             key = f"_tangent_{block.law.name}"
@@ -343,6 +375,8 @@ class Assembly:
             self._command(key, lambda i=i, rest=rest: self._law("tangent", i, *rest))()
         for d in range(count):
             self.gather(self._tangent_shares[d], out[d], "all")
+        if self.contact is not None:
+            self.contact.tangent(count, moved, out)
 
     def _needed(self, i, block, columns, still):
         """Directions in which anything that a law reads moves, as a device array of flags."""
@@ -395,24 +429,35 @@ class Assembly:
 
     def energy_change(self):
         """Energy minus `base_energy` [J], summed stencil by stencil, shape [envs]."""
-        return self._partial("energy_change", int(self.element_offsets[-1]), self.energy, self.base_energy)
+        change = self._partial("energy_change", int(self.element_offsets[-1]), self.energy, self.base_energy)
+        if self.contact is not None:
+            c = self.contact
+            change = change + self._partial("energy_change", c.energy.shape[1], c.energy, c.base_energy)
+        return change
 
     def energy_magnitude(self):
         """Sum of the stencils' absolute energies in `base_energy` [J], shape [envs]: the scale of rounding errors."""
-        return self._partial("magnitude", int(self.element_offsets[-1]), self.base_energy)
+        magnitude = self._partial("magnitude", int(self.element_offsets[-1]), self.base_energy)
+        if self.contact is not None:
+            magnitude = magnitude + self._partial("magnitude", self.contact.energy.shape[1], self.contact.base_energy)
+        return magnitude
 
     def keep_base(self):
         """Remember `x` and `energy` as the start of a line search."""
         wp.copy(self.base_x, self.x)
         wp.copy(self.base_energy, self.energy)
+        if self.contact is not None:
+            wp.copy(self.contact.base_energy, self.contact.energy)
 
     def dot(self, a, b):
         """Inner product over free particles, shape [envs]."""
         return self._partial("dot", self.model.particle_count, self.free, a, b)
 
-    def largest(self, a):
-        """Largest vector of a free particle, infinite when one is NaN, shape [envs]."""
-        return self._partial("largest", self.model.particle_count, self.free, a)
+    def largest(self, a, held=False):
+        """Largest vector of a free particle (`held`: of one that is not), infinite when one is NaN, shape [envs]."""
+        if held and not hasattr(self, "_held"):
+            self._held = self._array(~self.model.free, int)
+        return self._partial("largest", self.model.particle_count, self._held if held else self.free, a)
 
 
 class _EnvArray:

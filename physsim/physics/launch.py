@@ -148,7 +148,7 @@ class Launcher:
     def record_whole(self, kernel, dim, *arguments):
         """A command in one piece, of a kernel that knows no slices: `dim` and `arguments` are all of its own."""
         _announce(kernel, self.device)
-        return Command([wp.launch(kernel, dim=dim, inputs=list(arguments), device=self.device, record_cmd=True)])
+        return Command([wp.launch(kernel, dim=dim, inputs=list(arguments), device=self.device, record_cmd=True)], sliced=False)
 
 
 def _cut(envs, count, slices, by_rows):
@@ -165,8 +165,9 @@ class Command:
 
     count = 0
 
-    def __init__(self, parts):
+    def __init__(self, parts, sliced=True):
         self._parts = parts
+        self._lead = int(sliced)  # arguments before the caller's own
         self._launches = [part.launch for part in parts]
 
     def __call__(self):
@@ -181,7 +182,7 @@ class Command:
     def set(self, index, value):
         """Change argument `index` (0 is the first after the slice's beginning)."""
         for part in self._parts:
-            part.set_param_at_index(index + 1, value)
+            part.set_param_at_index(index + self._lead, value)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import warp as wp
 
 from physsim.errors import InputError
 from physsim.physics import validation
+from physsim.physics.contact.scene import COLUMNS, TABLE, ContactScene
 from physsim.physics.laws import SCALARS, Law
 from physsim.physics.parameters import Parameter, ParameterSet
 from physsim.physics.sheets import TriMesh, check_areas
@@ -71,6 +72,8 @@ class Model:
     attachments: dict
     parameters: ParameterSet
     positions: np.ndarray | None = None  # initial, [n, 3]; None: at rest
+    contact: ContactScene | None = None  # surfaces that may touch
+    frames: np.ndarray = field(default_factory=lambda: np.zeros(0, int))  # first of the four particles of each rigid body that is free
 
     def __post_init__(self):
         if self.positions is None:
@@ -96,7 +99,8 @@ class Model:
     @property
     def column_shapes(self):
         """dict law -> (stencils, parameters)."""
-        return {b.law.name: (len(b.stencil), len(b.law.parameters)) for b in self.blocks}
+        shapes = {b.law.name: (len(b.stencil), len(b.law.parameters)) for b in self.blocks}
+        return shapes if self.contact is None else shapes | {TABLE: (self.contact.class_count, len(COLUMNS))}
 
     def expand(self, name, value):
         """Broadcast particle vectors to [envs, n, 3].

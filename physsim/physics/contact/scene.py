@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+TABLE = "contact"  # under this name parameters feed the table, as they feed the columns of a law
+COLUMNS = ("stiffness", "friction", "damping")  # of the table
 PLANE, SPHERE, BOX, CAPSULE, CYLINDER = range(5)
 
 
@@ -25,7 +27,9 @@ class ContactScene:
         vertices: points that are tested against triangles and shapes, [V].
         triangles, edges: surface points, [T, 3] and [E, 2].
         edge_area: [m^2], [E].
-        shape_kind: PLANE, SPHERE, BOX, CAPSULE or CYLINDER, [N].
+        shape_kind: TABLE = "contact"  # under this name parameters feed the table, as they feed the columns of a law
+COLUMNS = ("stiffness", "friction", "damping")  # of the table
+PLANE, SPHERE, BOX, CAPSULE or CYLINDER, [N].
         shape_size: [m], [N, 3]; plane none (z <= 0 is solid); sphere (radius); box half its edges; capsule and cylinder (radius, half the
             length along z).
         shape_frame: surface points at the origin of a shape's frame and at one metre along its axes, [N, 4].
@@ -34,6 +38,7 @@ class ContactScene:
         material: number of a surface's material, [B].
         pair_class: row of the table of contact parameters for two materials, [M, M], symmetric; -1 where they never meet.
         gap: distance at which contact begins to push [m].
+        creep: sliding speed at which friction is fully developed [m/s].
         names: of the surfaces, for messages, length B.
     """
 
@@ -55,6 +60,7 @@ class ContactScene:
     material: np.ndarray
     pair_class: np.ndarray
     gap: float
+    creep: float = 1e-4
     names: tuple[str, ...] = ()
 
     def __post_init__(self):

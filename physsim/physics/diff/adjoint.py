@@ -184,7 +184,7 @@ class _ImplicitAdjoint:
         after = rollout.state(k + 1)
         before = rollout.state(k)
         s = self.solver.prepare(before, rollout.targets(k), rollout.parameters)
-        wp.copy(a.x, after.x)
+        a.place(after.x)
         total = x + s.rate * v
         self._right.assign(total.astype(self._right.numpy().dtype))
         self.exact.at_new_point(after.cache)

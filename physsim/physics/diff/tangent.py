@@ -49,7 +49,7 @@ class TangentRollout:
         if self.assembly is not self.solver.assembly:  # these parameters made the solver take double precision
             self._bind()
         a = self.assembly
-        wp.copy(a.x, after.x)
+        a.place(after.x)
         history = before.follows(self.solver.dt)
         old_x, old_v = (self.x1, self.v1) if history else (self.x, self.v)
         past_x = s.a * self.x + s.b * old_x

@@ -237,7 +237,7 @@ class _StaticRun:
         a = solver.assembly
         rollout = _StaticRollout(solver, i)
         solver.prepare(i.state, rollout.targets, i.parameters)
-        wp.copy(a.x, self.result.x)
+        a.place(self.result.x)
         a.begin_adjoint()
         require_finite(solver, self.result.time, gx)
         exact = exact_solver(solver, self.tolerance)

@@ -217,7 +217,9 @@ def choose_newton(loop, assembly, linear, *arguments):
     """
     if loop not in ("auto", "host", "device"):
         raise InputError(f"loop = {loop!r}: allowed are auto, host, device")
-    able = hasattr(linear, "queue")
+    able = hasattr(linear, "queue") and assembly.contact is None
+    if loop == "device" and assembly.contact is not None:
+        raise InputError("loop = 'device': contact changes the lists of pairs within a step, which the host decides on; use loop='host'")
     if loop == "device" and not able:
         raise InputError(f"loop = 'device': the linear solver {linear.name!r} works on the host; use linear='cg', or loop='host'")
     if able and (loop == "device" or (loop == "auto" and wp.get_device(assembly.model.device).is_cuda)):

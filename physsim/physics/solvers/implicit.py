@@ -145,6 +145,8 @@ class SolverImplicit:
         # start where the particles would be after dt at their present velocity and, where it is known, half their acceleration; in
         # thin bodies that mostly stretches and crushes what hardly gives
         a.stepping.predict(s, self.dt, state, old_x, old_v, 0.5 if follows and not self._thin else 0.0)
+        if a.contact is not None:
+            a.contact.begin_step()
         return s
 
     def _finish(self, state, s, failed, factors):
@@ -168,6 +170,7 @@ def make_report(model, progress):
         factorisations=progress.factorisations,
         linear_iterations=progress.linear_iterations,
         profile=progress.profile,
+        unreached=pick(progress.unreached if progress.unreached is not None else np.zeros(model.envs)),
     )
 
 

@@ -264,6 +264,8 @@ class Iterative:
             self._row_begin = wp.array(p.row_begin.astype(np.int32), dtype=int, device=device)
             self._columns = wp.array(p.columns.astype(np.int32), dtype=int, device=device)
             self._native, self._parallel = _built(native_kernel, dtype, block), None
+            self._frames = wp.array(model.frames.astype(np.int32), dtype=int, device=device)
+            self._frame_work = wp.zeros((model.envs, 156 * max(1, len(model.frames))), dtype=wp.float64, device=device)
         else:
             self._parallel = ParallelConjugateGradient(assembly, self.limit)
 
@@ -278,10 +280,13 @@ class Iterative:
             return
         if self._launched is None:
             arguments = [a.active, a.model.particle_count, self.limit, self.tolerance, a.free, self._row_begin]
-            arguments += [self._columns, a.values, right, self._work, out, self.iterations, self.status]
+            arguments += [self._columns, a.values, *a.entries.arrays, self._frames, self._frame_work]
+            arguments += [right, self._work, out, self.iterations, self.status]
             self._launched = a.launcher.record(self._native, 1, *arguments, weight=a.model.particle_count)
-        self._launched.set(8, right)
-        self._launched.set(10, out)
+        for index, array in zip(range(8, 12), a.entries.arrays, strict=True):
+            self._launched.set(index, array)
+        self._launched.set(14, right)
+        self._launched.set(16, out)
         self._launched()
 
     def solve(self, right, out, tolerance):
@@ -351,6 +356,8 @@ def choose(model, wanted="auto", static=False):
         raise InputError("linear = 'multigrid' runs on the CPU only; use linear='cg' on CUDA")
     pattern = build_pattern(model)
     free = int(model.free.sum())
+    if wanted == "direct" and model.contact is not None:
+        raise InputError("linear = 'direct': contact changes the matrix's pattern; use linear='auto', 'cg' or 'multigrid'")
     thin = any(b.law.buckles for b in model.blocks)
     name, reason, band = wanted, "asked for", None
     if free == 0:
@@ -358,11 +365,11 @@ def choose(model, wanted="auto", static=False):
     elif wanted == "auto":
         name, reason = "cg", f"{free} free particles" if on_cpu else "CUDA"
         chain = len(pattern.rows) <= CHAIN_WIDTH / 3 * free  # each row of the band holds at most so many blocks
-        if on_cpu and (static or not thin or chain):
+        if on_cpu and model.contact is None and (static or not thin or chain):
             band = build_band(model, pattern)
             if band.cost <= DIRECT_LIMIT and (static or not thin or band.width <= CHAIN_WIDTH):
                 name, reason = "direct", f"a banded factor costs {band.cost:.1g} multiplications"
-        if on_cpu and name == "cg" and free >= MULTIGRID_FROM:
+        if on_cpu and name == "cg" and free >= MULTIGRID_FROM and len(model.frames) == 0:
             name = "multigrid"
     # a direction need not be exact: single precision serves where the laws are soft in most directions
     single = name in ("cg", "multigrid") and thin and not static

@@ -40,7 +40,7 @@ class Multigrid:
         arguments = [a.active, integers, a.values, a.x, fine, coarse, self.status]
         self._setup = a.launcher.record(kernels["setup"], 1, *arguments, weight=weight)
         arguments = [a.active, int(limit or 3 * model.particle_count), self._tolerance.array, a.free, integers, a.values]
-        arguments += [a.gradient, fine, coarse, a.direction, self.iterations, self.status]
+        arguments += [*a.entries.arrays, a.gradient, fine, coarse, a.direction, self.iterations, self.status]
         self._solve = a.launcher.record(kernels["solve"], 1, *arguments, weight=weight)
 
     def solve(self, right, out, tolerance):
@@ -60,8 +60,10 @@ class Multigrid:
             self._setup()
             self._versions[stale] = a.matrix_version
             a.set_active(active)
-        self._solve.set(6, right)
-        self._solve.set(9, out)
+        for index, array in zip(range(6, 10), a.entries.arrays, strict=True):
+            self._solve.set(index, array)
+        self._solve.set(10, right)
+        self._solve.set(13, out)
         self._solve()
         self.total_iterations += int(self.iterations.numpy()[active].sum())
         return active & (self.status.numpy() == 0)

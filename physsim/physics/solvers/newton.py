@@ -16,6 +16,8 @@ from physsim.physics.solvers.linear import SHIFTS
 ARMIJO = 1e-4
 PRECISION = {"float32": 1.2e-7, "float64": 2.2e-16}
 LENGTHENINGS = 12  # times that a shift is raised tenfold where a direction leaves the scene
+STALLED = 1e-2  # share of the way left that a push must go to count as progress
+STALLS = 8  # pushes without progress after which held points stay where they are
 CONTRACTION = 0.3  # a kept factor that shrinks the residual by less than this is replaced
 
 
@@ -29,6 +31,7 @@ class StepReport:
     factorisations: int = 0
     linear_iterations: int = 0
     profile: dict = field(default_factory=dict)  # CPU-side seconds by part
+    unreached: object = 0.0  # how far contact kept a held point from its target [m]
 
 
 @dataclass
@@ -42,6 +45,37 @@ class Progress:
     factorisations: int = 0
     linear_iterations: int = 0
     profile: dict = field(default_factory=lambda: {"assemble": 0.0, "solve": 0.0, "line search": 0.0})
+    unreached: np.ndarray | None = None  # of held points, from their targets [m]
+
+
+class _Held:
+    """Held particles on their way to their targets, where contact lets them go only so far at a time.
+
+    Each push closes most of a gap, each Newton iteration opens it again by moving what is free. An environment whose pushes get nowhere
+    stays where it is, and what is left of the way is reported.
+    """
+
+    def __init__(self, assembly):
+        self.assembly = assembly
+        envs = assembly.model.envs
+        self.left = np.full(envs, np.inf)
+        self._stalls = np.zeros(envs, int)
+
+    def push(self, p, tolerance):
+        """Move on where the way is not gone yet, and let Newton go on there."""
+        a = self.assembly
+        moving = (self.left > 0.0) & ~p.failed & (self._stalls < STALLS)
+        if not moving.any():
+            return
+        a.set_active(moving)
+        left, gone, moved = a.contact.push()
+        self.left = np.where(moving, left, self.left)
+        if moved:
+            a.evaluate()
+            p.residual = np.where(moving, a.largest(a.gradient), p.residual)
+        self._stalls = np.where(moving & (gone < STALLED), self._stalls + 1, np.where(moving, 0, self._stalls))
+        still = moving & (self.left > 0.0) & (self._stalls < STALLS)
+        p.done = np.where(moving, ~still & (p.residual <= tolerance), p.done)
 
 
 class _Ladder:
@@ -144,9 +178,14 @@ class Newton:
         fresh = np.array([f is None for f in factors or [None] * envs])
         ladder = _Ladder(envs, cache if isinstance(cache, np.ndarray) else None)
         first = np.maximum(p.residual, 1e-300)
+        held = _Held(a) if a.contact is not None else None
         while True:
+            if held is not None:
+                held.push(p, self.tolerance)
             running = ~p.done & ~p.failed
             if not running.any():
+                if held is not None:
+                    p.unreached = held.left
                 return p, factors if self.linear.keeps else ladder.begin
             late = running & (p.iterations >= self.max_iterations)
             p.failed |= late
@@ -251,9 +290,10 @@ class Newton:
         length = a.largest(a.direction)
         settled = self.accuracy is not None and a.dot(a.direction, a.direction) <= self.accuracy**2 * self._free_count
         before = p.residual.copy()
+        safe = a.contact.prepare_search(a.direction) if a.contact is not None else 1.0
         a.keep_base()
         noise = rules.NOISE * self._precision * a.energy_magnitude()
-        alpha = np.where(running, 1.0, 0.0)
+        alpha = np.where(running, safe, 0.0)
         searching = running & np.isfinite(slope) & np.isfinite(length)
         p.failed |= running & ~searching
         while searching.any():

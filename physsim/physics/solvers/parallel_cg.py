@@ -55,7 +55,7 @@ class ParallelConjugateGradient:
             iterations: device array [envs] int to fill.
             status: device array [envs] int to fill: 1 where a direction of no positive curvature was met.
         """
-        key = tuple(array.ptr for array in (right, out, tolerance, iterations, status))
+        key = tuple(array.ptr for array in (right, out, tolerance, iterations, status, self.assembly.entries.blocks))
         if key not in self._recorded:
             if len(self._recorded) >= 8:
                 self._recorded.clear()
@@ -94,12 +94,20 @@ class ParallelConjugateGradient:
         ]
         loop = [
             launch("multiply", shape, flags, self._row_begin, self._columns, self._slots, a.values, self._p, self._q),
+            *self._multiply_entries(launch),
             *reduce(1, self._p, self._q),
             launch("advance", shape, flags, self._scalars, self._inverse, self._p, self._q, self._x, self._r, self._z),
             *reduce(2, self._r, self._z),
             launch("direction", shape, flags, self._scalars, self._z, self._p),
         ]
         return before, loop, [launch("finish", shape, a.active, flags, self._x, out, status)]
+
+    def _multiply_entries(self, launch):
+        a = self.assembly
+        if a.contact is None:
+            return []
+        e = a.entries
+        return [launch("multiply_entries", e.rows.shape, self.flags, e.count, e.rows, e.columns, e.blocks, self._p, self._q)]
 
 
 def parts_of(count):

@@ -81,6 +81,8 @@ class SolverStatic:
             wp.copy(array, state.x)
         a.stepping.set_targets(state.x, targets)
         a.combine(a.x, 0.0, a.target, 1.0, state.x)  # fixed particles go to their targets
+        if a.contact is not None:
+            a.contact.begin_step()
 
 
 def solve_equilibrium(model, state=None, control=None, params=None, **options):

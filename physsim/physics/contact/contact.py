@@ -1,0 +1,320 @@
+"""What contact adds to an assembly: energy, forces, matrix blocks and their derivatives, from the pairs that are near.
+
+The laws are those of `physsim.physics.laws.CONTACT` and run through the kernels of every other law, on surface points instead of
+particles and on lists that change. Rows of the lists take their parameters from a table, one row a pair of materials.
+"""
+
+from functools import cache
+
+import numpy as np
+import warp as wp
+from scipy import sparse
+
+from physsim.kernels.contact import surface
+from physsim.physics.contact.detection import Detection
+from physsim.physics.laws import EDGE_EDGE, POINT_SHAPE, POINT_TRIANGLE, SCALARS
+
+LAWS = {"point_triangle": POINT_TRIANGLE, "edge_edge": EDGE_EDGE, "point_shape": POINT_SHAPE}
+COST = {"evaluate": 0.3, "blocks": 2.0, "product": 1.0, "adjoint": 1.5, "tangent": 4.0}  # [us] of a row
+
+
+class Contact:
+    """Contact of one assembly. Arrays [envs, S] of float64 3-vectors: `s`, `s1`, `s2` (points now and at the two states before).
+
+    Args:
+        assembly: Assembly of a model with a ContactScene.
+    """
+
+    def __init__(self, assembly):
+        self.assembly = a = assembly
+        self.scene = scene = a.model.contact
+        self.device, self.envs = a.model.device, a.model.envs
+        self.detection = Detection(scene, self.device, self.envs)
+        shape = (self.envs, scene.point_count)
+        self.s, self.s1, self.s2, self.motion, self._sum, self._moved = (self._vectors(shape) for _ in range(6))
+        used = scene.weights != 0.0
+        order = np.argsort(~used, axis=1, kind="stable")  # the owners that count come first
+        self._owner_count = self._ints(used.sum(axis=1))
+        self._owners = self._ints(np.take_along_axis(scene.owners, order, axis=1), 2)
+        self._weights = wp.array(np.take_along_axis(scene.weights, order, axis=1), dtype=wp.float64, device=self.device)
+        rows = np.repeat(np.arange(scene.point_count), 4)[used.ravel()]
+        back = sparse.csr_matrix((scene.weights[used], (scene.owners[used], rows)), (a.model.particle_count, scene.point_count))
+        self._back = [self._ints(back.indptr), self._ints(back.indices), wp.array(back.data, dtype=wp.float64, device=self.device)]
+        kind = scene.shape_kind if len(scene.shape_kind) else np.zeros(1)
+        size = scene.shape_size if len(scene.shape_kind) else np.zeros((1, 3))
+        self._shape_kind, self._shape_size = self._ints(kind), wp.array(size, dtype=wp.vec3d, device=self.device)
+        self.table = self._vectors((self.envs, scene.class_count))
+        self._commands, self._version = {}, None
+        self.entries = a.entries
+        self._kernels = _kernels(a.model.dtype, a.block_dtype)
+
+    def _vectors(self, shape):
+        return wp.zeros(shape, dtype=wp.vec3d, device=self.device)
+
+    def _ints(self, values, ndim=1):
+        return wp.array(np.ascontiguousarray(values, dtype=np.int32), dtype=int, device=self.device, ndim=ndim)
+
+    # ---- points
+
+    def _embed(self, x, out, scale=1.0):
+        arguments = [self.assembly.active, self._owner_count, self._owners, self._weights, wp.float64(scale), x, out]
+        self._launch("embed", self._kernels["embed"], self.scene.point_count, arguments, weight=0.02)
+
+    def _pull_back(self, s, out, scale=1.0):
+        arguments = [self.assembly.active, *self._back, wp.float64(scale), s, out]
+        self._launch("pull_back", self._kernels["pull_back"], self.assembly.model.particle_count, arguments, weight=0.02)
+
+    def _launch(self, key, kernel, count, arguments, weight=0.01):
+        """Launch with these arguments; arrays come and go, the recorded launch stays."""
+        key = (key, count)
+        if key not in self._commands:
+            self._commands[key] = self.assembly.launcher.record(kernel, count, *arguments, weight=weight)
+        command = self._commands[key]
+        for index, value in enumerate(arguments):
+            command.set(index, value)
+        command()
+
+    # ---- where things are
+
+    def begin_step(self):
+        """Take the old states and go, as far as nothing is passed through, from the last one towards the assembly's `x`."""
+        a = self.assembly
+        self._embed(a.x1, self.s1)
+        self._embed(a.x2, self.s2)
+        a.combine(a.direction, 1.0, a.x, -1.0, a.x1, fixed=True)
+        self._embed(a.direction, self.motion)
+        self.cover(self.s1, self.motion)
+        alpha = self.largest_step(self.s1)
+        a.combine(a.x, 1.0, a.x1, alpha, a.direction, fixed=True)
+
+    def place(self):
+        """Know the pairs at the assembly's `x`, which a solve has reached from `x1`."""
+        a = self.assembly
+        self._embed(a.x1, self.s1)
+        self._embed(a.x2, self.s2)
+        self._embed(a.x, self.s)
+        a.combine(a.direction, 1.0, a.x, -1.0, a.x1, fixed=True)
+        self._embed(a.direction, self.motion)
+        self.cover(self.s1, self.motion)
+
+    def push(self):
+        """Move held particles towards their targets, as far as nothing is passed through.
+
+        Returns:
+            (how far they still are from their targets [m], the share of the way that was gone), each [envs], and whether anything moved.
+        """
+        a = self.assembly
+        a.combine(a.direction, 0.0, a.target, 1.0, a.x)  # free particles where they are, the others at their targets
+        a.combine(a.direction, 1.0, a.direction, -1.0, a.x, fixed=True)
+        way = a.largest(a.direction, held=True)
+        if not way.any():
+            return way, np.ones(self.envs), False
+        self._embed(a.direction, self.motion)
+        self._embed(a.x, self.s)
+        self.cover(self.s, self.motion)
+        alpha = self.largest_step(self.s)
+        a.combine(a.x, 1.0, a.x, alpha, a.direction, fixed=True)
+        return (1.0 - alpha) * way, alpha, True
+
+    def prepare_search(self, direction):
+        """Know every pair that may meet on the way from `x` to `x` - direction; returns the longest safe step, at most 1, [envs]."""
+        self._embed(direction, self.motion, -1.0)
+        if self.cover(self.s, self.motion):
+            self.evaluate(energies_only=True)
+        return self.largest_step(self.s)
+
+    def cover(self, s, motion):
+        """Lists for a move from s to s + motion; returns whether they are others than before."""
+        changed = self.detection.cover(s, motion, self.s1)
+        if changed:
+            self._resize()
+            self.energy.zero_()  # rows beyond those in use
+            self.fill_rows()
+        return changed
+
+    def largest_step(self, s):
+        """Largest share of `motion`, at most 1, that passes through nothing, [envs]."""
+        return self.detection.max_step(s, self.motion)
+
+    # ---- lists
+
+    def _lists(self):
+        """(name, law, list, rows, number of the first row, first share, first block) of every list that has rows."""
+        row = share = block = 0
+        for name, law in LAWS.items():
+            pairs = getattr(self.detection, name)
+            capacity = pairs.stencil.shape[1]
+            if pairs.rows:  # in powers of two, so that few launches need to be recorded
+                yield name, law, pairs, min(capacity, 1 << (pairs.rows - 1).bit_length()), row, share, block
+            row += capacity
+            share += capacity * law.points
+            block += capacity * law.points * (law.points + 1) // 2
+
+    def _resize(self):
+        d = self.detection
+        if self._version == d.capacity_version:
+            return
+        self._version = d.capacity_version
+        self._commands.clear()
+        capacities = [getattr(d, name).stencil.shape[1] for name in LAWS]
+        points = np.array([law.points for law in LAWS.values()])
+        rows = int(sum(capacities))
+        self.energy, self.base_energy = (wp.zeros((self.envs, max(rows, 1)), dtype=wp.float64, device=self.device) for _ in range(2))
+        self.shares = self._vectors((self.envs, max(1, int(np.dot(capacities, points)))))
+        self._blocks = wp.zeros(
+            (self.envs, max(1, int(np.dot(capacities, points * (points + 1) // 2)))), dtype=self.entries.Block, device=self.device
+        )
+        self._rows = {}
+        for name, law in LAWS.items():
+            shape = (self.envs, max(1, getattr(d, name).stencil.shape[1]))
+            row = wp.types.vector(len(law.parameters), wp.float64)
+            self._rows[name] = wp.zeros(shape, dtype=row, device=self.device)
+        self._adjoint = None
+        self._tangent = None
+        self._blocked = False
+
+    def fill_rows(self, table=None, rows=None):
+        """Parameters of all rows from the table (or tangents of both)."""
+        scene = self.scene
+        for name, _law, pairs, count, *_ in self._lists():
+            out = (rows or self._rows)[name]
+            arguments = [self.assembly.active, pairs.stencil, pairs.pair_class, pairs.weight, pairs.offset, pairs.shape]
+            arguments += [self._shape_kind, self._shape_size, wp.float64(scene.gap), wp.float64(scene.creep)]
+            arguments += [int(table is not None), table if table is not None else self.table, out]
+            self._launch(("fill", name), _row_kernels(name)["fill"], count, arguments)
+
+    def set_table(self, values):
+        """Put the table (stiffness, friction, damping) of every pair of materials on the device, [envs, classes, 3]."""
+        self.table.assign(np.ascontiguousarray(values))
+        if self._version is not None:
+            self.fill_rows()
+
+    # ---- what the assembly asks for
+
+    def _law(self, kind, name, law, pairs, count, before, after, rows=None):
+        a = self.assembly
+        kernel = law.kernels("float64", a.block_dtype)[kind]
+        state = [pairs.stencil, rows if rows is not None else self._rows[name], self.s, self.s1, self.s2, self.s]
+        arguments = [a.active, wp.vec3d(*a.step), *before, *state, *after]
+        self._launch((kind, name), kernel, count, arguments, weight=COST[kind])
+
+    def evaluate(self, energies_only=False):
+        """Energies of the pairs at the assembly's `x`; their gradient is added to the assembly's."""
+        a = self.assembly
+        self._embed(a.x, self.s)
+        for name, law, pairs, count, row, share, _ in self._lists():
+            self._law("evaluate", name, law, pairs, count, [], [row, share, self.energy, self.shares])
+        if not energies_only:
+            self._add(self.shares, a.gradient)
+
+    def _add(self, shares, out, scale=1.0):
+        """Add shares of points to particles."""
+        d = self.detection
+        if not any(True for _ in self._lists()):
+            return
+        self._launch("gather", surface.gather, self.scene.point_count, [self.assembly.active, *d.point_map, shares, self._sum])
+        self._pull_back(self._sum, out, scale)
+
+    def assemble_blocks(self):
+        """Blocks of the pairs at `x`, exact or projected as the assembly's `project` says."""
+        for name, law, pairs, count, _, _, block in self._lists():
+            self._law("blocks", name, law, pairs, count, [self.assembly.project], [block, self._blocks])
+
+    def add_blocks(self):
+        """Add what `assemble_blocks` made: to the diagonal of the assembly's `values`, the rest into `entries`."""
+        a, e = self.assembly, self.entries
+        if e.reserve([(law.points, count, pairs) for _, law, pairs, count, *_ in self._lists()], self._frames_move):
+            self._commands.clear()
+        e.count.zero_()
+        for name, law, pairs, count, _, _, block in self._lists():
+            arguments = [a.active, pairs.stencil, self._owner_count, self._owners, self._weights, a.free, block, self._blocks]
+            arguments += [a.values, e.count, e.rows, e.columns, e.blocks]
+            key = ("spread", name, count)
+            if key not in self._commands:
+                kernel = _spread(a.block_dtype, law.points)
+                self._commands[key] = a.launcher.record_whole(kernel, (self.envs, count), *arguments)
+            command = self._commands[key]
+            for index, value in enumerate(arguments):
+                command.set(index, value)
+            command()
+
+    @property
+    def _frames_move(self):
+        return bool((self.scene.movable & (np.count_nonzero(self.scene.weights, axis=1) > 1)).any())
+
+    def product(self, direction, out):
+        """Add the exact Hessian of the pairs times a direction."""
+        self._embed(direction, self._moved)
+        for name, law, pairs, count, _, share, _ in self._lists():
+            self._law("product", name, law, pairs, count, [], [self._moved, share, self.shares])
+        self._add(self.shares, out)
+
+    # ---- derivatives
+
+    def begin_adjoint(self):
+        """Zero the table's gradient."""
+        self._table_gradient = self._vectors((self.envs, self.scene.class_count))
+
+    def adjoint(self, direction, out):
+        """Add what the pairs give to `Assembly.adjoint`."""
+        if self._adjoint is None:
+            self._adjoint = {key: self._vectors(self.shares.shape) for key in ("x", "x1", "x2", "reference")}
+            self._row_gradients = {name: wp.zeros_like(rows) for name, rows in self._rows.items()}
+        shares = self._adjoint
+        self._embed(direction, self._moved)
+        for name, law, pairs, count, _, share, _ in self._lists():
+            gradients = self._row_gradients[name]
+            gradients.zero_()
+            after = [self._moved, wp.float64(-1.0), share, shares["x"], shares["x1"], shares["x2"], shares["reference"], gradients]
+            self._law("adjoint", name, law, pairs, count, [], after)
+            arguments = [self.assembly.active, count, pairs.stencil, pairs.pair_class, pairs.weight, gradients, self._table_gradient]
+            self._launch(("collect", name), _row_kernels(name)["collect"], 1, arguments)
+        for key in ("x", "x1", "x2"):
+            if key in out:
+                self._add(shares[key], out[key], -1.0)
+
+    def table_gradient(self):
+        """Gradient of the table, [envs, classes, 3]."""
+        return self._table_gradient.numpy()
+
+    def set_tangents(self, values):
+        """Tangents of the table, [directions, envs, classes, 3]."""
+        self._table_tangents = np.ascontiguousarray(values)
+
+    def tangent(self, count, moved, out):
+        """Add what the pairs give to `Assembly.tangent`."""
+        if self._tangent is None or self._tangent[0].shape[0] != count:
+            points = [self._vectors((count, *self.s.shape)) for _ in range(3)]
+            rows = {name: wp.zeros((count, *r.shape), dtype=r.dtype, device=self.device) for name, r in self._rows.items()}
+            self._tangent = (*points, self._vectors((count, *self.shares.shape)), rows, self._ints(np.ones(count)))
+            self._table_rows = self._vectors((count, *self.table.shape))
+        x, x1, x2, shares, rows, needed = self._tangent
+        self._table_rows.assign(self._table_tangents)
+        for d in range(count):
+            self.fill_rows(self._table_rows[d], {name: r[d] for name, r in rows.items()})
+            for points, key in ((x, "x"), (x1, "x1"), (x2, "x2")):
+                self._embed(moved[key][d], points[d])
+        if not hasattr(self, "_still"):
+            self._still = {}
+        if count not in self._still:
+            self._still[count] = self._vectors((count, *self.s.shape))
+        for name, law, pairs, number, _, share, _ in self._lists():
+            after = [count, needed, wp.float64(1e-3), x, x1, x2, self._still[count], rows[name], share, shares]
+            self._law("tangent", name, law, pairs, number, [], after)
+        for d in range(count):
+            self._add(shares[d], out[d])
+
+
+@cache
+def _kernels(dtype, block_dtype):
+    return surface.surface_kernels(SCALARS[dtype])
+
+
+@cache
+def _row_kernels(name):
+    return surface.row_kernels(len(LAWS[name].parameters))
+
+
+@cache
+def _spread(block_dtype, points):
+    return surface.spread_kernel(SCALARS[block_dtype], points)
