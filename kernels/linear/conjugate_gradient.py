@@ -88,7 +88,10 @@ auto frame_solve = [&](const v4* from, v4* to) {  // of all frames; returns from
       for (int c = r + 1; c < 12; ++c) s -= F[12 * c + r] * y[c];
       y[r] = s * F[12 * r + r];
     }
-    for (int a = 0; a < 4; ++a) { to[at + a] = (v4){(S)y[3 * a], (S)y[3 * a + 1], (S)y[3 * a + 2], 0}; sum += dot(from[at + a], to[at + a]); }
+    for (int a = 0; a < 4; ++a) {
+      to[at + a] = (v4){(S)y[3 * a], (S)y[3 * a + 1], (S)y[3 * a + 2], 0};
+      sum += dot(from[at + a], to[at + a]);
+    }
   }
   return sum;
 };

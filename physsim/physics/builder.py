@@ -11,7 +11,10 @@ import warp as wp
 from scipy import sparse
 
 from physsim.errors import InputError
-from physsim.physics import laws, validation
+from physsim.physics import laws, shapes, validation
+from physsim.physics.contact.scene import COLUMNS, TABLE
+from physsim.physics.contact.surfaces import DEFAULT, ContactPair, Surface, build_scene
+from physsim.physics.frames import body_frame, collider_frame, rotation_matrix, second_moments
 from physsim.physics.launch import quiet_warp
 from physsim.physics.materials import NeoHookean, Rod, Shell, Spring
 from physsim.physics.mesh import SpringNet, TetMesh
@@ -38,6 +41,9 @@ class ModelBuilder:
         self._bodies = {}
         self._attachments = {}
         self._fixed = []
+        self._frames = []  # first particles of free rigid bodies
+        self._surfaces, self._ignored, self._pairs = {}, [], {}
+        self._contact = None
 
     def add_soft_body(self, mesh, material, name=None, velocity=(0.0, 0.0, 0.0)):
         """A solid of tetrahedra.
@@ -82,6 +88,7 @@ class ModelBuilder:
         bounds = {"lower": 0.0, "lower_open": True}
         found["density"] = self._register(Parameter(f"{name}.density", "kg/m^3", values["density"], (feed,), bounds))
         found["mass_damping"] = self._mass_damping(name, particles, material.mass_damping)
+        self._surfaces[name] = Surface(name, particles, mesh, 0.2 * float(values["young"].max()))
         return self._add_body(Body(name, particles, mesh, found))
 
     def add_springs(self, net, material, mass, name=None, velocity=(0.0, 0.0, 0.0)):
@@ -117,6 +124,7 @@ class ModelBuilder:
         each = np.full(count, mass / count) if scalar else mass
         found["mass"] = self._law_parameter(f"{name}.mass", laws.INERTIA, "mass", particles, each)
         found["mass_damping"] = self._mass_damping(name, particles, 0.0)
+        self._surfaces[name] = Surface(name, particles, net)
         return self._add_body(Body(name, particles, net, found))
 
     def add_rod(self, curve, material, name=None, velocity=(0.0, 0.0, 0.0), pose=None):
@@ -177,6 +185,8 @@ class ModelBuilder:
             feed = Feed(laws.ROD.name, laws.ROD.column(key), rows[laws.ROD], sparse.diags(maps.curvature).tocsr())
             found[key] = self._register(Parameter(f"{name}.{key}", "1/m", value, (feed,)))
         found["mass_damping"] = self._mass_damping(name, particles, material.mass_damping)
+        thickness = 2.0 * float(section.radius.max())
+        self._surfaces[name] = Surface(name, particles, curve, thickness=thickness)
         return self._add_body(Body(name, particles, curve, found))
 
     def add_cloth(self, mesh, material, name=None, warp=(1.0, 0.0, 0.0), pose=None, velocity=(0.0, 0.0, 0.0)):
@@ -229,6 +239,8 @@ class ModelBuilder:
                 feeds += [Feed(law.name, law.column(column), rows[law], sparse.diags(share).tocsr()) for law in known]
             found[key] = self._register(Parameter(f"{name}.{key}", unit, value, tuple(feeds), bounds))
         found["mass_damping"] = self._mass_damping(name, particles, material.mass_damping)
+        thickness = 0.0 if material.thickness is None else float(np.max(material.thickness))
+        self._surfaces[name] = Surface(name, particles, mesh, thickness=thickness)
         return self._add_body(Body(name, particles, mesh, found))
 
     def sew(self, body_a, points_a, body_b, points_b, stiffness=None, name=None):
@@ -327,6 +339,225 @@ class ModelBuilder:
         self._attachments[name] = Attachment(name, points, parameter)
         return self._attachments[name]
 
+    def add_rigid_body(
+        self,
+        shape,
+        density=None,
+        *,
+        mass=None,
+        inertia=None,
+        center=None,
+        position=(0.0, 0.0, 0.0),
+        rotation=(1.0, 0.0, 0.0, 0.0),
+        velocity=(0.0, 0.0, 0.0),
+        angular_velocity=(0.0, 0.0, 0.0),
+        young=1e9,
+        name=None,
+    ):
+        """A free rigid body: four particles that carry its mass, centre and inertia exactly, held together by a stiff tetrahedron.
+
+        Args:
+            shape: Box, Sphere, Capsule, Cylinder or a closed TriMesh, in the body's own coordinates.
+            density: [kg/m^3], above 0; or give `mass`.
+            mass: [kg], above 0.
+            inertia: about the centre of mass [kg m^2], shape [3, 3]; None: of the shape, evenly filled.
+            center: of mass in the body's coordinates [m], shape [3]; None: the shape's.
+            position: of the body's origin [m], shape [3].
+            rotation: quaternion (w, x, y, z), made unit.
+            velocity: of the centre of mass [m/s], shape [3].
+            angular_velocity: [rad/s], in world axes, shape [3].
+            young: of the tetrahedron that keeps it rigid [Pa].
+            name: to find the body again; None counts up: "rigid", "rigid_1", ...
+
+        Returns:
+            Body with parameters mass and mass_damping; `body.mesh.pose(positions of its particles)` gives position and rotation.
+
+        Raises:
+            InputError: not a shape, neither or both of density and mass, a mesh that is not closed, an inertia that no body has, a name
+                taken.
+        """
+        validation.instance("shape", shape, (*shapes.SHAPES, TriMesh))
+        if (density is None) == (mass is None):
+            raise InputError("add_rigid_body: either density [kg/m^3] or mass [kg] is needed")
+        volume, own_centre, second = shapes.moments(shape)
+        if mass is None:
+            mass = volume * float(validation.array("density", density, (), lower=0.0, lower_open=True))
+        mass = float(validation.array("mass", mass, (), lower=0.0, lower_open=True))
+        young = float(validation.array("young", young, (), lower=0.0, lower_open=True))
+        center = own_centre if center is None else validation.array("center", center, (3,))
+        frame = body_frame(shape, center, second if inertia is None else second_moments(inertia, mass))
+        turn = rotation_matrix(rotation)
+        position = validation.array("position", position, (3,))
+        spin = validation.array("angular_velocity", angular_velocity, (3,))
+        pose = frame.points @ turn.T + position
+        name, particles = self._add_particles(name, "rigid", frame.points, velocity, pose)
+        self._velocities[-1] = self._velocities[-1] + np.cross(spin, pose - pose.mean(axis=0))
+        self._frames.append(particles[0])
+        law = laws.NEO_HOOKEAN[4]
+        cell = particles[None] if np.linalg.det(frame.points[1:] - frame.points[0]) > 0 else particles[None, [0, 2, 1, 3]]
+        rows = self._add_stencils(law, cell)
+        feed = Feed(laws.INERTIA.name, 0, particles, sparse.csr_matrix(np.full((4, 1), 0.25)))
+        found = {"mass": self._register(Parameter(f"{name}.mass", "kg", np.array([mass]), (feed,), {"lower": 0.0, "lower_open": True}))}
+        found["rigidity"] = self._law_parameter(f"{name}.rigidity", law, "young", rows, np.array([young]))
+        found["mass_damping"] = self._mass_damping(name, particles, 0.0)
+        body = self._add_body(Body(name, particles, frame, found))
+        self._surfaces[name] = Surface(name, particles, frame)
+        return body
+
+    def add_collider(self, shape, position=(0.0, 0.0, 0.0), rotation=(1.0, 0.0, 0.0, 0.0), name=None):
+        """A rigid thing that others touch: it stands still, or moves as a Control says.
+
+        Args:
+            shape: Plane, Box, Sphere, Capsule, Cylinder or a TriMesh in its own coordinates; or a list of (shape, position, rotation).
+            position: [m], shape [3].
+            rotation: quaternion (w, x, y, z), made unit.
+            name: to find it again, and that of its attachment; None counts up: "collider", "collider_1", ...
+
+        Returns:
+            Body whose attachment of the same name moves it: `Control.from_poses(model, times, {body.name: (positions, quaternions)})`
+            takes poses of its own coordinates in the world.
+
+        Raises:
+            InputError: not a shape, a name taken.
+        """
+        given = shape if isinstance(shape, (list, tuple)) else [(shape, np.zeros(3), (1.0, 0.0, 0.0, 0.0))]
+        if not given:
+            raise InputError("shape: an empty list was given; at least one shape is needed")
+        shape = tuple((_shape(part), validation.array("position", p, (3,)), rotation_matrix(r)) for part, p, r in given)
+        frame = collider_frame(shape, 0.1)
+        pose = frame.points @ rotation_matrix(rotation).T + validation.array("position", position, (3,))
+        name = self._unique(name or "collider", self._bodies | self._attachments, given=name is not None)
+        name, particles = self._add_particles(name, "collider", frame.points, (0.0, 0.0, 0.0), pose)
+        self._fixed.append(particles)
+        self._weightless.append(particles)
+        self._attachments[name] = Attachment(name, particles, None)
+        self._surfaces[name] = Surface(name, particles, frame)
+        return self._add_body(Body(name, particles, frame, {}))
+
+    def add_ground(self, height=0.0, name="ground"):
+        """A collider that fills everything below a height [m]; see `add_collider`."""
+        height = float(validation.array("height", height, ()))
+        return self.add_collider(shapes.Plane(), (0.0, 0.0, height), name=name)
+
+    def enable_contact(self, gap=None, friction=0.5, stiffness=None, damping=0.0, creep=1e-4):
+        """Let everything touch everything, and each soft thing itself.
+
+        Args:
+            gap: distance at which contact begins to push [m]; None: 1 mm, or less where edges are short.
+            friction: coefficient of every pair of materials that `contact_between` does not name [-].
+            stiffness: pressure at about half the gap [Pa]; None: a fifth of Young's modulus of solids, ten times what weights press.
+            damping: of the contact layer [Pa s/m]: pressure per speed at which it is pressed together; it takes the bounce away.
+            creep: sliding speed at which friction is fully developed [m/s].
+
+        Returns:
+            ContactPair of the material that surfaces have where `set_surface` gives them no other.
+
+        Raises:
+            InputError: called twice, a value out of range.
+        """
+        if self._contact is not None:
+            raise InputError("enable_contact: contact is on already; name other materials by set_surface and contact_between")
+        if gap is not None:
+            gap = float(validation.array("gap", gap, (), lower=0.0, lower_open=True))
+        creep = float(validation.array("creep", creep, (), lower=0.0, lower_open=True))
+        self._contact = {"gap": gap, "creep": creep}
+        self._defaults = {"friction": friction, "stiffness": stiffness, "damping": damping}
+        return self.contact_between(DEFAULT, DEFAULT)
+
+    def contact_between(self, material_a, material_b, friction=None, stiffness=None, damping=None):
+        """Contact parameters of two materials; where one is None, the value of `enable_contact` holds.
+
+        Args:
+            material_a, material_b: names, as given to `set_surface`; the same for surfaces of one material.
+            friction, stiffness, damping: as in `enable_contact`.
+
+        Returns:
+            ContactPair: handles of the parameters "contact.A-B.friction", ".stiffness" and ".damping".
+
+        Raises:
+            InputError: contact is not enabled, the pair has parameters already, a value out of range.
+        """
+        if self._contact is None:
+            raise InputError("contact_between: call enable_contact first")
+        names = tuple(sorted((str(material_a), str(material_b))))
+        if names in self._pairs:
+            raise InputError(f"contact_between: {names[0]!r} and {names[1]!r} have parameters already; change them by params")
+        given = {"stiffness": stiffness, "friction": friction, "damping": damping}
+        given = {key: self._defaults[key] if value is None else value for key, value in given.items()}
+        handles = {}
+        for column, (key, unit) in enumerate(zip(COLUMNS, ("Pa", "-", "Pa s/m"), strict=True)):
+            value = np.nan if given[key] is None else float(validation.array(key, given[key], (), lower=0.0, lower_open=key == "stiffness"))
+            feed = Feed(TABLE, column, np.array([len(self._pairs)]))
+            bounds = {"lower": 0.0, "lower_open": key == "stiffness"}
+            handles[key] = self._register(Parameter(f"contact.{names[0]}-{names[1]}.{key}", unit, np.array([value]), (feed,), bounds))
+        self._pairs[names] = ContactPair(names, **handles)
+        return self._pairs[names]
+
+    def set_surface(self, body, material=None, thickness=None, self_contact=None):
+        """How a body touches.
+
+        Args:
+            body: Body.
+            material: name for `contact_between`.
+            thickness: [m]; half of it lies on each side of the body's points and triangles.
+            self_contact: whether a soft body may touch itself.
+
+        Raises:
+            InputError: a body of another builder or without a surface, a value out of range.
+        """
+        surface = self._surface_of(body)
+        if thickness is not None:
+            surface.thickness = float(validation.array("thickness", thickness, (), lower=0.0))
+        if material is not None:
+            surface.material = validation.instance("material", material, str)
+        if self_contact is not None:
+            surface.self_contact = bool(self_contact)
+
+    def ignore_contact(self, body_a, body_b):
+        """Let two bodies pass through each other; the same body twice: through itself."""
+        self._ignored.append((self._surface_of(body_a).name, self._surface_of(body_b).name))
+
+    def _surface_of(self, body):
+        if not isinstance(body, Body) or self._bodies.get(body.name) is not body or body.name not in self._surfaces:
+            raise InputError("body: a Body that this builder made is needed; take what its add_... returned")
+        return self._surfaces[body.name]
+
+    def _contact_scene(self, free):
+        """The ContactScene, or None where contact was not asked for; completes stiffnesses that were not given."""
+        if self._contact is None:
+            return None
+        surfaces = list(self._surfaces.values())
+        used = sorted({s.material for s in surfaces})
+        for a in used:
+            for b in used:
+                if tuple(sorted((a, b))) not in self._pairs:
+                    self.contact_between(a, b)
+        masses = self._masses()
+        for names, pair in self._pairs.items():
+            if np.isnan(pair.stiffness.value[0]):
+                pressures = [self._pressure(s, masses) for s in surfaces if s.material in names]
+                pair.stiffness.value[0] = max(pressures, default=0.0) or 1.0
+        numbers = {s.name: k for k, s in enumerate(surfaces)}
+        ignored = [(numbers[a], numbers[b]) for a, b in self._ignored]
+        classes = {names: row for row, names in enumerate(self._pairs)}
+        return build_scene(surfaces, free, ignored, classes, **self._contact)
+
+    def _masses(self):
+        """Masses of all particles as added [kg], [n]."""
+        masses = np.zeros(self._count)
+        for p in self._parameters.values():
+            for f in p.feeds:
+                if f.law == laws.INERTIA.name and f.column == 0:
+                    masses[f.rows] += p.value if f.matrix is None else f.matrix @ p.value.ravel()
+        return masses
+
+    def _pressure(self, surface, masses):
+        """A pressure that suits a surface's contacts [Pa]: what its stuff stands, and ten times its weight on a sixth of its extent."""
+        points = surface.mesh.points
+        extent = max(float(np.ptp(points, axis=0).max()), 1e-6)
+        weight = masses[surface.particles].sum() * max(np.linalg.norm(self._gravity), 1.0)
+        return max(surface.pressure, 10.0 * weight / extent**2)
+
     def finalize(self, device="cpu", dtype="float64", envs=None):
         """The frozen model.
 
@@ -348,12 +579,13 @@ class ModelBuilder:
         heavy = np.ones(self._count)
         for particles in self._weightless:
             heavy[particles] = 0.0
-        feeds = _vector_feeds(laws.INERTIA, "gravity", everyone, heavy)
-        parameters = {"gravity": Parameter("gravity", "m/s^2", self._gravity, feeds)} | self._parameters
-        stencils = {laws.INERTIA: [everyone[:, None]]} | self._stencils
         free = np.ones(self._count, bool)
         for points in self._fixed:
             free[points] = False
+        contact = self._contact_scene(free)
+        feeds = _vector_feeds(laws.INERTIA, "gravity", everyone, heavy)
+        parameters = {"gravity": Parameter("gravity", "m/s^2", self._gravity, feeds)} | self._parameters
+        stencils = {laws.INERTIA: [everyone[:, None]]} | self._stencils
         return Model(
             device=device,
             dtype=dtype,
@@ -367,6 +599,8 @@ class ModelBuilder:
             bodies=dict(self._bodies),
             attachments=dict(self._attachments),
             parameters=ParameterSet(parameters, count),
+            contact=contact,
+            frames=np.array(self._frames, int),
         )
 
     def _add_particles(self, name, kind, points, velocity, pose=None):
@@ -428,6 +662,10 @@ class ModelBuilder:
         while f"{name}_{k}" in taken:
             k += 1
         return f"{name}_{k}"
+
+
+def _shape(shape):
+    return validation.instance("shape", shape, (*shapes.SHAPES, TriMesh))
 
 
 def _largest_stretch(body):

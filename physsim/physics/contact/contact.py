@@ -223,7 +223,7 @@ class Contact:
     def add_blocks(self):
         """Add what `assemble_blocks` made: to the diagonal of the assembly's `values`, the rest into `entries`."""
         a, e = self.assembly, self.entries
-        if e.reserve([(law.points, count, pairs) for _, law, pairs, count, *_ in self._lists()], self._frames_move):
+        if e.reserve([(law.points, count) for _, law, _, count, *_ in self._lists()], self._frames_move):
             self._commands.clear()
         e.count.zero_()
         for name, law, pairs, count, _, _, block in self._lists():

@@ -31,9 +31,10 @@ class Entries:
         return self.count, self.rows, self.columns, self.blocks
 
     def reserve(self, lists, frames_move):
-        """Make room for all pairs of the lists (points, rows, _); returns whether the arrays are new."""
+        """Make room for all pairs of the lists (points, rows); returns whether the arrays are new."""
         # a point of a moving frame is four particles: sixteen blocks for two of them
-        needed = sum(rows * (16 * points * (points - 1) // 2 + 6 * points if frames_move else points * (points - 1) // 2) for points, rows, _ in lists)
+        pairs = [(rows, points, points * (points - 1) // 2) for points, rows in lists]
+        needed = sum(rows * (16 * both + 6 * points if frames_move else both) for rows, points, both in pairs)
         if needed <= self.rows.shape[1]:
             return False
         self._allocate(2 * needed)

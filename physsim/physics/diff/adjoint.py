@@ -9,7 +9,6 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-import warp as wp
 
 from physsim.errors import SolverError
 from physsim.physics.diff.device_exact import exact_solver

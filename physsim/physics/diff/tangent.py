@@ -4,7 +4,6 @@ One extra solve a step and direction with the exact Hessian. Gauss-Newton needs 
 """
 
 import numpy as np
-import warp as wp
 
 from physsim.physics.diff.device_exact import exact_solver
 

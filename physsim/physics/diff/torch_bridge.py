@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import warp as wp
 
 from physsim.errors import InputError
 from physsim.physics import validation

@@ -88,5 +88,5 @@ def _stiffest(assembly):
 
 
 def extent(model):
-    """Diagonal of the scene's box at rest [m]."""
-    return float(np.linalg.norm(np.ptp(model.rest, axis=0)))
+    """Diagonal of the box of all particles where the scene begins [m]."""
+    return float(np.linalg.norm(np.ptp(model.positions, axis=0)))

@@ -1,0 +1,354 @@
+"""Which pairs of features may meet during a motion, and how far the motion may go before they would pass through each other."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import warp as wp
+
+from physsim.kernels.contact import boxes, broad_phase, ccd, slots
+from physsim.physics.launch import Launcher
+
+REFITS = 32  # of a tree, before it is built anew for where things have gone
+CHUNK = 64  # rows that one thread advances on the CPU
+REACH = 16.0  # edge lengths that a point may go in one motion: a wild direction would make everything a candidate for everything
+QUERY_COST, ADVANCE_COST = 1.5, 0.3  # [us] of a query, of a row
+
+
+@dataclass
+class CandidateList:
+    """Pairs that are near; device arrays [envs, capacity].
+
+    Args:
+        stencil: surface points, [envs, capacity, 4 or 5]; -1 comes first in rows that are not used.
+        count: rows of each environment, [envs]; they come first.
+        rows: the largest of them, on the host.
+        pair_class: row of the table of contact parameters.
+        offset: sum of the radii [m].
+        weight: area [m^2]: of the point, or the mean of two edges'.
+        shape: number of the shape where one takes part.
+    """
+
+    stencil: wp.array
+    count: wp.array
+    rows: int
+    pair_class: wp.array
+    offset: wp.array
+    weight: wp.array
+    shape: wp.array
+
+    @property
+    def capacity(self):
+        """Rows that there is room for."""
+        return self.stencil.shape[1]
+
+
+class PointMap(NamedTuple):
+    """Slots of each surface point: `slots[env, k]` for k from `offsets[env, i]` to `offsets[env, i + 1]`, in ascending order."""
+
+    offsets: wp.array
+    slots: wp.array
+
+
+class Detection:
+    """Candidate pairs of a scene and safe steps, for environments side by side.
+
+    `point_triangle`, `edge_edge` and `point_shape` are CandidateLists; `capacity_version` counts their allocations. The vertices of all rows are
+    numbered one after the other: slot 4 i + k is vertex k of row i of the first list, `share_offsets` are the numbers at which the lists begin
+    (by their capacities), and `point_map` says which slots are of which point.
+
+    Args:
+        scene: ContactScene.
+        device: Warp device.
+        envs: environments.
+        active: device array [envs]; environments with 0 are left untouched. None: all are active.
+    """
+
+    def __init__(self, scene, device, envs, active=None):
+        self.scene, self.device, self.envs = scene, device, envs
+        self.launcher = Launcher(device, envs)
+        self._on_host = wp.get_device(device).is_cpu
+        self.active = active if active is not None else wp.full(envs, 1, dtype=int, device=device)
+        self._surfaces = _surfaces(scene, device)
+        self._queries = 2 * len(scene.vertices) + len(scene.edges)
+        self._refits, self._limit = REFITS, None
+        self._commands = {}
+        self.capacity_version = 0
+        self._allocate()
+        for name, points in (("point_triangle", 4), ("edge_edge", 4), ("point_shape", 5)):
+            setattr(self, name, self._new_list(name, points, 1))
+        self._used = np.zeros(3, int)  # rows that may hold pairs
+        self.point_map = PointMap(self._ints((envs, scene.point_count + 1)), self._ints((envs, 1)))
+
+    def _ints(self, shape):
+        return wp.zeros(shape, dtype=int, device=self.device)
+
+    def _numbers(self, shape, dtype=wp.float64):
+        return wp.zeros(shape, dtype=dtype, device=self.device)
+
+    def _allocate(self):
+        scene, envs = self.scene, self.envs
+        shape = (envs, scene.point_count)
+        self._lower = wp.full(shape, wp.vec3d(1.0, 1.0, 1.0), dtype=wp.vec3d, device=self.device)  # nothing is inside
+        self._upper = self._numbers(shape, wp.vec3d)
+        self._reach = wp.full(envs, 1.0, dtype=wp.float64, device=self.device)
+        self._stale = self._ints((envs, 2))
+        self._counts = self._ints((3, envs))
+        self._found, self._begins = self._ints(envs * self._queries + 1), self._ints(envs * self._queries + 1)
+        self._partners = self._ints((envs * self._queries, int(broad_phase.KEPT)))
+        self._trees = [self._tree(len(scene.triangles)), self._tree(len(scene.edges))]
+        self._step = self._numbers(envs)
+        self._partial = wp.full((envs, 1), 1.0, dtype=wp.float64, device=self.device)
+        if self._on_host:
+            self._stale_view, self._counts_view, self._step_view = (a.numpy() for a in (self._stale, self._counts, self._step))
+
+    def _tree(self, count):
+        """(boundaries below and above, Bvh, the kernels' Tree) over `count` boxes of each environment."""
+        tree = broad_phase.Tree()
+        tree.roots = self._ints(self.envs)
+        below, above = (self._numbers(self.envs * count, wp.vec3) for _ in range(2))
+        if not count:
+            return below, above, None, tree
+        groups = wp.array(np.repeat(np.arange(self.envs, dtype=np.int32), count), dtype=int, device=self.device)
+        bvh = wp.Bvh(below, above, groups=groups)
+        tree.id = bvh.id
+        return below, above, bvh, tree
+
+    def _new_list(self, name, points, capacity):
+        order = ("point_triangle", "edge_edge", "point_shape").index(name)
+        shape = (self.envs, capacity)
+        shapes = self._ints(shape) if name == "point_shape" else self._ints((1, 1))
+        stencil = wp.full((*shape, points), -1, dtype=int, device=self.device)
+        numbers = self._numbers(shape), self._numbers(shape)
+        made = CandidateList(stencil, self._counts[order], 0, self._ints(shape), *numbers, shapes)
+        rows = broad_phase.Candidates()
+        for field in ("stencil", "pair_class", "offset", "weight", "shape"):
+            setattr(rows, field, getattr(made, field))
+        made.rows_on_device = rows
+        return made
+
+    @property
+    def lists(self):
+        """The three lists, in the order of their slots."""
+        return self.point_triangle, self.edge_edge, self.point_shape
+
+    @property
+    def share_offsets(self):
+        """Numbers of the first slot of each list, and how many there are in all."""
+        sizes = [4 * self.point_triangle.capacity, 4 * self.edge_edge.capacity, 5 * self.point_shape.capacity]
+        return tuple(int(n) for n in np.concatenate([[0], np.cumsum(sizes)]))
+
+    # ---- launches
+
+    def _run(self, key, build, arrays=None):
+        """Replay a recorded launch; `arrays`: index of an argument -> what it is this time."""
+        if key not in self._commands:
+            self._commands[key] = build()
+        command = self._commands[key]
+        for index, array in (arrays or {}).items():
+            command.set(index, array)
+        command()
+
+    def _record(self, kernel, count, *arguments, weight=0.02):
+        return self.launcher.record(kernel, count, *arguments, weight=weight)
+
+    # ---- candidate pairs
+
+    def cover(self, s, motion, before=None, margin=None):
+        """Make the lists hold every pair that may come within the gap while points go from s to s + motion.
+
+        Where a point would go more than sixteen edge lengths, only a share of the motion is covered, and `max_step` allows no more.
+
+        Args:
+            s: surface points [m], float64 3-vectors, device array [envs, S].
+            motion: [m], likewise.
+            before: points at which pairs are needed too [m], likewise; None: no others.
+            margin: by which points may leave the motion before lists are made anew [m]; None: the scene's gap.
+
+        Returns:
+            bool: whether any list was made anew.
+        """
+        if self._limit is None:
+            self._limit = self._longest_motion(s)
+        before = s if before is None else before
+        if not self._escaped(s, motion, before):
+            return False
+        margin = wp.float64(self.scene.gap if margin is None else margin)
+        arguments = [self._stale, margin, self._surfaces.fixed, self._reach, s, motion, before, self._lower, self._upper]
+        record = lambda: self._record(boxes.point_boxes, self.scene.point_count, *arguments)  # noqa: E731
+        self._run("point_boxes", record, {1: margin, 4: s, 5: motion, 6: before})
+        self._place_trees()
+        self._find()
+        self._write()
+        self._map_points()
+        return True
+
+    def _longest_motion(self, s):
+        edges = self.scene.edges[self.scene.movable[self.scene.edges].any(axis=1)]
+        lengths = np.linalg.norm(np.diff(s.numpy()[:, edges], axis=2), axis=-1)
+        lengths = lengths[np.isfinite(lengths) & (lengths > 0)]
+        return wp.float64(REACH * float(np.median(lengths)) if lengths.size else np.inf)
+
+    def _escaped(self, s, motion, before):
+        arguments = [self.active, self._limit, self._reach, s, motion, before, self._lower, self._upper, self._stale]
+        record = lambda: self._record(boxes.find_escaped, self.scene.point_count, *arguments)  # noqa: E731
+        self._set_reach(None)
+        for attempt in range(2):
+            self._stale.zero_()
+            self._run("find_escaped", record, {3: s, 4: motion, 5: before})
+            escaped, far = self._stale_flags()
+            if not far or attempt:
+                return escaped
+            self._set_reach(motion)
+        return escaped
+
+    def _stale_flags(self):
+        stale = self._stale_view if self._on_host else self._stale.numpy()
+        return bool(stale[:, 0].any()), bool(stale[:, 1].any())
+
+    def _set_reach(self, motion):
+        """Whole motions (None), or what part of these may be gone."""
+        if motion is None:
+            if self.__dict__.get("_shortened"):
+                self._reach.fill_(1.0)
+            self._shortened = False
+            return
+        self._shortened = True
+        arguments = [self.active, self._limit, motion, self._reach]
+        wp.launch(boxes.limit_reach, self.envs, inputs=arguments, device=self.device)
+
+    def _place_trees(self):
+        scene = self.scene
+        kernels = (boxes.triangle_boxes, len(scene.triangles)), (boxes.edge_boxes, len(scene.edges))
+        anew = self._refits >= REFITS
+        for (below, above, bvh, tree), (kernel, count) in zip(self._trees, kernels):
+            if not count:
+                continue
+            arguments = [self._stale, self._surfaces, self._lower, self._upper, below, above]
+            self._run(kernel.key, lambda k=kernel, n=count, a=arguments: self._record(k, n, *a, weight=0.05))
+            if anew:
+                bvh.rebuild()
+                wp.launch(boxes.group_roots, self.envs, inputs=[bvh.id], outputs=[tree.roots], device=self.device)
+            else:
+                bvh.refit()
+        self._refits = 0 if anew else self._refits + 1
+
+    def _find(self):
+        trees = self._trees[0][3], self._trees[1][3]
+        arguments = [self._stale, self._surfaces, self._lower, self._upper, *trees, self._found, self._partners]
+        self._run("find", lambda: self._record(broad_phase.find, self._queries, *arguments, weight=QUERY_COST))
+        wp.utils.array_scan(self._found, self._begins, inclusive=False)
+        record = lambda: self.launcher.record_whole(broad_phase.total, self.envs, self._surfaces, self._begins, self._counts)  # noqa: E731
+        self._run("total", record)
+
+    def _write(self):
+        counts = (self._counts_view if self._on_host else self._counts.numpy()).max(axis=1)
+        self._reserve(counts)
+        rows = [made.rows_on_device for made in self.lists]
+        if self._used.any():
+            used = _rounded(self._used)
+            arguments = [self._counts, wp.vec3i(*used), *rows]
+            self._run(("clear", *used), lambda: self._record(broad_phase.clear, max(used), *arguments))
+        trees = self._trees[0][3], self._trees[1][3]
+        arguments = [self._stale, self._surfaces, self._lower, self._upper, *trees, self._begins, self._partners, *rows]
+        self._run("write", lambda: self._record(broad_phase.write, self._queries, *arguments, weight=0.3))
+        self._used = counts.copy()
+        for made, count in zip(self.lists, counts):
+            made.rows = int(count)
+
+    def _reserve(self, counts):
+        """Make room; lists in new arrays are written anew for all environments."""
+        grown = False
+        for name, count in zip(("point_triangle", "edge_edge", "point_shape"), counts):
+            made = getattr(self, name)
+            if count > made.capacity:
+                setattr(self, name, self._new_list(name, made.stencil.shape[2], _room(count)))
+                grown = True
+        if grown:
+            self._stale.fill_(1)
+            self._commands = {key: c for key, c in self._commands.items() if key in ("find_escaped", "point_boxes", "find", "total")}
+            self.capacity_version += 1
+
+    def _map_points(self):
+        rows = [min(n, made.capacity) for n, made in zip(_rounded(self._used), self.lists)]
+        size = 4 * (rows[0] + rows[1]) + 5 * rows[2]
+        points, total = self.scene.point_count, self.envs * size
+        if not size:
+            self.point_map.offsets.zero_()
+            return
+        if "_keys" not in self.__dict__ or self._keys.size < 2 * total:
+            self._keys, self._slots = self._ints(2 * _room(total)), self._ints(2 * _room(total))
+            self._commands = {key: c for key, c in self._commands.items() if key[0] not in ("keys", "begins")}
+        shares = [made.rows_on_device for made in self.lists]
+        arguments = [points, wp.vec3i(*rows), *shares, self._keys, self._slots]
+        self._run(("keys", *rows), lambda: self._record(slots.slot_keys, size, *arguments, weight=0.01))
+        wp.utils.radix_sort_pairs(self._keys, self._slots, total, end_bit=(self.envs * (points + 1)).bit_length())
+        offsets = self.point_map.offsets
+        self._run(("begins", size), lambda: self._record(slots.slot_begins, points + 1, points, size, self._keys, offsets, weight=0.1))
+        self.point_map = PointMap(offsets, self._slots[:total].reshape((self.envs, size)))
+
+    # ---- safe steps
+
+    def max_step(self, s, motion, out=None):
+        """Largest share of a motion, at most 1, after which every pair keeps at least a tenth of its free distance.
+
+        The lists must cover the motion (`cover`). A pair that touches or overlaps may only move apart.
+
+        Args:
+            s, motion: surface points [m] and where they go [m], device arrays [envs, S].
+            out: device array of float64 [envs] to fill; then nothing is read back.
+
+        Returns:
+            numpy array [envs], or None with `out`. Zero where a point or a motion is NaN. Inactive environments hold no meaning.
+        """
+        chunk = CHUNK if self._on_host else 1
+        chunks = -(-int(sum(_rounded(self._used))) // chunk)
+        step = self._step if out is None else out
+        if self._partial.shape[1] < chunks and self._on_host:
+            self._partial = wp.full((self.envs, _room(chunks)), 1.0, dtype=wp.float64, device=self.device)
+            self._commands = {key: c for key, c in self._commands.items() if key[0] not in ("advance", "least")}
+        rows = [made.rows_on_device for made in self.lists]
+        arguments = [self.active, chunk, self._counts, self._surfaces, *rows, self._reach, s, motion, self._partial]
+        record = lambda: self._record(ccd.advance, chunks, *arguments, weight=ADVANCE_COST * chunk)  # noqa: E731
+        self._run(("advance", chunks), record, {8: s, 9: motion})
+        columns = chunks if self._on_host else 1
+        arguments = [columns, self._partial, self._reach, step]
+        self._run(("least", columns, step.ptr), lambda: self.launcher.record_whole(ccd.least, self.envs, *arguments))
+        if out is not None:
+            return None
+        return (self._step_view if self._on_host else self._step.numpy()).copy()
+
+
+def _room(count):
+    """A capacity with room to spare, a power of two."""
+    return 1 << int(1.25 * count + 15).bit_length()
+
+
+def _rounded(counts):
+    """Rows that a launch covers: powers of two, so that few launches have to be recorded."""
+    return [1 << (int(n) - 1).bit_length() if n else 0 for n in counts]
+
+
+def _surfaces(scene, device):
+    """The scene for kernels."""
+    out = boxes.Surfaces()
+
+    def put(name, values, dtype, ndim=1):
+        shape = {"owners": (0, 4), "pair_class": (0, 0)}.get(name, (0,)) if not np.size(values) else None
+        values = np.ascontiguousarray(values)
+        setattr(out, name, wp.zeros(shape, dtype=dtype, device=device) if shape else wp.array(values, dtype=dtype, device=device, ndim=ndim))
+
+    put("owners", np.where(scene.weights != 0.0, scene.owners, -1).astype(np.int32), int, 2)
+    for name in ("body", "vertices", "shape_kind", "shape_body"):
+        put(name, getattr(scene, name).astype(np.int32), int)
+    for name in ("radius", "area", "edge_area"):
+        put(name, getattr(scene, name), wp.float64)
+    put("fixed", (~np.asarray(scene.movable, bool)).astype(np.int32), int)
+    put("triangles", scene.triangles.astype(np.int32), wp.vec3i)
+    put("edges", scene.edges.astype(np.int32), wp.vec2i)
+    put("shape_size", scene.shape_size, wp.vec3d)
+    put("shape_frame", scene.shape_frame.astype(np.int32), wp.vec4i)
+    material = np.asarray(scene.material, int)
+    put("pair_class", np.where(scene.allowed, scene.pair_class[np.ix_(material, material)], -1).astype(np.int32), int, 2)
+    out.gap = float(scene.gap)
+    return out

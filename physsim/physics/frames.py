@@ -1,0 +1,96 @@
+"""Frames: rigid things as four control particles, of which every point of them is a fixed combination.
+
+A collider's frame has particles at its origin and along its axes; they are held, and moved by a Control. A rigid body's frame has four
+equal masses that have the body's mass, centre and moments (Routh's equimomental tetrahedron), so that its inertia is exact, and a stiff
+elastic tetrahedron that keeps it rigid.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from physsim.errors import InputError
+from physsim.physics import validation
+
+CORNERS = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], float)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Rest shape of a rigid thing.
+
+    Args:
+        points: the four control points in the thing's own coordinates [m], shape [4, 3].
+        shape: analytic shape or TriMesh, in the same coordinates; several as a tuple of (shape, position, rotation).
+    """
+
+    points: np.ndarray
+    shape: object
+
+    def weights(self, local):
+        """Shares of the control points in points of the thing, shape [p, 4]."""
+        ones = lambda x: np.concatenate([x, np.ones((len(x), 1))], axis=1)  # noqa: E731
+        return np.linalg.solve(ones(self.points).T, ones(np.atleast_2d(local)).T).T
+
+    def pose(self, positions):
+        """(position [m], rotation [3, 3]) of the thing's own coordinates, from its control points [..., 4, 3]."""
+        centre = self.points.mean(axis=0)
+        now = positions.mean(axis=-2)
+        moved = np.einsum("...ki,kj->...ij", positions - now[..., None, :], self.points - centre)
+        u, _, vt = np.linalg.svd(moved)
+        sign = np.ones((*moved.shape[:-2], 3))
+        sign[..., 2] = np.linalg.det(u @ vt)
+        rotation = (u * sign[..., None, :]) @ vt
+        return now - rotation @ centre, rotation
+
+
+def collider_frame(shape, size):
+    """Frame of a thing that is moved: its origin and one point along each axis, `size` away [m]."""
+    return Frame(np.concatenate([np.zeros((1, 3)), np.eye(3) * size]), shape)
+
+
+def body_frame(shape, centre, second):
+    """Frame of a free rigid body.
+
+    Args:
+        shape: of the body.
+        centre: of mass [m], shape [3].
+        second: mean of (x - centre)(x - centre)^T over the mass [m^2], shape [3, 3].
+
+    Raises:
+        InputError: a body without extent along an axis.
+    """
+    sizes, axes = np.linalg.eigh(second)
+    if sizes.min() <= 1e-12 * max(sizes.max(), 1e-300):
+        raise InputError("rigid body: it has no extent along an axis; give it some thickness")
+    if np.linalg.det(axes) < 0:
+        axes[:, 0] *= -1
+    return Frame(centre + (CORNERS * np.sqrt(sizes)) @ axes.T, shape)
+
+
+def second_moments(inertia, mass):
+    """Mean of (x - centre)(x - centre)^T [m^2] of a body with an inertia tensor about its centre [kg m^2], shape [3, 3].
+
+    Raises:
+        InputError: no body has this inertia (a principal moment exceeds the sum of the others).
+    """
+    inertia = validation.array("inertia", inertia, (3, 3))
+    second = (np.trace(inertia) / 2 * np.eye(3) - inertia) / mass
+    if np.linalg.eigvalsh((second + second.T) / 2).min() < 0:
+        raise InputError("inertia: a principal moment is larger than the sum of the other two, which no body has")
+    return (second + second.T) / 2
+
+
+def rotation_matrix(quaternion):
+    """Rotation [3, 3] of a quaternion (w, x, y, z), made unit.
+
+    Raises:
+        InputError: a quaternion of zero.
+    """
+    q = validation.array("rotation", quaternion, (4,))
+    size = np.linalg.norm(q)
+    if size < 1e-9:
+        raise InputError("rotation: the quaternion is zero; (1, 0, 0, 0) stands for no turn")
+    w, x, y, z = q / size
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + 2 * (w * cross + cross @ cross)
