@@ -336,7 +336,9 @@ def _surfaces(scene, device):
     def put(name, values, dtype, ndim=1):
         shape = {"owners": (0, 4), "pair_class": (0, 0)}.get(name, (0,)) if not np.size(values) else None
         values = np.ascontiguousarray(values)
-        setattr(out, name, wp.zeros(shape, dtype=dtype, device=device) if shape else wp.array(values, dtype=dtype, device=device, ndim=ndim))
+        setattr(
+            out, name, wp.zeros(shape, dtype=dtype, device=device) if shape else wp.array(values, dtype=dtype, device=device, ndim=ndim)
+        )
 
     put("owners", np.where(scene.weights != 0.0, scene.owners, -1).astype(np.int32), int, 2)
     for name in ("body", "vertices", "shape_kind", "shape_body"):
