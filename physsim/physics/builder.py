@@ -23,6 +23,8 @@ from physsim.physics.parameters import Feed, Parameter, ParameterSet
 from physsim.physics.rods import Curve, rod_maps
 from physsim.physics.sheets import TriMesh, check_areas
 
+FRAME = 0.1  # how far from its origin a moved thing's control points lie along its axes [m]
+
 
 class ModelBuilder:
     """Collects bodies and what holds, loads and weighs them down. Every length, modulus and density in SI units.
@@ -424,7 +426,7 @@ class ModelBuilder:
         if not given:
             raise InputError("shape: an empty list was given; at least one shape is needed")
         shape = tuple((_shape(part), validation.array("position", p, (3,)), rotation_matrix(r)) for part, p, r in given)
-        frame = collider_frame(shape, 0.1)
+        frame = collider_frame(shape, FRAME)
         pose = frame.points @ rotation_matrix(rotation).T + validation.array("position", position, (3,))
         name = self._unique(name or "collider", self._bodies | self._attachments, given=name is not None)
         name, particles = self._add_particles(name, "collider", frame.points, (0.0, 0.0, 0.0), pose)
@@ -433,6 +435,37 @@ class ModelBuilder:
         self._attachments[name] = Attachment(name, particles, None)
         self._surfaces[name] = Surface(name, particles, frame)
         return self._add_body(Body(name, particles, frame, {}))
+
+    def add_driven(self, shape, position=(0.0, 0.0, 0.0), rotation=(1.0, 0.0, 0.0, 0.0), stiffness=1e4, name=None):
+        """A rigid thing that is driven towards a pose and gives way to what it touches, as a robot's link does.
+
+        It has no mass of its own: the drive is a quadratic energy of the way and the turn from the target's pose, whose 6 x 6 stiffness
+        may be that of a servo, or an inertia over the step squared (`physsim.coupling`).
+
+        Args:
+            shape, position, rotation: as in `add_collider`.
+            stiffness: of the drive [N/m] until `params` give another: K = stiffness (1, 1, 1, s^2, s^2, s^2) with s = 0.1 m.
+            name: as in `add_collider`; also of the attachment whose targets are the drive's.
+
+        Returns:
+            Body with the parameter drive: the 21 entries of the lower triangle of K, row by row ([N/m], [N], [N m], world axes, about the
+            middle of the four points), and rigidity [N/m], which keeps the four points a rigid frame.
+
+        Raises:
+            InputError: not a shape, a value out of range, a name taken.
+        """
+        stiffness = float(validation.array("stiffness", stiffness, (), lower=0.0, lower_open=True))
+        body = self.add_collider(shape, position, rotation, name)
+        self._fixed.pop()
+        rows = self._add_stencils(laws.DRIVE, body.particles[None])
+        lower = np.tril_indices(6)
+        K = np.diag([stiffness] * 3 + [stiffness * FRAME**2] * 3)[lower]
+        feeds = tuple(Feed(laws.DRIVE.name, c, rows, sparse.csr_matrix(([1.0], ([0], [c])), (1, 21))) for c in range(21))
+        found = {"drive": self._register(Parameter(f"{body.name}.drive", "N/m, N, N m", K, feeds))}
+        found["rigidity"] = self._law_parameter(f"{body.name}.rigidity", laws.DRIVE, "stiffness", rows, np.array([100.0 * stiffness]))
+        self._attachments[body.name] = Attachment(body.name, body.particles, found["rigidity"])
+        self._frames.append(body.particles[0])
+        return self._add_body(Body(body.name, body.particles, body.mesh, found))
 
     def add_ground(self, height=0.0, name="ground"):
         """A collider that fills everything below a height [m]; see `add_collider`."""

@@ -29,7 +29,7 @@ class Contact:
         self.assembly = a = assembly
         self.scene = scene = a.model.contact
         self.device, self.envs = a.model.device, a.model.envs
-        self.detection = Detection(scene, self.device, self.envs)
+        self.detection = Detection(scene, self.device, self.envs, a.active)
         shape = (self.envs, scene.point_count)
         self.s, self.s1, self.s2, self.motion, self._sum, self._moved = (self._vectors(shape) for _ in range(6))
         used = scene.weights != 0.0
