@@ -1,1 +1,1 @@
-"""Robots of physsim: the robot interface and its backends. Nothing here yet."""
+"""Robots: what every robot can do, kinematics, and the backends that move one."""

@@ -1,6 +1,6 @@
 """Where a robot's links are for given joints, how they move with them, and which joints bring a link to a pose."""
 
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import warp as wp
@@ -13,6 +13,7 @@ from physsim.robots.inverse import solve_inverse
 from physsim.robots.tree import joint_tree
 
 _SCALARS = {"float32": wp.float32, "float64": wp.float64}
+_kernels = cache(kinematics_kernels)
 
 
 class Kinematics:
@@ -195,7 +196,7 @@ class _Batch:
     def __init__(self, tree, envs, device, dtype):
         real = _SCALARS[dtype]
         vec3, vec4 = wp.types.vector(3, real), wp.types.vector(4, real)
-        self._kernels = kinematics_kernels(real)
+        self._kernels = _kernels(real)
         self._launcher = Launcher(device, envs)
         count = len(tree.links)
         self._count = count

@@ -107,7 +107,10 @@ def joint_tree(description, base_pose=None):
         axis=np.array([[0.0, 0.0, 0.0], *(joint.axis * (joint.kind != "fixed") for joint in joints)]),
         origin=np.vstack([position, frames[:, :3, 3]]),
         orientation=np.vstack([quaternion, Rotation.from_matrix(frames[:, :3, :3]).as_quat(scalar_first=True)]),
-        **{name: np.array([float(getattr(joint, name)) for joint in movable]) for name in ("lower", "upper", "velocity", "effort", "damping")},
+        **{
+            name: np.array([float(getattr(joint, name)) for joint in movable])
+            for name in ("lower", "upper", "velocity", "effort", "damping")
+        },
         moves=_moved(parent, column, len(movable)),
         follow=follow,
         offset=offset,

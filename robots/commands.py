@@ -1,0 +1,96 @@
+"""What each joint has been told to do, checked against its limits, and the set point that moves towards it."""
+
+import numpy as np
+
+from physsim.errors import InputError
+from physsim.physics import validation
+
+POSITION, VELOCITY, TORQUE = range(3)
+_MODES = {"position": POSITION, "velocity": VELOCITY, "torque": TORQUE}
+_UNITS = {"position": "rad or m", "velocity": "rad/s or m/s", "torque": "N m or N"}
+
+
+class JointCommands:
+    """Commands of the F joints that follow no other one.
+
+    Args:
+        tree: JointTree.
+
+    Attributes:
+        mode: POSITION, VELOCITY or TORQUE, [F].
+        target: position, speed or torque that was asked for, [F].
+        effort: largest torque or force that the motor may give [N m or N], [F].
+        speed: largest speed towards a position [rad/s or m/s], [F].
+        setpoint: position that the servo holds now, on its way to the target [rad or m], [F].
+    """
+
+    def __init__(self, tree):
+        self._tree = tree
+        self.hold(np.clip(np.zeros(len(tree.joints)), tree.lower, tree.upper))
+
+    def hold(self, q):
+        """Stay at joint positions [D]."""
+        free = self._tree.free
+        self.mode = np.full(len(free), POSITION)
+        self.target, self.setpoint = q[free].copy(), q[free].copy()
+        self.effort, self.speed = self._tree.effort[free].copy(), self._tree.velocity[free].copy()
+
+    def take(self, q, asked, joints, on_limit, effort, speed):
+        """Take a command; arguments as `Robot.command`, `asked` from kind to value."""
+        given = {kind: value for kind, value in asked.items() if value is not None}
+        if len(given) != 1:
+            raise InputError(f"command: exactly one of position, velocity and torque is needed, {len(given)} were given")
+        if on_limit not in ("raise", "clip"):
+            raise InputError(f"on_limit = {on_limit!r}: must be 'raise' or 'clip'")
+        ((kind, value),) = given.items()
+        places = self._places(joints)
+        mine = self._tree.free[places]
+        ends = {
+            "position": (self._tree.lower[mine], self._tree.upper[mine]),
+            "velocity": (-self._tree.velocity[mine], self._tree.velocity[mine]),
+            "torque": (-self._tree.effort[mine], self._tree.effort[mine]),
+        }
+        value = self._within(kind, value, mine, *ends[kind], on_limit)
+        efforts = self._most("effort", effort, mine, self._tree.effort[mine], on_limit)
+        speeds = self._most("speed", speed, mine, self._tree.velocity[mine], on_limit)
+        fresh = self.mode[places] != POSITION
+        self.setpoint[places[fresh]] = q[mine[fresh]]
+        self.mode[places], self.target[places] = _MODES[kind], value
+        self.effort[places], self.speed[places] = efforts, speeds
+
+    def next_setpoints(self, q, dt):
+        """(set point at the end of the step [F], its speed [F]), 0 and the target's where a speed or torque was asked for."""
+        step = np.clip(self.target - self.setpoint, -self.speed * dt, self.speed * dt)
+        held = self.mode == POSITION
+        setpoint = np.where(held, self.setpoint + step, q[self._tree.free])
+        return setpoint, np.where(held, step / dt, np.where(self.mode == VELOCITY, self.target, 0.0))
+
+    def _places(self, joints):
+        free = self._tree.free
+        if joints is None:
+            return np.arange(len(free))
+        names = (joints,) if isinstance(joints, str) else tuple(joints)
+        numbers = [self._tree.joint(name) for name in names]
+        if len(set(numbers)) < len(numbers):
+            raise InputError("joints: one is named twice; name each once")
+        for name, number in zip(names, numbers):
+            if number not in free:
+                leader = self._tree.joints[free[np.flatnonzero(self._tree.follow[number])[0]]]
+                raise InputError(f"joint {name!r}: it follows {leader!r}; command that one")
+        return np.searchsorted(free, numbers)
+
+    def _within(self, name, value, mine, low, high, on_limit):
+        value = validation.array(name, value, () if validation.is_scalar(name, value) else (len(mine),))
+        value = np.broadcast_to(value, (len(mine),))
+        bad = (value < low) | (value > high)
+        if bad.any() and on_limit == "raise":
+            k = int(np.argmax(bad))
+            unit = _UNITS.get(name, "")
+            raise InputError(
+                f"{name} = {value[k]:g} of joint {self._tree.joints[mine[k]]!r}: must lie in [{low[k]:g}, {high[k]:g}] {unit}".rstrip()
+                + "; on_limit='clip' takes the nearest"
+            )
+        return np.clip(value, low, high)
+
+    def _most(self, name, value, mine, high, on_limit):
+        return high if value is None else self._within(name, value, mine, np.zeros(len(mine)), high, on_limit)
