@@ -89,7 +89,7 @@ def serve() -> None:
     except InputError as error:
         arrays = {"error": np.frombuffer(str(error).encode(errors="replace"), dtype=np.uint8)}
     except MemoryError:
-        told = f"{name}: reading it took more than {request['memory'] >> 20} MiB; use a coarser mesh"
+        told = f"{name}: reading it takes more memory than there is; use a coarser mesh"
         arrays = {"error": np.frombuffer(told.encode(errors="replace"), dtype=np.uint8)}
     with answer:
         np.savez(answer, **arrays)

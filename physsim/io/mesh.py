@@ -179,6 +179,8 @@ def _quietly(path: Path, read: Callable[[], Result]) -> Result:
         with warnings.catch_warnings(), contextlib.redirect_stdout(spoken), contextlib.redirect_stderr(spoken):
             warnings.simplefilter("ignore")
             return read()
+    except MemoryError:
+        raise InputError(f"{path}: reading it takes more memory than there is; use a coarser mesh") from None
     except (Exception, SystemExit) as error:  # the readers raise nearly every kind of error on damaged files
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{path}: cannot be read as {path.suffix.lower()} ({reason}); is the file cut off or of another kind?") from error

@@ -1,10 +1,13 @@
 """Meshes come in whole or not at all."""
 
+import time
+import zipfile
+
 import numpy as np
 import pytest
 
 from physsim.errors import InputError
-from physsim.io.mesh import Surface, load_surface, read_tetrahedra
+from physsim.io.mesh import Surface, load_surface, read_solid_surface, read_tetrahedra
 
 POINTS = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [0.3, 2, 0.1]], dtype=float)
 TETRAHEDRA = np.array([[0, 1, 2, 3], [1, 2, 3, 4]])
@@ -188,6 +191,79 @@ def test_files_that_are_no_mesh_are_refused(tmp_path):
         read_tetrahedra(write_tetrahedra(tmp_path / "a.msh"), max_bytes=10)
     with pytest.raises(InputError, match="scale = nan"):
         read_tetrahedra(write_tetrahedra(tmp_path / "a.msh"), scale=float("nan"))
+
+
+def binary_ply(vertices):
+    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {vertices}\nproperty float x\nproperty float y\nproperty float z\n"
+    return f"{header}element face 1\nproperty list uchar int vertex_indices\nend_header\n".encode() + bytes(120)
+
+
+GLTF = b'{"asset": {"version": "2.0"}, "buffers": [{"uri": "../../../../etc/passwd", "byteLength": 100}]}'
+STALLING = {
+    "far index.ply": (b"", "indices must lie in"),
+    "a million points in ten.ply": (binary_ply(1_000_000), "declares 1000000 points"),
+    "four thousand million points.ply": (binary_ply(4_000_000_000), "declares 4000000000 points"),
+    "minus five points.ply": (binary_ply(-5), "does not declare both"),
+    "noise.ply": (bytes(range(256)), "does not declare both"),
+    "leaves the folder.gltf": (GLTF, "ending '.gltf' is not read here; convert it"),
+    "noise.glb": (b"glTF" + bytes([255] * 16), "ending '.glb' is not read here; convert it"),
+    "bomb.zip": (b"PK", "ending '.zip' is not read here; convert it"),
+    "bomb.obj": (b"PK", "bomb.obj"),
+}
+
+
+@pytest.mark.parametrize("name", STALLING)
+def test_surfaces_that_crash_or_stall_other_readers_are_refused_at_once(tmp_path, name):
+    content, said = STALLING[name]
+    path = tmp_path / name
+    path.write_bytes(content)
+    if content == b"PK":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.obj", b"v 0 0 0\n" * 2_000_000)
+    if not content:
+        write_ply(path, triangles=np.array([[0, 1, 99_999_999]]))
+    start = time.perf_counter()
+    with pytest.raises(InputError, match=said):
+        load_surface(path)
+    assert time.perf_counter() - start < 10.0
+
+
+def test_an_obj_is_read_as_written_whatever_else_it_holds(tmp_path):
+    text = """# a comment
+mtllib missing.mtl
+  v 0 0 0 0.5 0.5 0.5
+v 1 0 0
+\tv 1 1 0
+vt 0 0
+vn 0 0 1
+v 0 1 0
+g one
+usemtl none
+f 1/1/1 2//1 3/1 \\
+  4
+f -4 -3 -1
+s off
+v 5 5 5
+f -1 1 2
+"""
+    (tmp_path / "a.obj").write_text(text.replace("\n", "\r\n"))
+    surface = load_surface(tmp_path / "a.obj")
+    np.testing.assert_allclose(surface.points, [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [5, 5, 5]])
+    assert surface.triangles.tolist() == [[0, 1, 2], [0, 2, 3], [0, 1, 3], [4, 0, 1]]
+
+
+def test_our_readers_agree_with_trimesh(tmp_path, rng):
+    import trimesh
+
+    mesh = trimesh.creation.icosphere(subdivisions=2)
+    mesh.apply_transform(trimesh.transformations.random_rotation_matrix(rng.random(3)))
+    for name in ("a.obj", "a.stl", "a.ply"):
+        mesh.export(tmp_path / name)
+        got = read_solid_surface(tmp_path / name)
+        assert got.points.shape == mesh.vertices.shape
+        ours = trimesh.Trimesh(got.points, got.triangles, process=False)
+        assert ours.is_watertight
+        np.testing.assert_allclose([ours.volume, *ours.center_mass], [mesh.volume, *mesh.center_mass], atol=1e-6)
 
 
 def test_compressed_and_self_expanding_xml_is_refused(tmp_path):
