@@ -449,9 +449,9 @@ class Assembly:
         if self.contact is not None:
             wp.copy(self.contact.base_energy, self.contact.energy)
 
-    def dot(self, a, b):
-        """Inner product over free particles, shape [envs]."""
-        return self._partial("dot", self.model.particle_count, self.free, a, b)
+    def dot(self, a, b, everywhere=False):
+        """Inner product over free particles (`everywhere`: over all), shape [envs]."""
+        return self._partial("dot", self.model.particle_count, self._everyone() if everywhere else self.free, a, b)
 
     def largest(self, a, held=False):
         """Largest vector of a free particle (`held`: of one that is not), infinite when one is NaN, shape [envs]."""

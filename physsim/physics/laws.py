@@ -10,11 +10,15 @@ from functools import cache
 import warp as wp
 
 from physsim.kernels.elements import element_kernels, stress_kernel
+from physsim.kernels.exact_tangent import exact_tangent_kernel
 from physsim.kernels.laws.bending import bending
+from physsim.kernels.laws.contact import contact
+from physsim.kernels.laws.drive import drive
 from physsim.kernels.laws.inertia import inertia
 from physsim.kernels.laws.load import load
 from physsim.kernels.laws.membrane import membrane
 from physsim.kernels.laws.neo_hookean import neo_hookean
+from physsim.kernels.laws.point_shape import point_shape
 from physsim.kernels.laws.rod import rod
 from physsim.kernels.laws.seam import seam
 from physsim.kernels.laws.spring import spring
@@ -50,6 +54,7 @@ class Law:
         history: whether the gradient depends on the two old states.
         rates: parameters that multiply rates; where all are zero, a run needs no old states.
         buckles: of thin things, whose matrix changes from one iteration to the next, so that a kept factor does not serve.
+        exact_tangent: of laws that change over lengths far below their stencil's size, where differences do not serve.
     """
 
     name: str
@@ -60,6 +65,7 @@ class Law:
     history: bool = False
     rates: tuple[str, ...] = ()
     buckles: bool = False
+    exact_tangent: bool = False
 
     def column(self, name):
         """Place of a parameter in the law's order."""
@@ -70,7 +76,10 @@ class Law:
         """Element kernels for a pair of scalar types given by name; compiled by Warp when first launched."""
         real, block_real = SCALARS[dtype], SCALARS[block_dtype]
         curved = tuple(None if p.affine else (p.lower, p.upper) for p in self.parameters)
-        return element_kernels(self.functions(dtype), self.points, len(self.parameters), curved, real, block_real)
+        kernels = element_kernels(self.functions(dtype), self.points, len(self.parameters), curved, real, block_real)
+        if self.exact_tangent:
+            kernels["tangent"] = exact_tangent_kernel(self.functions(dtype), self.points, len(self.parameters), real)
+        return kernels
 
     @cache  # noqa: B019
     def functions(self, dtype):
@@ -124,6 +133,26 @@ _BENDING = (
     _ANGLE,
     _not_negative("damping", "N m s"),
 )
+_CONTACT = (
+    _not_negative("strength", "N"),
+    _positive("gap", "m", affine=False),
+    _not_negative("offset", "m", affine=False),
+    _not_negative("friction", "-"),
+    _not_negative("damping", "N s/m"),
+    _positive("creep", "m/s", affine=False),
+)
+_SHAPE = (
+    LawParameter("kind", "-", lower=0.0, upper=4.0, affine=False),
+    *(_not_negative(f"size_{axis}", "m", affine=False) for axis in "xyz"),
+)
+_DRIVE = (
+    *(
+        LawParameter(f"k_{i}{j}", "N/m" if i < 3 else "N" if j < 3 else "N m", lower=0.0 if i == j else None)
+        for i in range(6)
+        for j in range(i + 1)
+    ),
+    _not_negative("stiffness", "N/m"),
+)
 
 INERTIA = Law("inertia", 1, _INERTIA, inertia, reference="predictor", history=True, rates=("mass_damping",))
 LOAD = Law("load", 1, _LOAD, load)
@@ -135,5 +164,12 @@ VISCOUS = {n: Law(f"viscous_{n}", n, _VISCOUS, lambda real, n=n: viscous(real, n
 MEMBRANE = Law("membrane", 3, _MEMBRANE, membrane, history=True, rates=("damping",), buckles=True)
 BENDING = Law("bending", 6, _BENDING, bending, history=True, rates=("damping",), buckles=True)
 SEAM = Law("seam", 2, (_not_negative("stiffness", "N/m"),), seam)
+DRIVE = Law("drive", 4, _DRIVE, drive, reference="target")
 
-ALL = (INERTIA, LOAD, TETHER, SPRING, MEMBRANE, BENDING, SEAM, ROD, *NEO_HOOKEAN.values(), *VISCOUS.values())
+_TOUCH = {"history": True, "rates": ("friction", "damping"), "exact_tangent": True}
+POINT_TRIANGLE = Law("contact_point_triangle", 4, _CONTACT, lambda real: contact(real, "point_triangle"), **_TOUCH)
+EDGE_EDGE = Law("contact_edge_edge", 4, _CONTACT, lambda real: contact(real, "edge_edge"), **_TOUCH)
+POINT_SHAPE = Law("point_shape", 5, _CONTACT + _SHAPE, point_shape, **_TOUCH)
+
+CONTACT = (POINT_TRIANGLE, EDGE_EDGE, POINT_SHAPE)
+ALL = (INERTIA, LOAD, TETHER, DRIVE, SPRING, MEMBRANE, BENDING, SEAM, ROD, *NEO_HOOKEAN.values(), *VISCOUS.values(), *CONTACT)

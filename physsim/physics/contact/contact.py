@@ -97,25 +97,6 @@ class Contact:
         self._embed(a.direction, self.motion)
         self.cover(self.s1, self.motion)
 
-    def push(self):
-        """Move held particles towards their targets, as far as nothing is passed through.
-
-        Returns:
-            (how far they still are from their targets [m], the share of the way that was gone), each [envs], and whether anything moved.
-        """
-        a = self.assembly
-        a.combine(a.direction, 0.0, a.target, 1.0, a.x)  # free particles where they are, the others at their targets
-        a.combine(a.direction, 1.0, a.direction, -1.0, a.x, fixed=True)
-        way = a.largest(a.direction, held=True)
-        if not way.any():
-            return way, np.ones(self.envs), False
-        self._embed(a.direction, self.motion)
-        self._embed(a.x, self.s)
-        self.cover(self.s, self.motion)
-        alpha = self.largest_step(self.s)
-        a.combine(a.x, 1.0, a.x, alpha, a.direction, fixed=True)
-        return (1.0 - alpha) * way, alpha, True
-
     def prepare_search(self, direction):
         """Know every pair that may meet on the way from `x` to `x` - direction; returns the longest safe step, at most 1, [envs]."""
         self._embed(direction, self.motion, -1.0)

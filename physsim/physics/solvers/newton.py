@@ -16,8 +16,9 @@ from physsim.physics.solvers.linear import SHIFTS
 ARMIJO = 1e-4
 PRECISION = {"float32": 1.2e-7, "float64": 2.2e-16}
 LENGTHENINGS = 12  # times that a shift is raised tenfold where a direction leaves the scene
-STALLED = 1e-2  # share of the way left that a push must go to count as progress
-STALLS = 8  # pushes without progress after which held points stay where they are
+STALLED = 1e-2  # share of the way left that held points must go to count as getting on
+STALLS = 8  # steps without getting on after which they stay where they are
+FORESEEN = 0.5  # share of what a step with moving held particles was to do to the energy, by which it may do more
 CONTRACTION = 0.3  # a kept factor that shrinks the residual by less than this is replaced
 
 
@@ -51,31 +52,42 @@ class Progress:
 class _Held:
     """Held particles on their way to their targets, where contact lets them go only so far at a time.
 
-    Each push closes most of a gap, each Newton iteration opens it again by moving what is free. An environment whose pushes get nowhere
+    They move with the Newton steps of what is free, which makes way as the linearised forces say. An environment whose steps get nowhere
     stays where it is, and what is left of the way is reported.
     """
 
-    def __init__(self, assembly):
-        self.assembly = assembly
-        envs = assembly.model.envs
-        self.left = np.full(envs, np.inf)
-        self._stalls = np.zeros(envs, int)
+    def __init__(self, assembly, smallest):
+        self.assembly, self._smallest = assembly, smallest
+        shape = assembly.x.shape
+        self._way, self._force, self.right = (assembly.vectors(shape) for _ in range(3))
+        self._stalls = np.zeros(assembly.model.envs, int)
+        self.measure()
 
-    def push(self, p, tolerance):
-        """Move on where the way is not gone yet, and let Newton go on there."""
+    def measure(self):
+        """See how far there is to go, `left` [m], and which environments are on the way, `lagging`; both [envs]."""
         a = self.assembly
-        moving = (self.left > 0.0) & ~p.failed & (self._stalls < STALLS)
-        if not moving.any():
-            return
-        a.set_active(moving)
-        left, gone, moved = a.contact.push()
-        self.left = np.where(moving, left, self.left)
-        if moved:
-            a.evaluate()
-            p.residual = np.where(moving, a.largest(a.gradient), p.residual)
-        self._stalls = np.where(moving & (gone < STALLED), self._stalls + 1, np.where(moving, 0, self._stalls))
-        still = moving & (self.left > 0.0) & (self._stalls < STALLS)
-        p.done = np.where(moving, ~still & (p.residual <= tolerance), p.done)
+        a.combine(self._way, 0.0, a.target, 1.0, a.x)  # free particles where they are, the others at their targets
+        a.combine(self._way, -1.0, self._way, 1.0, a.x, fixed=True)
+        self.left = a.largest(self._way, held=True)
+        self.lagging = (self.left > self._smallest) & (self._stalls < STALLS)
+
+    def load(self):
+        """Right side of a Newton step in which the held particles go all their way: `right` = gradient - H way."""
+        a = self.assembly
+        a.product(self._way, self._force)
+        a.combine(self.right, 1.0, a.gradient, -1.0, self._force, fixed=True)
+
+    def complete(self, mask):
+        """Add the way of the held particles to the assembly's direction; returns first and second order of the energy, each [envs]."""
+        a = self.assembly
+        a.combine(a.direction, 1.0, a.direction, np.where(mask, 1.0, 0.0), self._way, fixed=True)
+        a.product(a.direction, self._force)
+        return a.dot(a.gradient, a.direction, everywhere=True), a.dot(a.direction, self._force, everywhere=True)
+
+    def judge(self, moved, alpha):
+        """Note how far environments went."""
+        self._stalls = np.where(moved, np.where(alpha < STALLED, self._stalls + 1, 0), self._stalls)
+        self.measure()
 
 
 class _Ladder:
@@ -146,6 +158,7 @@ class Newton:
         self.assembly, self.linear = assembly, linear
         self.tolerance, self.max_iterations = tolerance, max_iterations
         self._status = assembly.per_environment(int)
+        self._held = None
         self._precision = PRECISION[assembly.model.dtype]
         self._smallest_step = 4 * self._precision * extent
         self._extent = extent
@@ -178,10 +191,10 @@ class Newton:
         fresh = np.array([f is None for f in factors or [None] * envs])
         ladder = _Ladder(envs, cache if isinstance(cache, np.ndarray) else None)
         first = np.maximum(p.residual, 1e-300)
-        held = _Held(a) if a.contact is not None else None
+        self._held = held = _Held(a, self._smallest_step) if a.contact is not None else None
+        if held is not None:
+            p.done &= ~held.lagging
         while True:
-            if held is not None:
-                held.push(p, self.tolerance)
             running = ~p.done & ~p.failed
             if not running.any():
                 if held is not None:
@@ -256,6 +269,11 @@ class Newton:
         fall = np.where(running, p.residual, 1.0) / np.where(running, first, 1.0)
         tolerance = np.clip(rules.LINEAR_SHARE * np.sqrt(fall), rules.LINEAR_TIGHTEST, rules.LINEAR_LOOSEST)
         before = self.linear.total_iterations
+        right = a.gradient
+        lagging = self._held.lagging & running if self._held is not None else np.zeros(1, bool)
+        if lagging.any():
+            self._held.load()
+            right = self._held.right
         todo = running.copy()
         level = ladder.level if rate > 0.0 else np.where(ladder.level > 0, top, 0)
         projected = np.full(len(todo), -1)
@@ -273,7 +291,7 @@ class Newton:
                 a.sum_blocks(shift)
             p.profile["assemble"] += time.perf_counter() - start
             start = time.perf_counter()
-            definite = self.linear.solve(a.gradient, a.direction, tolerance)
+            definite = self.linear.solve(right, a.direction, tolerance)
             p.profile["solve"] += time.perf_counter() - start
             tried += todo
             todo = todo & ~definite & (level < top)
@@ -286,7 +304,11 @@ class Newton:
         """Backtracking on energy differences; leaves `x`, `gradient` and the residual at the accepted point; returns step lengths."""
         a = self.assembly
         start = time.perf_counter()
-        slope = a.dot(a.gradient, a.direction)
+        slope, bend = a.dot(a.gradient, a.direction), None
+        lagging = self._held.lagging & running if self._held is not None else np.zeros(1, bool)
+        if lagging.any():
+            work, bend = self._held.complete(lagging)
+            slope = np.where(lagging, work, slope)
         length = a.largest(a.direction)
         settled = self.accuracy is not None and a.dot(a.direction, a.direction) <= self.accuracy**2 * self._free_count
         before = p.residual.copy()
@@ -298,7 +320,7 @@ class Newton:
         p.failed |= running & ~searching
         while searching.any():
             a.set_active(searching)
-            a.combine(a.x, 1.0, a.base_x, -alpha, a.direction)
+            a.combine(a.x, 1.0, a.base_x, -alpha, a.direction, fixed=bend is not None)
             a.evaluate()
             change = a.energy_change()
             residual = a.largest(a.gradient)
@@ -307,11 +329,20 @@ class Newton:
                 # where energies cannot tell any more, the forces decide
                 small = (alpha * np.abs(slope) <= noise) & (change <= noise) & (residual <= rules.RISEN * p.residual)
                 flat = small | ((change <= rules.FLAT * noise) & (residual <= rules.FALLEN * p.residual))
+                if bend is not None:  # work is done on the held particles: the energy shall do about what was foreseen
+                    first, second = -alpha * slope, 0.5 * alpha**2 * bend
+                    foreseen = change <= first + second + FORESEEN * (np.abs(first) + np.abs(second)) + noise
+                    enough, flat = np.where(lagging, foreseen, enough), flat & ~lagging
                 good = searching & np.isfinite(residual) & (enough | flat)
-            stuck = good & (alpha * length <= self._smallest_step) & (residual > rules.FALLEN * p.residual)
+            stuck = good & ~lagging & (alpha * length <= self._smallest_step) & (residual > rules.FALLEN * p.residual)
             p.residual = np.where(good, residual, p.residual)
+            if lagging.any():
+                self._held.judge(good & lagging, alpha)
+                good_and_there = good & ~self._held.lagging
+            else:
+                good_and_there = good
             small_enough = settled & (alpha == 1.0) & (trusted | (residual <= rules.FALLEN * before))
-            p.done |= good & ((residual <= self.tolerance) | small_enough)
+            p.done |= good_and_there & ((residual <= self.tolerance) | small_enough)
             # moves below the precision of positions: as converged as this dtype goes, if that is anywhere near
             near = residual <= np.maximum(rules.NEAR * self.tolerance, self._rounding(stuck))
             p.done |= stuck & near
