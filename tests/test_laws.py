@@ -12,7 +12,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from physsim.physics.assembly import Assembly
-from physsim.physics.laws import ALL, INERTIA
+from physsim.physics.laws import ALL, CONTACT, DRIVE, EDGE_EDGE, INERTIA, POINT_SHAPE, POINT_TRIANGLE
 from physsim.physics.model import LawBlock, Model
 from physsim.physics.parameters import Feed, Parameter, ParameterSet
 
@@ -26,8 +26,11 @@ INTERNAL = {
     "membrane",
     "bending",
     "seam",
+    "contact_point_triangle",
+    "contact_edge_edge",
+    "point_shape",
 }  # between points: rigid motion is free
-EXTERNAL = {"inertia", "load", "tether"}  # against the world
+EXTERNAL = {"inertia", "load", "tether", "drive"}  # against the world
 STEPS = {"statics": (0.0, 1.0, 0.0), "backward_euler": (2.0, 1.0, 0.0), "bdf2": (3.0, 4 / 3, -1 / 3)}
 TINY = 1e-4  # step of the five-point differences: truncation 1e-16, rounding 1e-12
 
@@ -52,8 +55,10 @@ class Sample:
 
 
 def stencil_of(law):
-    """Overlapping stencils (one for the large ones), so that sums on particles and matrix entries are tested too."""
+    """Overlapping stencils (one for large ones, apart in contact), so that sums on particles and matrix entries are tested too."""
     k = law.points
+    if law in CONTACT:
+        return np.arange(k * len(FEATURES[law])).reshape(-1, k)
     return np.arange(k)[None] if k > 4 else np.stack([np.arange(k), np.arange(k) + 1])
 
 
@@ -90,13 +95,95 @@ def parameters_of(law, rng, near_upper=False):
     return np.array(columns) * np.ones((len(stencil_of(law)), 1))
 
 
+# Where features touch, with the closest points at the origin: who stays (points of the stencil after those that move), and a normal.
+TRIANGLE = np.array([[1.8, 0.1, 0], [-1.1, 1.6, 0], [-0.9, -1.5, 0]])
+ALONG, CROSS = np.array([[-1.4, 0, 0], [1.7, 0, 0]]), np.array([[0, -1.2, 0], [0, 1.5, 0]])
+ASKEW = ALONG @ Rotation.from_euler("z", 0.024).as_matrix().T  # where the energy of parallel edges fades
+RISING, FALLING = np.array([[0, 0, 0], [2.0, 0.5, 1.0]]), np.array([[0, 0, 0], [-2.0, 0.5, -1.0]])
+FEATURES = {
+    POINT_TRIANGLE: [
+        ([[0, 0, 0]], TRIANGLE - corners.mean(axis=0), n)
+        for corners, n in (
+            (TRIANGLE, [0, 0, 1]),
+            (TRIANGLE[:2], [1.5, 2.9, 2.0]),
+            (TRIANGLE[1:], [-3.1, 0.2, -1.0]),
+            (TRIANGLE[::2], [1.6, -2.7, 0.5]),
+            (TRIANGLE[:1], [1, 0, 0.5]),
+            (TRIANGLE[1:2], [-1, 1.3, -0.2]),
+            (TRIANGLE[2:], [-1, -1.6, 1]),
+        )
+    ],
+    EDGE_EDGE: [
+        (ALONG, CROSS, [0, 0, 1]),
+        (ALONG, ASKEW, [0, 0, 1]),
+        (RISING, CROSS, [0.3, 0, 1]),
+        (CROSS[::-1], RISING, [-0.3, 0, -1]),
+        (RISING[::-1], FALLING, [0.7, 0, 0.7]),
+        (ALONG - ALONG[1], ASKEW, [0, 0.3, 1]),
+    ],
+    POINT_SHAPE: [  # kind, where on it (in sizes), normal
+        (0, [0.0, 0, 0], [0, 0, 1]),
+        (1, [0.6, 0, 0.8], [0.6, 0, 0.8]),
+        (2, [1, 0.4, -0.3], [1, 0, 0]),
+        (2, [0.2, -1, 1], [0, -0.6, 0.8]),
+        (2, [1, -1, -1], [0.6, -0.5, -0.6]),
+        (3, [0.6, 0.8, 0.1], [0.6, 0.8, 0]),
+        (3, [0.6, 0, 1.0], [0.6, 0, 0.8]),
+        (4, [0.8, -0.6, 0.2], [0.8, -0.6, 0]),
+        (4, [0.2, 0.3, -1], [0, 0, -1]),
+        (4, [0.8, -0.6, 1], [0.5, -0.375, 0.8]),
+    ],
+}
+
+
+def pair_at_rest(law, row, p):
+    """(points of a pair of touching features, which of them move off along the normal, the unit normal)."""
+    first, second, n = FEATURES[law][row]
+    n = np.array(n) / np.linalg.norm(n)
+    if law is not POINT_SHAPE:
+        return np.concatenate([first, second]), np.arange(law.points) < len(first), n
+    size = p[law.column("size_x") :]
+    where = np.array(second) * {2: size}.get(first, [size[0], size[0], size[1]])
+    if first in (1, 3):
+        where = size[0] * n + [0, 0, second[2] * size[1] * (first == 3)]
+    return np.concatenate([[where], np.zeros((1, 3)), np.eye(3)]), np.arange(5) < 1, n
+
+
+def draw_contact(law, rng, step, amount):
+    """Pairs within their layer, sliding or creeping, in every way in which features meet; out of reach for an amount of zero."""
+    rows = len(FEATURES[law])
+    p = parameters_of(law, rng) * rng.uniform(0.95, 1.05, (rows, 1))
+    p[:, law.column("creep")] *= rng.choice([0.02, 4.0], rows)
+    if law is POINT_SHAPE:
+        p[:, law.column("kind")] = [kind for kind, *_ in FEATURES[law]]
+    gap, offset = p[:, law.column("gap")], p[:, law.column("offset")]
+    states = np.zeros((3, rows, law.points, 3))
+    for row in range(rows):
+        points, moving, n = pair_at_rest(law, row, p[row])
+        slide = np.array([1.0, 0, 0]) if n[0] == 0 and law is EDGE_EDGE else np.cross(n, rng.normal(size=3))
+        turn, place = Rotation.random(random_state=int(rng.integers(2**31))).as_matrix(), rng.normal(size=3)
+        for i in range(3):  # a state each: now, and the two before
+            u = rng.uniform(0.4, 0.7) if amount else 1.5
+            off = (offset[row] + u * gap[row]) * n + amount * (1 - i) * slide / np.linalg.norm(slide)
+            noise = 0.01 * amount * rng.uniform(-1, 1, points.shape)
+            states[i, row] = (points + noise + moving[:, None] * off) @ turn.T + place
+    x, x1, x2 = states.reshape(3, -1, 3)
+    return Sample(stencil_of(law), step, x, x1, x2, x1, p)
+
+
 def draw(law, rng, step, amount=0.15, near_upper=False):
     """A random state, `amount` away from the reference."""
+    if law in CONTACT:
+        return draw_contact(law, rng, step, amount)
     reference = rest_of(law, rng)
     x, x1, x2 = (reference + amount * rng.normal(size=reference.shape) for _ in range(3))
     p = parameters_of(law, rng, near_upper)
     if not near_upper:
         p = p * rng.uniform(0.95, 1.05, p.shape)
+    if law is DRIVE:
+        for row in p:
+            M = rng.normal(size=(6, 6))
+            row[:21] = (M @ M.T)[np.tril_indices(6)]
     return Sample(stencil_of(law), step, x, x1, x2, reference, p)
 
 
@@ -312,6 +399,8 @@ def test_tangent_survives_a_parameter_that_is_almost_zero(law, rng):
 def test_rigid_motion_changes_nothing(law, step, rng):
     """Each state moved by a rigid motion of its own: same energy, and the gradient turns with the present state."""
     sample = draw(law, rng, step)
+    if law in CONTACT:
+        sample.p[:, law.column("friction")] = 0.0  # feels how the states lie to each other
     energy, gradient = energy_and_gradient(law, sample)
     turns = Rotation.random(3, random_state=int(rng.integers(2**31))).as_matrix()
     moved = {name: getattr(sample, name) @ turn.T + rng.normal(size=3) for name, turn in zip(("x", "x1", "x2"), turns, strict=True)}

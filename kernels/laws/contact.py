@@ -1,0 +1,326 @@
+"""Contact of a point with a triangle, or of two edges: barrier, damping of the layer, and friction.
+
+    E + D + F of `kernels.contact.potential`, with d = |Delta|, Delta = sum_v c_v x_v of `kernels.contact.distance`
+    v = r (I - n1 n1^T) sum_v c1_v (x_v - a x1_v - b x2_v), with coefficients c1 and normal n1 at the state before
+    m = 1 for a point and a triangle; for edges U, V with s = |U x V|^2 less than e = 1e-3 |U1|^2 |V1|^2: s/e (2 - s/e)
+
+    p    strength [N], gap [m], offset [m], friction [-], damping [N s/m], creep [m/s]
+
+Damping feels the distance only, so that no rigid motion is damped. The force on vertex v is c_v times the push along Delta: forces
+and torques of the push balance exactly, those of friction up to the lever arm of the distance.
+d' = c_v n; d'' = (c_v c_w (I - n n^T) - sum_ij (G^-1)_ij A_iv A_jw^T) / d over the coordinates beta_i that are free, with
+e_i = sum_v D_iv x_v, D_iv = dc_v/dbeta_i, G_ij = e_i . e_j and A_iv = c_v e_i + D_iv Delta.
+Projection keeps what is convex in distance, in m, and in sliding.
+Sources: Li et al. 2020, Incremental Potential Contact, sections 4 and 5; Huang et al. 2024 (derivatives of distances by their Delta).
+"""
+
+import warp as wp
+
+from physsim.kernels.contact.distance import closest_features
+from physsim.kernels.contact.potential import potential
+
+
+def mollifier_of(real):
+    """(m, U, V, W = U x V, m', m'') of two edges, derivatives by |W|^2."""
+    Stencil = wp.types.matrix((4, 3), real)
+    zero, one, two = real(0.0), real(1.0), real(2.0)
+    share = real(1.0e-3)
+
+    @wp.func
+    def mollifier(x: Stencil, x1: Stencil):
+        U = x[1] - x[0]
+        V = x[3] - x[2]
+        U1 = x1[1] - x1[0]
+        V1 = x1[3] - x1[2]
+        W = wp.cross(U, V)
+        s = wp.dot(W, W)
+        limit = share * wp.dot(U1, U1) * wp.dot(V1, V1)
+        m = one
+        slope = zero
+        curvature = zero
+        if s < limit:
+            y = s / limit
+            m = y * (two - y)
+            slope = two * (one - y) / limit
+            curvature = -two / (limit * limit)
+        return m, U, V, W, slope, curvature
+
+    return mollifier
+
+
+def free_of(real, kind):
+    """Directions D_1, D_2 of the coordinates that are free at coefficients c, and how many there are of each."""
+    vec4 = wp.types.vector(4, real)
+    zero, one = real(0.0), real(1.0)
+
+    @wp.func
+    def free_on_triangle(c: vec4):
+        first = vec4()
+        second = vec4()
+        if c[1] != zero and c[2] != zero:
+            first = vec4(zero, one, -one, zero)
+            if c[3] != zero:
+                second = vec4(zero, one, zero, -one)
+        elif c[1] != zero and c[3] != zero:
+            second = vec4(zero, one, zero, -one)
+        elif c[2] != zero and c[3] != zero:
+            first = vec4(zero, zero, one, -one)
+        return first, second
+
+    @wp.func
+    def free_on_edges(c: vec4):
+        first = vec4()
+        second = vec4()
+        if c[0] != zero and c[1] != zero:
+            first = vec4(-one, one, zero, zero)
+        if c[2] != zero and c[3] != zero:
+            second = vec4(zero, zero, one, -one)
+        return first, second
+
+    return free_on_triangle if kind == "point_triangle" else free_on_edges
+
+
+def distance_curvature(real, kind):
+    """Second derivative of the distance."""
+    Stencil = wp.types.matrix((4, 3), real)
+    Hessian = wp.types.matrix((12, 12), real)
+    vec4 = wp.types.vector(4, real)
+    nodes = wp.constant(4)
+    zero, one = real(0.0), real(1.0)
+    free = free_of(real, kind)
+
+    @wp.func
+    def curvature(c: vec4, x: Stencil, d: real) -> Hessian:
+        Delta = c * x
+        n = Delta / d
+        first, second = free(c)
+        e = first * x
+        f = second * x
+        ee = wp.dot(e, e)
+        ff = wp.dot(f, f)
+        ef = wp.dot(e, f)
+        w = wp.cross(e, f)
+        g11 = zero  # G^-1
+        g12 = zero
+        g22 = zero
+        if ee > zero and ff > zero:
+            determinant = wp.dot(w, w)
+            g11 = ff / determinant
+            g12 = -ef / determinant
+            g22 = ee / determinant
+        elif ee > zero:
+            g11 = one / ee
+        elif ff > zero:
+            g22 = one / ff
+        H = Hessian()
+        count = int(nodes)  # a dynamic loop
+        for a in range(count):
+            A1 = c[a] * e + first[a] * Delta
+            A2 = c[a] * f + second[a] * Delta
+            for b in range(a + 1):
+                B1 = c[b] * e + first[b] * Delta
+                B2 = c[b] * f + second[b] * Delta
+                across = c[a] * c[b] * (wp.identity(n=3, dtype=real) - wp.outer(n, n))
+                turn = wp.outer(A1, g11 * B1 + g12 * B2) + wp.outer(A2, g12 * B1 + g22 * B2)
+                K = (across - turn) / d
+                for i in range(3):
+                    for j in range(3):
+                        H[3 * a + i, 3 * b + j] = K[i, j]
+        return H
+
+    return curvature
+
+
+def contact(real, kind):
+    """Functions of the law for one scalar type and "point_triangle" or "edge_edge"; parameters in the order above."""
+    Stencil = wp.types.matrix((4, 3), real)
+    Hessian = wp.types.matrix((12, 12), real)
+    Parameters = wp.types.vector(6, real)
+    Vector12 = wp.types.vector(12, real)
+    vec3 = wp.types.vector(3, real)
+    vec4 = wp.types.vector(4, real)
+    zero, half, one, two = real(0.0), real(0.5), real(1.0), real(2.0)
+    shortest = real(1.0e-18 if real == wp.float64 else 1.0e-12)  # [m], below which there is no direction
+    edges = wp.constant(kind == "edge_edge")
+    features = closest_features(real)[1 if kind == "edge_edge" else 0]
+    pair_energy, slopes, curvatures, compression, push, friction_energy, traction, traction_slope = potential(real)
+    mollifier = mollifier_of(real)
+    curvature = distance_curvature(real, kind)
+
+    @wp.func
+    def coefficients(x: Stencil) -> vec4:
+        return features(x[0], x[1], x[2], x[3])
+
+    @wp.func
+    def weight(x: Stencil, x1: Stencil) -> real:
+        m = one
+        if edges:
+            m, U, V, W, slope, curve = mollifier(x, x1)
+        return m
+
+    @wp.func
+    def past_layer(x1: Stencil, x2: Stencil, p: Parameters, step: vec3) -> real:
+        c1 = coefficients(x1)
+        past = step[1] * weight(x1, x1) * compression(wp.length(c1 * x1), p[1], p[2])
+        if step[2] != zero:
+            c2 = coefficients(x2)
+            past = past + step[2] * weight(x2, x1) * compression(wp.length(c2 * x2), p[1], p[2])
+        return past
+
+    @wp.func
+    def sliding(x: Stencil, x1: Stencil, x2: Stencil, p: Parameters, step: vec3):
+        """(c1, n1, v, mu lambda1)."""
+        c1 = coefficients(x1)
+        Delta = c1 * x1
+        d = wp.length(Delta)
+        n = vec3()
+        v = vec3()
+        limit = zero
+        if d < p[1] + p[2]:
+            limit = p[3] * push(d, weight(x1, x1), p[0], p[1], p[2])
+            n = Delta / wp.max(d, shortest)
+            w = step[0] * (c1 * (x - step[1] * x1 - step[2] * x2))
+            v = w - wp.dot(w, n) * n
+        return c1, n, v, limit
+
+    @wp.func
+    def energy(x: Stencil, x1: Stencil, x2: Stencil, reference: Stencil, p: Parameters, step: vec3) -> real:
+        e = zero
+        d = wp.length(coefficients(x) * x)
+        if d < p[1] + p[2]:
+            past = zero
+            if p[4] * step[0] != zero:
+                past = past_layer(x1, x2, p, step)
+            e = pair_energy(d, weight(x, x1), past, p[0], p[1], p[2], p[4] * step[0])
+        if step[0] != zero:
+            c1, n1, v, limit = sliding(x, x1, x2, p, step)
+            e += friction_energy(v, limit, p[5], step[0])
+        return e
+
+    @wp.func
+    def gradient(x: Stencil, x1: Stencil, x2: Stencil, reference: Stencil, p: Parameters, step: vec3) -> Stencil:
+        g = Stencil()
+        c = coefficients(x)
+        Delta = c * x
+        d = wp.length(Delta)
+        if d < p[1] + p[2]:
+            past = zero
+            if step[0] != zero:
+                past = past_layer(x1, x2, p, step)
+            by_d, by_m = slopes(d, weight(x, x1), past, p[0], p[1], p[2], p[4] * step[0])
+            g = wp.outer(c, (by_d / wp.max(d, shortest)) * Delta)
+            if edges:
+                m, U, V, W, slope, curve = mollifier(x, x1)
+                k = two * by_m * slope
+                g = g + wp.outer(vec4(-k, k, zero, zero), wp.cross(V, W)) + wp.outer(vec4(zero, zero, -k, k), wp.cross(W, U))
+        if step[0] != zero:
+            c1, n1, v, limit = sliding(x, x1, x2, p, step)
+            g = g + wp.outer(c1, traction(v, limit, p[5]))
+        return g
+
+    @wp.func
+    def flat(c: vec4, n: vec3) -> Vector12:
+        f = Vector12()
+        for a in range(4):
+            for i in range(3):
+                f[3 * a + i] = c[a] * n[i]
+        return f
+
+    @wp.func
+    def parallel_hessian(H: Hessian, by_m: real, slope: real, U: vec3, V: vec3, W: vec3, project: int) -> Hessian:
+        """H plus by_m m' times the second derivative of |W|^2, without 2 W . d2W if it is projected."""
+        k = two * by_m * slope
+        J = wp.skew(V)
+        L = wp.skew(U)
+        twist = wp.skew(W)
+        R = H
+        for a in range(4):
+            for b in range(a + 1):
+                sign = wp.where((a + b) % 2 == 0, k, -k)
+                K = wp.transpose(J) * J
+                if a > 1 and b > 1:
+                    K = wp.transpose(L) * L
+                elif a > 1:
+                    K = -(wp.transpose(L) * J)
+                    if project == 0:
+                        K = K + twist
+                for i in range(3):
+                    for j in range(3):
+                        R[3 * a + i, 3 * b + j] += sign * K[i, j]
+        return R
+
+    @wp.func
+    def not_negative(aa: real, ab: real, bb: real):
+        """The symmetric matrix (aa, ab; ab, bb) without its negative eigenvalues."""
+        mean = half * (aa + bb)
+        spread = wp.sqrt(half * half * (aa - bb) * (aa - bb) + ab * ab)
+        low = wp.max(mean - spread, zero)
+        high = wp.max(mean + spread, zero)
+        k = zero  # the larger one's projector is 1/2 + (matrix - mean) / (2 spread)
+        if spread > zero:
+            k = (high - low) / (two * spread)
+        centre = half * (low + high)
+        return centre + k * half * (aa - bb), k * ab, centre - k * half * (aa - bb)
+
+    @wp.func
+    def near_hessian(x: Stencil, x1: Stencil, x2: Stencil, c: vec4, d: real, p: Parameters, step: vec3, project: int) -> Hessian:
+        """Second derivative of E + D."""
+        past = zero
+        if step[0] != zero:
+            past = past_layer(x1, x2, p, step)
+        m = one
+        slope = zero
+        curve = zero
+        U = vec3()
+        V = vec3()
+        W = vec3()
+        if edges:
+            m, U, V, W, slope, curve = mollifier(x, x1)
+        by_d, by_m = slopes(d, m, past, p[0], p[1], p[2], p[4] * step[0])
+        dd, dm, mm = curvatures(d, m, past, p[0], p[1], p[2], p[4] * step[0])
+        gd = flat(c, c * x / d)
+        H = Hessian()
+        if project == 0:
+            H = by_d * curvature(c, x, d)
+        if slope == zero:
+            if project != 0:
+                dd = wp.max(dd, zero)
+        else:
+            gm = flat(vec4(-one, one, zero, zero), wp.cross(V, W)) + flat(vec4(zero, zero, -one, one), wp.cross(W, U))
+            size = wp.length(gm)
+            ss = zero
+            ds = zero
+            if size > zero:
+                gm = gm / size
+                ss = two * two * size * size * (mm * slope * slope + by_m * curve)
+                ds = two * size * dm * slope
+            if project != 0:
+                steep = wp.length(gd)
+                steep = wp.where(steep > zero, steep, one)
+                dd, ds, ss = not_negative(dd * steep * steep, ds * steep, ss)
+                dd = dd / (steep * steep)
+                ds = ds / steep
+                by_m = wp.max(by_m, zero)
+            H = parallel_hessian(H, by_m, slope, U, V, W, project)
+            H = H + ss * wp.outer(gm, gm) + ds * (wp.outer(gd, gm) + wp.outer(gm, gd))
+        return H + dd * wp.outer(gd, gd)
+
+    @wp.func
+    def hessian(x: Stencil, x1: Stencil, x2: Stencil, reference: Stencil, p: Parameters, step: vec3, project: int) -> Hessian:
+        H = Hessian()
+        c = coefficients(x)
+        d = wp.max(wp.length(c * x), shortest)
+        if d < p[1] + p[2]:
+            H = near_hessian(x, x1, x2, c, d, p, step, project)
+        if step[0] != zero:
+            c1, n1, v, limit = sliding(x, x1, x2, p, step)
+            if limit > zero:
+                K = traction_slope(v, n1, limit, p[5], step[0])
+                for a in range(4):
+                    for b in range(a + 1):
+                        for i in range(3):
+                            for j in range(3):
+                                H[3 * a + i, 3 * b + j] += c1[a] * c1[b] * K[i, j]
+        return H
+
+    return energy, gradient, hessian
