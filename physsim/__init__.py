@@ -17,6 +17,8 @@ _HOMES = {
     "SpringNet": "physsim.physics.mesh",
     "box_mesh": "physsim.physics.mesh",
     "spring_net": "physsim.physics.mesh",
+    "tetrahedralize": "physsim.physics.tetrahedralize",
+    "mesh_quality": "physsim.physics.tetrahedralize",
     "TriMesh": "physsim.physics.sheets",
     "sheet_mesh": "physsim.physics.sheets",
     "smooth_basis": "physsim.physics.sheets",

@@ -73,7 +73,7 @@ def read_tetrahedra(path: str | PathLike[str], scale: float = 1.0, max_bytes: in
     """Points [m], shape [n, 3], and tetrahedra, shape [m, 4] or [m, 10], of a file; arguments and errors as for `load_mesh`."""
     if Path(path).suffix.lower() in SURFACE_SUFFIXES:
         raise InputError(
-            f"{path}: holds a surface, not tetrahedra; fill it with a mesher such as Gmsh and save a .msh file, or use load_surface"
+            f"{path}: holds a surface, not tetrahedra; read it by load_surface and fill it by tetrahedralize"
         )
     path = checked_path(path, VOLUME_SUFFIXES, max_bytes)
     if path.suffix.lower() == ".vtu":

@@ -23,6 +23,11 @@ ROUNDS = 80  # of its optimisation at most
 EXTRA = "pip install physsim[mesh]"
 
 
+def available() -> bool:
+    """Whether pytetwild is installed."""
+    return util.find_spec("pytetwild") is not None
+
+
 def fill(
     points: np.ndarray, triangles: np.ndarray, edge_length: float, deviation: float, time_limit: float = 300.0
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -41,7 +46,7 @@ def fill(
     Raises:
         InputError: pytetwild is not installed, or it found no tetrahedra, failed or took too long.
     """
-    if util.find_spec("pytetwild") is None:
+    if not available():
         raise InputError(f"tetrahedra: pytetwild is not installed; {EXTRA}, or read a mesh of tetrahedra by load_mesh")
     centre, size = points.mean(axis=0), float(np.ptp(points, axis=0).max())
     root = str(Path(physsim.__file__).resolve().parent.parent)

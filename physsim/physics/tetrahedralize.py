@@ -53,7 +53,8 @@ def tetrahedralize(surface, edge_length=None, cells=None, deviation=None, time_l
         time_limit: for one meshing [s].
 
     Returns:
-        TetMesh, the same bits for the same input.
+        TetMesh; another one, equally good, each time, because fTetWild draws random numbers that cannot be seeded.
+        Keep what results must be compared on.
 
     Raises:
         InputError: both or neither of `edge_length` and `cells`, a surface that is open, inward or flat, pytetwild not installed, or a
@@ -86,9 +87,7 @@ def tetrahedralize(surface, edge_length=None, cells=None, deviation=None, time_l
 def mesh_quality(mesh):
     """MeshQuality of a TetMesh (of its straight edges)."""
     corners = mesh.points[mesh.cells[:, :4]]
-    normals = np.cross(
-        corners[:, _OPPOSITE[:, 1]] - corners[:, _OPPOSITE[:, 0]], corners[:, _OPPOSITE[:, 2]] - corners[:, _OPPOSITE[:, 0]]
-    )
+    normals = np.cross(corners[:, _OPPOSITE[:, 1]] - corners[:, _OPPOSITE[:, 0]], corners[:, _OPPOSITE[:, 2]] - corners[:, _OPPOSITE[:, 0]])
     normals /= np.linalg.norm(normals, axis=2, keepdims=True)
     cosines = -np.einsum("mki,mki->mk", normals[:, _PAIRS[:, 0]], normals[:, _PAIRS[:, 1]])
     angles = np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0)))

@@ -230,6 +230,16 @@ class Contact:
             self._law("product", name, law, pairs, count, [], [self._moved, share, self.shares])
         self._add(self.shares, out)
 
+    def forces(self):
+        """Contact forces on particles [N], at the assembly's `x` where it was last evaluated, numpy [envs, n, 3]."""
+        a = self.assembly
+        if not hasattr(self, "_forces"):
+            self._forces = a.vectors(a.x.shape)
+        self._forces.zero_()
+        a.set_active(True)
+        self._add(self.shares, self._forces, -1.0)
+        return self._forces.numpy().astype(np.float64)
+
     # ---- derivatives
 
     def begin_adjoint(self):

@@ -1,0 +1,268 @@
+"""A robot and soft bodies exchange poses and wrenches, with the robot's inertia in the soft bodies' step.
+
+Each link that may touch is a driven frame of the model (`ModelBuilder.add_driven`). For a step the robot says where its links will be
+without contact and how much a force would move them (`Robot.prepare`); the drive of a link's frame is then the inertia that a contact
+feels there, over the step squared,
+
+    E_i = 1/2 xi_i^T K_i xi_i,     K_i = (c W_i)^-1 / dt^2,     W_i = J_i M^-1 J_i^T
+
+with xi_i the way and turn from the predicted pose. So the contact force is found together with how the robot gives way to it: a contact of
+any stiffness is stable, where handing back the force of the last step is not above k dt^2 / m = 4. The mean wrench of the step goes to the
+robot, which moves as the prediction said.
+
+Links move together (both fingers hang on one wrist), but a drive knows its own link only; c, the number of links, makes each as light
+as all forces at once could make it, which keeps the exchange from overshooting. What that leaves between a frame and its link in steady
+contact is taken up slowly by shifting the target.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from physsim.errors import InputError
+from physsim.physics import validation
+from physsim.physics.frames import rotation_matrix
+from physsim.physics.model import require_state
+from physsim.physics.sheets import TriMesh
+from physsim.physics.shapes import Box, Capsule, Cylinder, Sphere
+from physsim.physics.solvers.implicit import SolverImplicit, bind, targets_at
+
+ARM = 0.1  # that weighs turns against shifts [m]
+SOFTEST = 1e-4  # least mobility of a link in any direction, as a share of its largest
+TAKE_UP = 0.05  # share of a steady difference between a frame and its link that a step takes up
+
+
+@dataclass(frozen=True)
+class CouplingReport:
+    """One step of robot and soft bodies.
+
+    Args:
+        wrenches: link -> (force [N], torque [N m] about its origin at the step's beginning), world axes, means over the step.
+        momentum_residual: change of the soft bodies' momentum over the step, less the impulses of weight, links, colliders and
+            attachments, as a share of the largest of these.
+        stall: link -> how far its frame stayed from where the link was to be [m].
+        iterations: Newton iterations of the step.
+        residual: largest force imbalance on a particle [N].
+    """
+
+    wrenches: dict
+    momentum_residual: float
+    stall: dict
+    iterations: int
+    residual: float
+
+
+def add_links(builder, robot, links, material=None, hulls=True):
+    """Make links of a robot touchable, at their present poses.
+
+    Args:
+        builder: ModelBuilder.
+        robot: Robot.
+        links: names of the links.
+        material: of their surfaces, as in `ModelBuilder.set_surface`.
+        hulls: whether meshes are taken as their convex hulls, as robot simulators do; False: as they are, which must be clean surfaces.
+
+    Returns:
+        dict from link to Body.
+
+    Raises:
+        InputError: a link that the robot lacks or that has no collision geometry.
+    """
+    now = robot.links()
+    bodies = {}
+    known = {link.name: link for link in robot.description.links}
+    for name in links:
+        position, quaternion = now.pose(name)
+        geometries = known[name].collisions
+        if not geometries:
+            raise InputError(f"link {name!r}: it has no collision geometry; name one that has")
+        shapes = [(_shape_of(g, hulls), g.origin[:3, 3], _quaternion(g.origin[:3, :3])) for g in geometries]
+        bodies[name] = builder.add_driven(shapes, position, quaternion, name=name)
+        if material is not None:
+            builder.set_surface(bodies[name], material=material)
+    return bodies
+
+
+def _shape_of(geometry, hulls):
+    size = geometry.size
+    if geometry.kind == "box":
+        return Box(tuple(size))
+    if geometry.kind == "sphere":
+        return Sphere(size[0])
+    if geometry.kind in ("cylinder", "capsule"):
+        return (Cylinder if geometry.kind == "cylinder" else Capsule)(size[0], size[1])
+    return hull(geometry.points) if hulls else TriMesh(geometry.points, geometry.triangles)
+
+
+def hull(points):
+    """Convex hull of points [m], [n, 3], as a TriMesh whose normals point outwards."""
+    from scipy.spatial import ConvexHull
+
+    found = ConvexHull(points)
+    corners, triangles = points[found.vertices], np.searchsorted(found.vertices, found.simplices)
+    if not np.all(np.diff(found.vertices) > 0):
+        order = np.argsort(found.vertices)
+        corners, triangles = points[found.vertices[order]], np.searchsorted(found.vertices[order], found.simplices)
+    a, b, c = (corners[triangles[:, k]] for k in range(3))
+    inwards = (np.cross(b - a, c - a) * found.equations[:, :3]).sum(axis=1) < 0
+    triangles[inwards] = triangles[inwards][:, [0, 2, 1]]
+    return TriMesh(corners, triangles)
+
+
+def _quaternion(rotation):
+    from scipy.spatial.transform import Rotation
+
+    return Rotation.from_matrix(rotation).as_quat(scalar_first=True)
+
+
+class RobotCoupling:
+    """Steps a robot and soft bodies together.
+
+    Args:
+        solver: SolverImplicit of the model; its dt is the robot's, or a whole part of it (substeps).
+        robot: Robot with `prepare`, `apply` and `step`.
+        links: dict from link to driven Body, as `add_links` gives it.
+
+    Raises:
+        InputError: steps that do not fit, a body that is not driven, several environments.
+    """
+
+    def __init__(self, solver, robot, links):
+        self.solver = validation.instance("solver", solver, SolverImplicit)
+        self.robot, self.links = robot, dict(links)
+        model = solver.model
+        self.substeps = round(robot.dt / solver.dt)
+        if self.substeps < 1 or abs(self.substeps * solver.dt - robot.dt) > 1e-9 * robot.dt:
+            raise InputError(f"solver.dt = {solver.dt:g} s: the robot's dt = {robot.dt:g} s must be a whole multiple of it")
+        if model.envs != 1:
+            raise InputError(f"model: it has {model.envs} environments; a robot of one body of mass moves in one, use KinematicRobot")
+        names = list(robot.kinematics.links)
+        for name, body in self.links.items():
+            if name not in names or "drive" not in body.parameters:
+                raise InputError(f"links: {name!r} must be a link of the robot and its body one of `add_links`")
+        self._numbers = [names.index(name) for name in self.links]
+        self._particles = np.concatenate([body.particles for body in self.links.values()])
+        self._local = [body.mesh.points for body in self.links.values()]
+        self._shift = np.zeros((len(self.links), 6))
+        self._masses = None
+
+    def step(self, state, control=None, params=None):
+        """One step of the robot.
+
+        Args:
+            state: State of the model.
+            control: Control of other attachments, or None.
+            params: as `SolverImplicit.step`.
+
+        Returns:
+            (State one robot step later, CouplingReport).
+
+        Raises:
+            SolverError: a step failed; the robot has not moved then.
+        """
+        solver, robot = self.solver, self.robot
+        state = require_state(solver.model, state)
+        parameters = solver.model.resolve(params)
+        bound = bind(solver.model, control)
+        prediction = robot.prepare()
+        origins = prediction.positions[self._numbers]
+        now, speed = robot.state().position, robot.state().velocity
+        free = (prediction.qd - speed) / robot.dt  # acceleration without contact
+        dt, force = solver.dt, np.zeros(len(now))
+        totals = np.zeros((len(self.links), 6))
+        imbalance = iterations = residual = 0.0
+        for _ in range(self.substeps):
+            speed_free = speed + dt * free
+            driven, targets = self._drives(parameters, prediction, now + dt * speed_free, dt)
+            if bound:
+                others = targets_at(solver.model, control, bound, state.time + dt)
+                targets = np.concatenate([others[0], targets[0]]), np.concatenate([others[1], targets[1]], axis=1)
+            before, (state, report) = state, solver.advance(state, targets, driven)
+            contact = solver.assembly.contact.forces()[0]
+            wrenches = self._wrenches(contact, state.x.numpy()[0], origins)
+            force = sum(prediction.jacobians[n].T @ w for n, w in zip(self._numbers, wrenches, strict=True))
+            speed = speed_free + dt * (prediction.mobility @ force)
+            now = now + dt * speed
+            self._take_up(prediction, wrenches, dt)
+            totals += wrenches / self.substeps
+            imbalance = max(imbalance, self._imbalance(before, state, contact, driven))
+            iterations, residual = iterations + report.iterations, max(residual, report.residual)
+        pairs = {name: (w[:3], w[3:]) for name, w in zip(self.links, totals, strict=True)}
+        robot.apply(pairs)
+        robot.step()
+        stall = dict(zip(self.links, self._stalls(state), strict=True))
+        return state, CouplingReport(pairs, imbalance, stall, iterations, residual)
+
+    def _drives(self, parameters, prediction, q, dt):
+        """Parameters and targets (particles, positions [1, p, 3]) of all links' drives for a step that would end at q."""
+        positions, quaternions = self.robot.kinematics.poses(q[None])
+        values, points = {}, []
+        for k, (body, n) in enumerate(zip(self.links.values(), self._numbers, strict=True)):
+            turn = rotation_matrix(quaternions[0, n])
+            target = self._local[k] @ turn.T + positions[0, n]
+            middle = target.mean(axis=0)
+            target = target + self._shift[k, :3] + np.cross(self._shift[k, 3:], target - middle)
+            points.append(target)
+            stiffness, stiffest = self._stiffness(prediction, n, middle - positions[0, n], dt)
+            values[body.drive] = stiffness[np.tril_indices(6)]
+            values[body.rigidity] = np.array([stiffest])
+        return parameters.replace(values), (self._particles, np.concatenate(points)[None])
+
+    def _mobility(self, prediction, n, arm):
+        """Mobility of a link at a point [6, 6]: acceleration by force, and turn by torque."""
+        J = prediction.jacobians[n].copy()
+        J[:3] -= np.cross(arm, J[3:].T).T
+        return J @ prediction.mobility @ J.T
+
+    def _stiffness(self, prediction, n, arm, dt):
+        """K of a link's drive about a point, and its largest stiffness against shifts."""
+        scale = np.array([1.0] * 3 + [ARM] * 3)
+        mobility = len(self.links) * self._mobility(prediction, n, arm) * np.outer(scale, scale)
+        size, axes = np.linalg.eigh(mobility)
+        size = np.maximum(size, SOFTEST * max(size.max(), 1e-12))
+        K = (axes / size) @ axes.T / dt**2
+        return K * np.outer(scale, scale), float(1.0 / size.min() / dt**2)
+
+    def _wrenches(self, contact, x, origins):
+        """Contact force and torque on each link about the origins [links, 6]."""
+        out = np.zeros((len(self.links), 6))
+        for k, body in enumerate(self.links.values()):
+            f = contact[body.particles]
+            out[k, :3] = f.sum(axis=0)
+            out[k, 3:] = np.cross(x[body.particles] - origins[k], f).sum(axis=0)
+        return out
+
+    def _take_up(self, prediction, wrenches, dt):
+        """Move the shifts towards what makes frames and links agree under the present wrenches."""
+        forces = sum(prediction.jacobians[n].T @ w for n, w in zip(self._numbers, wrenches, strict=True))
+        moved = dt**2 * prediction.mobility @ forces
+        for k, n in enumerate(self._numbers):
+            arm = rotation_matrix(prediction.quaternions[n]) @ self._local[k].mean(axis=0)
+            real = prediction.jacobians[n] @ moved
+            real[:3] += np.cross(real[3:], arm)
+            middle = np.concatenate([wrenches[k, :3], wrenches[k, 3:] - np.cross(arm, wrenches[k, :3])])
+            stiffness, _ = self._stiffness(prediction, n, arm, dt)
+            self._shift[k] += TAKE_UP * (real - np.linalg.solve(stiffness, middle) - self._shift[k])
+
+    def _imbalance(self, before, after, contact, parameters):
+        """Momentum that came from nowhere, as a share of the largest force on the soft bodies."""
+        model = self.solver.model
+        if self._masses is None:
+            columns = parameters.columns(model.column_shapes)["inertia"][0]
+            self._masses, self._weight = columns[:, 0], (columns[:, :1] * columns[:, 2:5])
+        gained = (self._masses[:, None] * (after.v.numpy()[0] - before.v.numpy()[0])).sum(axis=0) / self.solver.dt
+        soft = model.free & (self._masses > 0)
+        pushed = contact[soft].sum(axis=0)
+        weight = self._weight[soft].sum(axis=0)
+        largest = max(np.linalg.norm(weight), np.linalg.norm(pushed), np.linalg.norm(contact[self._particles], axis=1).max(initial=0.0))
+        return float(np.linalg.norm(gained - pushed - weight) / max(largest, 1e-12))
+
+    def _stalls(self, state):
+        """How far the middles of frames are from their links' [links]."""
+        positions, quaternions = self.robot.kinematics.poses(self.robot.state().position[None])
+        x = state.x.numpy()[0]
+        out = []
+        for k, (body, n) in enumerate(zip(self.links.values(), self._numbers, strict=True)):
+            middle = rotation_matrix(quaternions[0, n]) @ self._local[k].mean(axis=0) + positions[0, n]
+            out.append(float(np.linalg.norm(x[body.particles].mean(axis=0) - middle)))
+        return out
