@@ -81,28 +81,21 @@ class Kinematics:
 
         return torch_forward(self, q)
 
-    def jacobians(self, q, positions=None, quaternions=None):
+    def jacobians(self, q):
         """How the links' origins move with the joints, for all links.
 
         Args:
             q: joint positions [rad or m], shape [..., joints].
-            positions, quaternions: of the links, where `forward` has given them already.
 
         Returns:
             Shape [..., links, 6, joints]: velocity of the link's origin and angular velocity, both in world axes, a unit speed.
+
+        Raises:
+            InputError: another number of joints, NaN.
         """
-        if positions is None:
-            positions, quaternions = self.forward(q)
-        tree = self.tree
-        holder = self._holder
-        place = positions[..., holder, :]
-        axis = turned(quaternions[..., holder, :], tree.axis[holder])
-        arm = positions[..., :, None, :] - place[..., None, :, :]
-        slide = (tree.kind[holder] == int(SLIDE))[:, None]
-        linear = np.where(slide, axis[..., None, :, :], cross(axis[..., None, :, :], arm))
-        angular = np.broadcast_to(np.where(slide, 0.0, axis)[..., None, :, :], linear.shape)
-        both = np.concatenate([linear, angular], axis=-1) * tree.moves[:, :, None]
-        return np.swapaxes(both, -1, -2)
+        q = self.checked(q)
+        found = self.motion(q.reshape(-1, self.dof))[2]
+        return found.reshape(*q.shape[:-1], *found.shape[1:])
 
     def jacobian(self, q, link, point=(0.0, 0.0, 0.0)):
         """How a point of a link moves with the joints.
@@ -171,6 +164,10 @@ class Kinematics:
         """`forward` of joints [envs, joints] that are known to be good."""
         return self._batch(len(q)).forward(q)
 
+    def motion(self, q):
+        """(positions, quaternions, Jacobians) of all links for joints [envs, joints] that are known to be good."""
+        return self._batch(len(q)).motion(q)
+
     def pullback(self, q, position_gradients, quaternion_gradients):
         """Gradient [envs, joints] of a function of the poses of `poses`, given its gradients by them."""
         return self._batch(len(q)).pullback(q, position_gradients, quaternion_gradients)
@@ -215,12 +212,20 @@ class _Batch:
             self._kernels["forward"], 1, *self._tree, constant(tree.origin, vec3), constant(tree.orientation, vec4), self._q, *self._poses
         )
         self._room = room, vec3, vec4
-        self._backward = None
+        self._backward = self._jacobians = None
 
     def forward(self, q):
         _write(self._q, q)
         self._forward()
         return tuple(out.numpy().astype(np.float64) for out in self._poses)
+
+    def motion(self, q):
+        if self._jacobians is None:
+            self._slopes = wp.zeros((len(q), self._count, 6, q.shape[1]), dtype=self._q.dtype, device=self._q.device)
+            self._jacobians = self._launcher.record(self._kernels["jacobians"], 1, *self._tree, *self._poses, self._slopes)
+        poses = self.forward(q)
+        self._jacobians()
+        return *poses, self._slopes.numpy().astype(np.float64)
 
     def pullback(self, q, position_gradients, quaternion_gradients):
         if self._backward is None:
@@ -248,14 +253,15 @@ def _write(array, value):
 
 def cross(a, b):
     """Cross product of vectors [..., 3]; numpy's own takes five times as long for few of them."""
-    x = a[..., 1] * b[..., 2] - a[..., 2] * b[..., 1]
-    y = a[..., 2] * b[..., 0] - a[..., 0] * b[..., 2]
-    z = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-    return np.stack([x, y, z], axis=-1)
+    out = np.empty(np.broadcast_shapes(a.shape, b.shape))
+    out[..., 0] = a[..., 1] * b[..., 2] - a[..., 2] * b[..., 1]
+    out[..., 1] = a[..., 2] * b[..., 0] - a[..., 0] * b[..., 2]
+    out[..., 2] = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+    return out
 
 
 def turned(quaternions, vectors):
     """Vectors [..., 3] turned by unit quaternions (w, x, y, z) [..., 4]."""
     axis = quaternions[..., 1:]
-    once = cross(axis, np.broadcast_to(vectors, np.broadcast_shapes(axis.shape, np.shape(vectors))))
+    once = cross(axis, vectors)
     return vectors + 2.0 * (quaternions[..., :1] * once + cross(axis, once))

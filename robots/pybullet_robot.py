@@ -11,6 +11,7 @@ import weakref
 from dataclasses import replace
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from physsim.errors import InputError, SolverError
 from physsim.io.urdf_writer import write_urdf
@@ -55,10 +56,9 @@ class PyBulletRobot(Robot):
         super().__init__(description, dt, base_pose, device)
         tree = self.kinematics.tree
         self._servo = Servo(tree, self.dt, bandwidth, damping_ratio)
-        w, *xyz = tree.orientation[0]
-        self._to_base = np.array([w, *(-x for x in xyz)])
+        self._to_base = Rotation.from_quat(tree.orientation[0], scalar_first=True).as_matrix().T
         self._place = tree.origin[0]
-        self._world = _Skeleton(description, tree, self.dt, turned(self._to_base, validation.array("gravity", gravity, (3,))))
+        self._world = _Skeleton(description, tree, self.dt, self._to_base @ validation.array("gravity", gravity, (3,)))
         self._ready = None
         self.reset()
 
@@ -74,8 +74,7 @@ class PyBulletRobot(Robot):
         """Prediction of the step to come; as `Robot.prepare`."""
         expected = self.applied if wrenches is None else self._checked_wrenches(wrenches)
         q, qd = self._state.position, self._state.velocity
-        positions, quaternions = (value[0] for value in self.kinematics.poses(q[None]))
-        jacobians = self.kinematics.jacobians(q, positions, quaternions)
+        positions, quaternions, jacobians = (value[0] for value in self.kinematics.motion(q[None]))
         mass, bias = self._world.dynamics(q, qd)
         servo = self._servo.solve(self.commands, q, qd, mass, bias, self._generalised(expected, jacobians))
         prediction = Prediction(q + self.dt * servo.velocity, servo.velocity, servo.mobility, positions, quaternions, jacobians, self.dt)
@@ -96,8 +95,8 @@ class PyBulletRobot(Robot):
         for link, wrench in self._waiting.items():
             number = self.kinematics.tree.link(link)
             if number:  # the root is fixed, what pushes it moves nothing
-                at = turned(self._to_base, prediction.positions[number] - self._place)
-                self._world.push(number, turned(self._to_base, wrench.force), turned(self._to_base, wrench.torque), at)
+                at = self._to_base @ (prediction.positions[number] - self._place)
+                self._world.push(number, self._to_base @ wrench.force, self._to_base @ wrench.torque, at)
         q, qd = self._world.step(total)
         if not (np.isfinite(q).all() and np.isfinite(qd).all()):
             raise SolverError(f"robot {self.description.name!r} at {self.time:g} s: joints are no longer finite; a shorter dt may help")
@@ -142,6 +141,7 @@ class _Skeleton:
 
     def __init__(self, description, tree, dt, gravity):
         p = self._p = _pybullet()
+        _require_mass(description, tree)
         if len(tree.links) > _MOST_JOINTS + 1:
             raise InputError(f"robot {description.name!r}: {len(tree.links)} links; PyBullet takes at most {_MOST_JOINTS + 1}")
         self._client = p.connect(p.DIRECT)
@@ -155,7 +155,7 @@ class _Skeleton:
             path = write_urdf(_bare(description, tree), folder)
             self._body = p.loadURDF(str(path), useFixedBase=True, flags=p.URDF_USE_INERTIA_FROM_FILE, physicsClientId=self._client)
         self._number_links(tree)
-        self._free_joints(tree)
+        self._free_joints()
 
     def _number_links(self, tree):
         """PyBullet's numbers of our links and joints, found by the names that we gave them."""
@@ -168,7 +168,7 @@ class _Skeleton:
         self._slots = np.argsort(np.argsort(self._joints))  # PyBullet wants joints in its own order
         self._order = np.argsort(self._joints)
 
-    def _free_joints(self, tree):
+    def _free_joints(self):
         """Take PyBullet's own motors, damping and speed bound away, and put a sensor into every joint."""
         p, of = self._p, {"physicsClientId": self._client}
         p.setJointMotorControlArray(self._body, self._joints, p.VELOCITY_CONTROL, forces=[0.0] * len(self._joints), **of)
@@ -219,6 +219,15 @@ class _Skeleton:
 def _disconnect(pybullet, client):
     if pybullet.isConnected(client):
         pybullet.disconnect(client)
+
+
+def _require_mass(description, tree):
+    """Raise an InputError where a joint moves nothing that has inertia: no force says how fast it goes."""
+    links = [description.link(name) for name in tree.links]
+    heavy = np.array([link.mass > 0 or bool(np.any(link.inertia)) for link in links])
+    for k, name in enumerate(tree.joints):
+        if not heavy[tree.moves[:, k]].any():
+            raise InputError(f"joint {name!r}: no link that it moves has a mass; give one in the URDF, or use KinematicRobot")
 
 
 def _bare(description, tree):

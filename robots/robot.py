@@ -251,9 +251,8 @@ class Robot(ABC):
     def links(self):
         """LinkStates at this moment."""
         state = self.state()
-        positions, quaternions = self.kinematics.poses(state.position[None])
-        positions, quaternions = positions[0], quaternions[0]
-        speeds = self.kinematics.jacobians(state.position, positions, quaternions) @ state.velocity
+        positions, quaternions, jacobians = (value[0] for value in self.kinematics.motion(state.position[None]))
+        speeds = jacobians @ state.velocity
         return LinkStates(self.kinematics.links, positions, quaternions, speeds[:, :3], speeds[:, 3:])
 
     def forward_kinematics(self, q):

@@ -74,28 +74,50 @@ class Servo:
         damped = inertia + dt * self._joint_damping
         momentum = follow.T @ (mass @ (qd - drift) - dt * (bias + tree.damping * drift))
         expected = follow.T @ force
-        motor = _Motor(self, commands, q, np.diag(inertia), compensation)
+        motor = _Motor(self, commands, q, inertia.diagonal(), compensation)
         ends = (tree.lower[tree.free] - q[tree.free]) / dt, (tree.upper[tree.free] - q[tree.free]) / dt
         stop = np.zeros(len(tree.free), int)  # -1 held by the lower end, 1 by the upper one
-        speed = qd[tree.free]
+        piece = motor.piece(qd[tree.free])
         for _ in range(_ROUNDS):
-            gain, level, saturated = motor.piece(speed)
-            matrix = damped + dt * np.diag(gain)
-            right = momentum + dt * (level + expected)
-            held = np.where(stop < 0, ends[0], ends[1])
-            speed = _solve_held(matrix, right, stop != 0, held)
-            push = matrix @ speed - right
-            after = np.where(speed < ends[0] - _SLACK / dt, -1, np.where(speed > ends[1] + _SLACK / dt, 1, 0))
-            after = np.where(stop != 0, np.where(stop * push < 0, stop, 0), after)
-            if (after == stop).all() and motor.same_piece(speed):
+            matrix = damped.copy()
+            matrix.flat[:: len(matrix) + 1] += dt * piece.gain
+            inverse, held = _inverse(matrix, stop), np.where(stop < 0, ends[0], np.where(stop > 0, ends[1], 0.0))
+            base = held + inverse @ (momentum + dt * piece.level - matrix @ held)
+            speed = base + dt * (inverse @ expected)
+            after, used = _stops(stop, speed, ends, matrix @ speed - momentum - dt * (piece.level + expected), _SLACK / dt), piece
+            piece = motor.piece(speed)
+            if (after == stop).all() and piece.same(used):
                 break
             stop = after
-        still = stop != 0
-        base = _solve_held(matrix, momentum + dt * level, still, held)
-        inverse = np.zeros_like(matrix)
-        moving = np.flatnonzero(~still)
-        inverse[np.ix_(moving, moving)] = np.linalg.inv(matrix[np.ix_(moving, moving)])
-        return ServoStep(follow @ base + drift, follow @ inverse @ follow.T, gain, level, saturated, still)
+        return ServoStep(follow @ base + drift, follow @ inverse @ follow.T, used.gain, used.level, used.full != 0, stop != 0)
+
+
+def _inverse(matrix, stop):
+    """Inverse over the joints that no end holds, zero elsewhere."""
+    if not stop.any():
+        return np.linalg.inv(matrix)
+    inverse, moving = np.zeros_like(matrix), np.flatnonzero(stop == 0)
+    inverse[np.ix_(moving, moving)] = np.linalg.inv(matrix[np.ix_(moving, moving)])
+    return inverse
+
+
+def _stops(stop, speed, ends, push, slack):
+    """Ends that hold joints after a trial: those that push inwards stay, those that a joint passes begin."""
+    passed = 1 * (speed > ends[1] + slack) - 1 * (speed < ends[0] - slack)
+    return np.where(stop != 0, stop * (stop * push < 0), passed)
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """One linear piece of the motors' torque, level - gain speed; `fast` and `full` say which limits of speed and effort it lies on."""
+
+    gain: np.ndarray
+    level: np.ndarray
+    fast: np.ndarray
+    full: np.ndarray
+
+    def same(self, other):
+        return (self.fast == other.fast).all() and (self.full == other.full).all()
 
 
 class _Motor:
@@ -111,33 +133,14 @@ class _Motor:
         self._wish, self._slope = rate + pull * (setpoint - q[tree.free]), pull * dt
         self._speed, self._effort = servo._speed, commands.effort
         self._base = np.where(torque, commands.target, compensation)
-        self._kind = None
 
     def piece(self, speed):
-        """(gain [F], level [F], saturated [F]): torque = level - gain speed on the piece that holds these speeds."""
+        """The piece that holds these speeds."""
         wish = self._wish - self._slope * speed
-        fast = np.sign(wish) * (np.abs(wish) > self._speed)
-        torque = self._damping * (np.clip(wish, -self._speed, self._speed) - speed) + self._base
-        full = np.sign(torque) * (np.abs(torque) > self._effort) * ~self._given
-        self._kind = fast, full
-        gain = self._damping * np.where(fast == 0, 1.0 + self._slope, 1.0)
-        level = self._damping * np.where(fast == 0, self._wish, fast * np.where(fast == 0, 0.0, self._speed)) + self._base
-        saturated = full != 0
-        return np.where(saturated, 0.0, gain), np.where(saturated, full * np.where(saturated, self._effort, 0.0), level), saturated
-
-    def same_piece(self, speed):
-        """Whether these speeds lie on the piece given last."""
-        before = self._kind
-        self.piece(speed)
-        return all((a == b).all() for a, b in zip(before, self._kind))
-
-
-def _solve_held(matrix, right, still, held):
-    """u with matrix u = right, where `still` u = held instead."""
-    if not still.any():
-        return np.linalg.solve(matrix, right)
-    u = np.where(still, held, 0.0)
-    moving = np.flatnonzero(~still)
-    if len(moving):
-        u[moving] = np.linalg.solve(matrix[np.ix_(moving, moving)], (right - matrix @ u)[moving])
-    return u
+        limited = np.clip(wish, -self._speed, self._speed)
+        torque = self._damping * (limited - speed) + self._base
+        given = np.clip(torque, -self._effort, self._effort)
+        fast, full = np.sign(wish - limited), np.where(self._given, 0.0, np.sign(torque - given))
+        gain = np.where(full != 0, 0.0, self._damping * np.where(fast != 0, 1.0, 1.0 + self._slope))
+        level = np.where(full != 0, given, self._damping * np.where(fast != 0, limited, self._wish) + self._base)
+        return _Piece(gain, level, fast, full)

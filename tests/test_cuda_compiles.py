@@ -3,6 +3,7 @@
 import pytest
 import warp as wp
 
+from physsim.kernels.kinematics.tree import kinematics_kernels
 from physsim.kernels.linear.conjugate_gradient import parallel_kernels
 from physsim.kernels.linear.flexible import flexible_kernels
 from physsim.kernels.newton import newton_kernels
@@ -20,9 +21,11 @@ def compiles(kernels, folder):
         assert wp.compile_aot_module(kernel.module, arch=ARCH, module_dir=folder, use_ptx=True)
 
 
-@pytest.mark.parametrize("factory", [newton_kernels, parallel_kernels, reduction_kernels, flexible_kernels, stepping_kernels])
+@pytest.mark.parametrize(
+    "factory", [newton_kernels, parallel_kernels, reduction_kernels, flexible_kernels, stepping_kernels, kinematics_kernels]
+)
 def test_solver_kernels_compile(factory, tmp_path):
-    one = factory in (flexible_kernels, stepping_kernels)
+    one = factory in (flexible_kernels, stepping_kernels, kinematics_kernels)
     compiles(factory(wp.float32) if one else factory(wp.float64, wp.float32), tmp_path)
 
 

@@ -5,11 +5,13 @@ Links stand in an order in which every parent comes before its children; link 0 
 O_l the pose of its joint in the parent, J_l a turn of q [rad] about the axis or a slide of q [m] along it (axis in the child's frame).
 Rotations are unit quaternions (w, x, y, z).
 
+A joint at p' moves the origin of a link beyond it, at p, by a x (p - p') and turns it by a, or slides it by a, a its axis in the world.
+
 Reverse mode, from gradients g_p of positions and g_r of quaternions: turning by a small vector w moves a quaternion r = (s, v) by
 1/2 (0, w) r, so that g_r acts as the moment 1/2 (s g_v - g_s v + v x g_v). A joint feels the force f = sum g_p and the moment about the
 world's origin m = sum (p x g_p + moment) of all links beyond it:
     dL/dq = a . (m - p x f) for a turn, a . f for a slide,
-a the axis in the world, p the link's origin. Source: Featherstone, Rigid Body Dynamics Algorithms (2008), sections 4.4 and 5.3.
+p the link's origin. Source: Featherstone, Rigid Body Dynamics Algorithms (2008), sections 4.4 and 5.3.
 """
 
 import warp as wp
@@ -20,7 +22,7 @@ SLIDE = wp.constant(2)
 
 
 def kinematics_kernels(real):
-    """Kernels for one scalar type: `forward` and `pullback`, one thread an environment.
+    """Kernels for one scalar type: `forward`, `jacobians` and `pullback`, one thread an environment.
 
     Args:
         real: `wp.float32` or `wp.float64`.
@@ -80,6 +82,36 @@ def kinematics_kernels(real):
             quaternions_out[env, link] = r
 
     @wp.kernel(module="unique", enable_backward=False)
+    def jacobians(
+        first: int,
+        link_count: int,
+        parent: wp.array(dtype=int),
+        kind: wp.array(dtype=int),
+        column: wp.array(dtype=int),
+        axis: wp.array(dtype=vec3),
+        positions: wp.array2d(dtype=vec3),
+        quaternions: wp.array2d(dtype=vec4),
+        jacobians_out: wp.array4d(dtype=real),
+    ):
+        """Rows 0-2 move a link's origin, rows 3-5 turn it, in world axes. Columns of joints that do not move it must be zero."""
+        e, once = wp.tid()
+        env = first + e
+        for link in range(link_count):
+            p = positions[env, link]
+            holder = int(link)
+            while holder >= 0:
+                a = turned(quaternions[env, holder], axis[holder])
+                if kind[holder] == TURN:
+                    v = wp.cross(a, p - positions[env, holder])
+                    for c in range(3):
+                        jacobians_out[env, link, c, column[holder]] = v[c]
+                        jacobians_out[env, link, 3 + c, column[holder]] = a[c]
+                if kind[holder] == SLIDE:
+                    for c in range(3):
+                        jacobians_out[env, link, c, column[holder]] = a[c]
+                holder = parent[holder]
+
+    @wp.kernel(module="unique", enable_backward=False)
     def pullback(
         first: int,
         link_count: int,
@@ -118,4 +150,4 @@ def kinematics_kernels(real):
                 force[env, above] = force[env, above] + f
                 moment[env, above] = moment[env, above] + m
 
-    return {"forward": forward, "pullback": pullback}
+    return {"forward": forward, "jacobians": jacobians, "pullback": pullback}
