@@ -21,7 +21,8 @@ import numpy as np
 
 from physsim.errors import InputError
 from physsim.physics import validation
-from physsim.physics.frames import rotation_matrix
+from physsim.physics.frames import cross, matrices
+from physsim.physics.laws import DRIVE
 from physsim.physics.model import require_state
 from physsim.physics.sheets import TriMesh
 from physsim.physics.shapes import Box, Capsule, Cylinder, Sphere
@@ -142,7 +143,9 @@ class RobotCoupling:
                 raise InputError(f"links: {name!r} must be a link of the robot and its body one of `add_links`")
         self._numbers = [names.index(name) for name in self.links]
         self._particles = np.concatenate([body.particles for body in self.links.values()])
-        self._local = [body.mesh.points for body in self.links.values()]
+        self._local = np.array([body.mesh.points for body in self.links.values()])
+        firsts = next(b.stencil for b in model.blocks if b.law is DRIVE)[:, 0]
+        self._rows = np.array([int(np.flatnonzero(firsts == body.particles[0])[0]) for body in self.links.values()])
         self._shift = np.zeros((len(self.links), 6))
         self._masses = None
 
@@ -180,10 +183,10 @@ class RobotCoupling:
             before, (state, report) = state, solver.advance(state, targets, driven)
             contact = solver.assembly.contact.forces()[0]
             wrenches = self._wrenches(contact, state.x.numpy()[0], origins)
-            force = sum(prediction.jacobians[n].T @ w for n, w in zip(self._numbers, wrenches, strict=True))
+            force = np.einsum("lij,li->j", prediction.jacobians[self._numbers], wrenches)
             speed = speed_free + dt * (prediction.mobility @ force)
             now = now + dt * speed
-            self._take_up(prediction, wrenches, dt)
+            self._take_up(prediction, wrenches, force, dt)
             totals += wrenches / self.substeps
             imbalance = max(imbalance, self._imbalance(before, state, contact, driven))
             iterations, residual = iterations + report.iterations, max(residual, report.residual)
@@ -196,53 +199,46 @@ class RobotCoupling:
     def _drives(self, parameters, prediction, q, dt):
         """Parameters and targets (particles, positions [1, p, 3]) of all links' drives for a step that would end at q."""
         positions, quaternions = self.robot.kinematics.poses(q[None])
-        values, points = {}, []
-        for k, (body, n) in enumerate(zip(self.links.values(), self._numbers, strict=True)):
-            turn = rotation_matrix(quaternions[0, n])
-            target = self._local[k] @ turn.T + positions[0, n]
-            middle = target.mean(axis=0)
-            target = target + self._shift[k, :3] + np.cross(self._shift[k, 3:], target - middle)
-            points.append(target)
-            stiffness, stiffest = self._stiffness(prediction, n, middle - positions[0, n], dt)
-            values[body.drive] = stiffness[np.tril_indices(6)]
-            values[body.rigidity] = np.array([stiffest])
-        return parameters.replace(values), (self._particles, np.concatenate(points)[None])
+        turns = matrices(quaternions[0, self._numbers])
+        targets = np.einsum("lij,lkj->lki", turns, self._local) + positions[0, self._numbers][:, None]
+        middles = targets.mean(axis=1)
+        arms = middles - positions[0, self._numbers]
+        targets = targets + self._shift[:, None, :3] + cross(self._shift[:, None, 3:], targets - middles[:, None])
+        stiffness, rigidity, self._compliance = self._stiffness(prediction, arms, dt)
+        columns = np.empty((1, len(self.links), 22))
+        columns[0, self._rows, :21] = stiffness[:, *np.tril_indices(6)]
+        columns[0, self._rows, 21] = rigidity
+        model = self.solver.model
+        driven = parameters.with_columns(model.column_shapes, DRIVE.name, columns)
+        return driven, (self._particles, targets.reshape(1, -1, 3))
 
-    def _mobility(self, prediction, n, arm):
-        """Mobility of a link at a point [6, 6]: acceleration by force, and turn by torque."""
-        J = prediction.jacobians[n].copy()
-        J[:3] -= np.cross(arm, J[3:].T).T
-        return J @ prediction.mobility @ J.T
-
-    def _stiffness(self, prediction, n, arm, dt):
-        """K of a link's drive about a point, and its largest stiffness against shifts."""
+    def _stiffness(self, prediction, arms, dt):
+        """(K of the links' drives about points at `arms` from their origins [L, 6, 6], their largest stiffness [L], K^-1)."""
+        J = prediction.jacobians[self._numbers].copy()
+        J[:, :3] += cross(J[:, 3:].swapaxes(1, 2), arms[:, None]).swapaxes(1, 2)
         scale = np.array([1.0] * 3 + [ARM] * 3)
-        mobility = len(self.links) * self._mobility(prediction, n, arm) * np.outer(scale, scale)
+        mobility = len(self.links) * J @ prediction.mobility @ J.swapaxes(1, 2) * np.outer(scale, scale)
         size, axes = np.linalg.eigh(mobility)
-        size = np.maximum(size, SOFTEST * max(size.max(), 1e-12))
-        K = (axes / size) @ axes.T / dt**2
-        return K * np.outer(scale, scale), float(1.0 / size.min() / dt**2)
+        size = np.maximum(size, SOFTEST * np.maximum(size.max(axis=1, keepdims=True), 1e-12)) * dt**2
+        turned = axes.swapaxes(1, 2)
+        K = (axes / size[:, None]) @ turned * np.outer(scale, scale)
+        compliance = (axes * size[:, None]) @ turned / np.outer(scale, scale)
+        return K, 1.0 / size.min(axis=1), compliance
 
     def _wrenches(self, contact, x, origins):
         """Contact force and torque on each link about the origins [links, 6]."""
-        out = np.zeros((len(self.links), 6))
-        for k, body in enumerate(self.links.values()):
-            f = contact[body.particles]
-            out[k, :3] = f.sum(axis=0)
-            out[k, 3:] = np.cross(x[body.particles] - origins[k], f).sum(axis=0)
-        return out
+        forces = contact[self._particles].reshape(-1, 4, 3)
+        arms = x[self._particles].reshape(-1, 4, 3) - origins[:, None]
+        return np.concatenate([forces.sum(axis=1), cross(arms, forces).sum(axis=1)], axis=1)
 
-    def _take_up(self, prediction, wrenches, dt):
+    def _take_up(self, prediction, wrenches, force, dt):
         """Move the shifts towards what makes frames and links agree under the present wrenches."""
-        forces = sum(prediction.jacobians[n].T @ w for n, w in zip(self._numbers, wrenches, strict=True))
-        moved = dt**2 * prediction.mobility @ forces
-        for k, n in enumerate(self._numbers):
-            arm = rotation_matrix(prediction.quaternions[n]) @ self._local[k].mean(axis=0)
-            real = prediction.jacobians[n] @ moved
-            real[:3] += np.cross(real[3:], arm)
-            middle = np.concatenate([wrenches[k, :3], wrenches[k, 3:] - np.cross(arm, wrenches[k, :3])])
-            stiffness, _ = self._stiffness(prediction, n, arm, dt)
-            self._shift[k] += TAKE_UP * (real - np.linalg.solve(stiffness, middle) - self._shift[k])
+        arms = np.einsum("lij,lj->li", matrices(prediction.quaternions[self._numbers]), self._local.mean(axis=1))
+        real = prediction.jacobians[self._numbers] @ (dt**2 * prediction.mobility @ force)
+        real[:, :3] += cross(real[:, 3:], arms)
+        middle = np.concatenate([wrenches[:, :3], wrenches[:, 3:] - cross(arms, wrenches[:, :3])], axis=1)
+        given = np.einsum("lij,lj->li", self._compliance, middle)
+        self._shift += TAKE_UP * (real - given - self._shift)
 
     def _imbalance(self, before, after, contact, parameters):
         """Momentum that came from nowhere, as a share of the largest force on the soft bodies."""
@@ -260,9 +256,6 @@ class RobotCoupling:
     def _stalls(self, state):
         """How far the middles of frames are from their links' [links]."""
         positions, quaternions = self.robot.kinematics.poses(self.robot.state().position[None])
-        x = state.x.numpy()[0]
-        out = []
-        for k, (body, n) in enumerate(zip(self.links.values(), self._numbers, strict=True)):
-            middle = rotation_matrix(quaternions[0, n]) @ self._local[k].mean(axis=0) + positions[0, n]
-            out.append(float(np.linalg.norm(x[body.particles].mean(axis=0) - middle)))
-        return out
+        middles = np.einsum("lij,lj->li", matrices(quaternions[0, self._numbers]), self._local.mean(axis=1)) + positions[0, self._numbers]
+        frames = state.x.numpy()[0, self._particles].reshape(-1, 4, 3).mean(axis=1)
+        return np.linalg.norm(frames - middles, axis=1).tolist()

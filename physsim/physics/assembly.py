@@ -38,6 +38,7 @@ class Assembly:
         self._commands = {}
         self._partials = {}
         self._parameters = None
+        self._column_shapes = model.column_shapes
         self._changed = False
         self.inertia = [b.law.name for b in model.blocks].index("inertia")  # the block that every model has
         self.matrix_version = 0  # counts the matrices that were assembled
@@ -98,15 +99,16 @@ class Assembly:
         if parameters is self._parameters:
             changed, self._changed = self._changed, False
             return changed
-        columns = parameters.columns(self.model.column_shapes)
-        arrays = [columns[b.law.name] for b in self.model.blocks]
+        columns = parameters.columns(self._column_shapes)
         if self._parameters is None:
-            self.parameters = [self._columns_array(a) for a in arrays]
+            self.parameters = [self._columns_array(columns[b.law.name]) for b in self.model.blocks]
         else:
-            for array, values in zip(self.parameters, arrays, strict=True):
-                array.assign(self._columns_array(values))
-        if self.contact is not None:
+            for array, block in zip(self.parameters, self.model.blocks, strict=True):
+                if columns[block.law.name] is not self._columns[block.law.name]:
+                    array.assign(self._columns_array(columns[block.law.name]))
+        if self.contact is not None and (self._parameters is None or columns[TABLE] is not self._columns[TABLE]):
             self.contact.set_table(columns[TABLE])
+        self._columns = dict(columns)
         self._parameters = parameters
         return True
 

@@ -167,8 +167,10 @@ class Command:
 
     def __init__(self, parts, sliced=True):
         self._parts = parts
+        self._set = {}  # what arguments were set to last
         self._lead = int(sliced)  # arguments before the caller's own
-        self._launches = [part.launch for part in parts]
+        self._packed = [_pack(part) for part in parts]
+        self._launches = [_direct(*pair) if pair[1] else pair[0].launch for pair in zip(parts, self._packed, strict=True)]
 
     def __call__(self):
         """Launch; returns when all slices are done (on CUDA: when they are queued)."""
@@ -181,8 +183,34 @@ class Command:
 
     def set(self, index, value):
         """Change argument `index` (0 is the first after the slice's beginning)."""
-        for part in self._parts:
-            part.set_param_at_index(index + self._lead, value)
+        if self._set.get(index, self) is value:  # setting costs more than launching
+            return
+        self._set[index] = value
+        index += self._lead
+        for part, packed in zip(self._parts, self._packed, strict=True):
+            part.set_param_at_index(index, value)
+            if packed is not None:
+                setattr(packed, packed._fields_[index][0], part.params[index + 1])
+
+
+def _pack(part):
+    """The arguments of a recorded launch as the kernel's entry point on the CPU reads them; None elsewhere.
+
+    Warp packs them anew at every launch, which takes longer than many a small kernel.
+    """
+    if not part.device.is_cpu or part.block_dim > 1 or part.adjoint:
+        return None
+    fields = [(arg.label, type(value)) for arg, value in zip(part.kernel.adj.args, part.params[1:], strict=True)]
+    packed = type("Arguments", (ctypes.Structure,), {"_fields_": fields})()
+    for (name, _), value in zip(fields, part.params[1:], strict=True):
+        setattr(packed, name, value)
+    return packed
+
+
+def _direct(part, packed):
+    """A call of a recorded launch's entry point with packed arguments."""
+    entry, bounds, arguments = part.hooks.forward, ctypes.byref(part.params[0]), ctypes.byref(packed)
+    return lambda: entry(bounds, arguments)
 
 
 @contextmanager

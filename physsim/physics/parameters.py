@@ -137,6 +137,18 @@ class ParameterSet:
             _fill(out._columns, self._parameters, new, touched)
         return out
 
+    def with_columns(self, shapes, law, columns):
+        """The same values with other numbers for one law: what changes at every step and is no parameter to be learnt.
+
+        Args:
+            shapes: as in `columns`.
+            law: name.
+            columns: [envs, stencils, parameters].
+        """
+        out = ParameterSet(self._parameters, self._envs, self._values)
+        out._columns = self.columns(shapes) | {law: columns}
+        return out
+
     def columns(self, shapes):
         """Numbers as the laws read them: dict law -> [envs, stencils, parameters]; `shapes` is dict law -> (stencils, parameters)."""
         if self._columns is None:

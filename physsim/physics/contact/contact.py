@@ -15,6 +15,7 @@ from physsim.physics.contact.detection import Detection
 from physsim.physics.laws import EDGE_EDGE, POINT_SHAPE, POINT_TRIANGLE, SCALARS
 
 LAWS = {"point_triangle": POINT_TRIANGLE, "edge_edge": EDGE_EDGE, "point_shape": POINT_SHAPE}
+SIGNS = {1.0: wp.float64(1.0), -1.0: wp.float64(-1.0)}
 COST = {"evaluate": 0.3, "blocks": 2.0, "product": 1.0, "adjoint": 1.5, "tangent": 4.0}  # [us] of a row
 
 
@@ -44,7 +45,8 @@ class Contact:
         size = scene.shape_size if len(scene.shape_kind) else np.zeros((1, 3))
         self._shape_kind, self._shape_size = self._ints(kind), wp.array(size, dtype=wp.vec3d, device=self.device)
         self.table = self._vectors((self.envs, scene.class_count))
-        self._commands, self._version = {}, None
+        self._gap, self._creep = wp.float64(scene.gap), wp.float64(scene.creep)
+        self._commands, self._version, self._step_of = {}, None, None
         self.entries = a.entries
         self._kernels = _kernels(a.model.dtype, a.block_dtype)
 
@@ -57,11 +59,11 @@ class Contact:
     # ---- points
 
     def _embed(self, x, out, scale=1.0):
-        arguments = [self.assembly.active, self._owner_count, self._owners, self._weights, wp.float64(scale), x, out]
+        arguments = [self.assembly.active, self._owner_count, self._owners, self._weights, SIGNS[scale], x, out]
         self._launch("embed", self._kernels["embed"], self.scene.point_count, arguments, weight=0.02)
 
     def _pull_back(self, s, out, scale=1.0):
-        arguments = [self.assembly.active, *self._back, wp.float64(scale), s, out]
+        arguments = [self.assembly.active, *self._back, SIGNS[scale], s, out]
         self._launch("pull_back", self._kernels["pull_back"], self.assembly.model.particle_count, arguments, weight=0.02)
 
     def _launch(self, key, kernel, count, arguments, weight=0.01):
@@ -156,11 +158,10 @@ class Contact:
 
     def fill_rows(self, table=None, rows=None):
         """Parameters of all rows from the table (or tangents of both)."""
-        scene = self.scene
         for name, _law, pairs, count, *_ in self._lists():
             out = (rows or self._rows)[name]
             arguments = [self.assembly.active, pairs.stencil, pairs.pair_class, pairs.weight, pairs.offset, pairs.shape]
-            arguments += [self._shape_kind, self._shape_size, wp.float64(scene.gap), wp.float64(scene.creep)]
+            arguments += [self._shape_kind, self._shape_size, self._gap, self._creep]
             arguments += [int(table is not None), table if table is not None else self.table, out]
             self._launch(("fill", name), _row_kernels(name)["fill"], count, arguments)
 
@@ -176,7 +177,9 @@ class Contact:
         a = self.assembly
         kernel = law.kernels("float64", a.block_dtype)[kind]
         state = [pairs.stencil, rows if rows is not None else self._rows[name], self.s, self.s1, self.s2, self.s]
-        arguments = [a.active, wp.vec3d(*a.step), *before, *state, *after]
+        if self._step_of != a.step:
+            self._step_of, self._step = a.step, wp.vec3d(*a.step)
+        arguments = [a.active, self._step, *before, *state, *after]
         self._launch((kind, name), kernel, count, arguments, weight=COST[kind])
 
     def evaluate(self, energies_only=False):
