@@ -161,11 +161,12 @@ def draw_contact(law, rng, step, amount):
     for row in range(rows):
         points, moving, n = pair_at_rest(law, row, p[row])
         slide = np.array([1.0, 0, 0]) if n[0] == 0 and law is EDGE_EDGE else np.cross(n, rng.normal(size=3))
+        shaken = 5e-4 if FEATURES[law][row][1] is ASKEW else 0.01  # almost parallel edges cross elsewhere for any little tilt
         turn, place = Rotation.random(random_state=int(rng.integers(2**31))).as_matrix(), rng.normal(size=3)
         for i in range(3):  # a state each: now, and the two before
             u = rng.uniform(0.4, 0.7) if amount else 1.5
             off = (offset[row] + u * gap[row]) * n + amount * (1 - i) * slide / np.linalg.norm(slide)
-            noise = 0.01 * amount * rng.uniform(-1, 1, points.shape)
+            noise = amount * shaken * rng.uniform(-1, 1, points.shape)
             states[i, row] = (points + noise + moving[:, None] * off) @ turn.T + place
     x, x1, x2 = states.reshape(3, -1, 3)
     return Sample(stencil_of(law), step, x, x1, x2, x1, p)
@@ -475,9 +476,10 @@ def test_inversion_and_collapse_stay_finite(law, step, dtype, rng):
         assert np.isfinite(hessian(law, sample, project, dtype)).all()
 
 
-@laws
+@pytest.mark.parametrize("law", [law for law in ALL if law not in CONTACT], ids=lambda law: law.name)
 @steps
 def test_float32_agrees_with_float64(law, step, rng):
+    """Contact runs in float64 whatever the particles are: gaps are differences of nearly equal numbers."""
     sample = draw(law, rng, step)
     energy, gradient = energy_and_gradient(law, sample)
     energy32, gradient32 = energy_and_gradient(law, sample, "float32")
