@@ -175,7 +175,10 @@ class Command:
     def __call__(self):
         """Launch; returns when all slices are done (on CUDA: when they are queued)."""
         Command.count += 1
-        if len(self._launches) > 1 and not self._parts[0].device.is_capturing:
+        if self._parts and self._parts[0].device.is_capturing:
+            for part in self._parts:
+                part.launch()
+        elif len(self._launches) > 1:
             _beside(self._launches)
         else:
             for launch in self._launches:
