@@ -104,7 +104,7 @@ class KinematicRobot(Robot):
         self._check_trajectory(times, values)
         self.times, self.trajectory = times, joints
         if values.ndim == 2:
-            self._set_state(self._joints_at(np.array([self.time]))[0], np.zeros(self.kinematics.dof))
+            self._set_state(self._followed(self.time), np.zeros(self.kinematics.dof))
 
     def link_poses(self, times=None, links=None):
         """Poses of links along the trajectory.
@@ -139,14 +139,18 @@ class KinematicRobot(Robot):
         if self.times is not None:
             if np.ndim(self.trajectory) != 2:
                 raise InputError("step: the trajectory is of several environments; `link_poses` gives the poses of all")
-            at = self._joints_at(np.array([self.time + self.dt]))[0]
-            return np.asarray(at.detach().cpu() if hasattr(at, "detach") else at, dtype=float), np.zeros(len(q), bool)
+            return self._followed(self.time + self.dt), np.zeros(len(q), bool)
         setpoint, rate = self.commands.next_setpoints(q, self.dt)
         wanted = np.where(self.commands.mode == POSITION, setpoint, q[tree.free] + rate * self.dt)
         free = np.clip(wanted, tree.lower[tree.free], tree.upper[tree.free])
         stopped = np.zeros(len(q), bool)
         stopped[tree.free] = free != wanted
         return tree.follow @ free + tree.offset, stopped
+
+    def _followed(self, time):
+        """Joints [D] of the trajectory at one time, as numbers."""
+        at = self._joints_at(np.array([time]))[0]
+        return np.asarray(at.detach().cpu() if hasattr(at, "detach") else at, dtype=float)
 
     def _joints_at(self, times):
         """The trajectory at times, linear between its keys; numpy or torch as it is."""

@@ -59,7 +59,6 @@ class PyBulletRobot(Robot):
         self._to_base = Rotation.from_quat(tree.orientation[0], scalar_first=True).as_matrix().T
         self._place = tree.origin[0]
         self._world = _Skeleton(description, tree, self.dt, self._to_base @ validation.array("gravity", gravity, (3,)))
-        self._ready = None
         self.reset()
 
     def close(self):
@@ -125,7 +124,6 @@ class PyBulletRobot(Robot):
         none = np.zeros(len(q), bool)
         self._state = JointState(q.copy(), qd.copy(), np.zeros(len(q)), none, none.copy())
         self._world.reset(q, qd)
-        self._ready = None
 
 
 def _pybullet():

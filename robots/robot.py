@@ -114,6 +114,7 @@ class Robot(ABC):
         self.time = 0.0
         self.applied: dict[str, Wrench] = {}
         self._waiting: dict[str, Wrench] = {}
+        self._ready = None  # what `prepare` found, as long as it holds
 
     @classmethod
     def load(cls, path, package_folders=(), **options):
@@ -201,7 +202,7 @@ class Robot(ABC):
             if (off > 1e-6).any():
                 k = int(np.argmax(off))
                 raise InputError(f"{name} = {value[k]:g} of joint {tree.joints[k]!r}: it follows another joint and must be {followed[k]:g}")
-        self.time, self.applied, self._waiting = 0.0, {}, {}
+        self.time, self.applied, self._waiting, self._ready = 0.0, {}, {}, None
         self._set_state(q, qd)
         self.commands.hold(q)
 
@@ -228,6 +229,7 @@ class Robot(ABC):
         Raises:
             InputError: not exactly one kind, no such joint, one that follows another, shapes that do not fit, NaN, or outside the limits.
         """
+        self._ready = None
         q = self.state().position
         self.commands.take(q, {"position": position, "velocity": velocity, "torque": torque}, joints, on_limit, effort, speed)
 

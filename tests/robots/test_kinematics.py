@@ -1,6 +1,7 @@
 """Poses against PyBullet and Pinocchio, derivatives against differences, inverse kinematics against its own forward."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 import physsim
+from physsim.io.description import Joint, Link, RobotDescription
 from physsim.robots import Kinematics
 
 FILES = {"panda": "franka_panda/panda.urdf", "kuka": "kuka_iiwa/model.urdf", "xarm": "xarm/xarm6_with_gripper.urdf"}
@@ -97,6 +99,12 @@ def test_reverse_mode_passes_the_gradient_check(robots, rng):
         assert torch.autograd.gradcheck(kinematics.forward_torch, (q,))
 
 
+def test_a_tree_of_joints_of_all_kinds_has_right_derivatives(rng):
+    kinematics = Kinematics(random_tree(rng), random_pose(rng))
+    q = torch.tensor(random_joints(kinematics, rng, 2), requires_grad=True)
+    assert torch.autograd.gradcheck(kinematics.forward_torch, (q,))
+
+
 def test_a_batch_gives_what_each_of_its_rows_gives(arm, rng):
     q = random_joints(arm, rng, 2, 3)
     positions, quaternions = arm.forward(q)
@@ -112,19 +120,32 @@ def test_single_precision_is_right_to_a_micrometre(robots, arm, rng):
     np.testing.assert_allclose(Kinematics(robots["panda"], dtype="float32").forward(q)[0], arm.forward(q)[0], atol=2e-6)
 
 
+def random_tree(rng, links=12):
+    """A tree of joints of all kinds in random places."""
+    parts = [Link(f"link {k}", 1.0, np.zeros(3), np.eye(3)) for k in range(links)]
+    joints = []
+    for k in range(1, links):
+        origin, axis = np.eye(4), rng.normal(size=3)
+        origin[:3, :3], origin[:3, 3] = Rotation.random(rng=rng).as_matrix(), rng.normal(size=3)
+        kind = ("revolute", "prismatic", "continuous", "fixed")[k % 4]
+        joints.append(Joint(f"joint {k}", kind, f"link {rng.integers(k)}", f"link {k}", origin, axis / np.linalg.norm(axis)))
+    return RobotDescription("tree", tuple(parts), tuple(joints), Path("."), Path("tree.urdf"))
+
+
 @pytest.mark.gpu
-def test_the_device_gives_the_same_poses(robots, arm, rng):
+def test_the_device_gives_the_same_poses_and_derivatives(rng):
     import warp as wp
 
     if not wp.get_cuda_devices():
         pytest.skip("no CUDA device")
-    there = Kinematics(robots["panda"], device="cuda:0")
-    q = random_joints(arm, rng, 64)
-    for mine, theirs in zip(arm.forward(q), there.forward(q)):
+    description = random_tree(rng)
+    here, there = Kinematics(description), Kinematics(description, device="cuda:0")
+    q = random_joints(here, rng, 64)
+    for mine, theirs in zip(here.forward(q), there.forward(q)):
         np.testing.assert_allclose(theirs, mine, atol=1e-12)
-    np.testing.assert_allclose(there.jacobians(q), arm.jacobians(q), atol=1e-12)
-    weights = rng.normal(size=(64, len(arm.links), 3)), rng.normal(size=(64, len(arm.links), 4))
-    np.testing.assert_allclose(there.pullback(q, *weights), arm.pullback(q, *weights), atol=1e-11)
+    np.testing.assert_allclose(there.jacobians(q), here.jacobians(q), atol=1e-12)
+    weights = rng.normal(size=(64, len(here.links), 3)), rng.normal(size=(64, len(here.links), 4))
+    np.testing.assert_allclose(there.pullback(q, *weights), here.pullback(q, *weights), atol=1e-10)
 
 
 def test_inverse_kinematics_reaches_at_least_198_of_200_panda_poses(robots, rng):
