@@ -116,7 +116,7 @@ def point_boxes(
     m = reach[env] * motion[env, i]
     lo = wp.min(p, wp.min(q, p + m))
     hi = wp.max(p, wp.max(q, p + m))
-    if fixed[i] == 0 or not (hi == lo):
+    if fixed[i] == 0 or wp.length_sq(hi - lo) > wp.float64(0.0):
         ahead = p + (wp.float64(1.0) + AHEAD) * m
         around = wp.vec3d(margin, margin, margin)
         lo = wp.min(lo, ahead) - around
@@ -131,6 +131,7 @@ def point_boxes(
 
 @wp.func
 def rounded_down(p: wp.vec3d) -> wp.vec3:
+    """Lower corner of a tree's box."""
     q = wp.vec3()
     for a in range(3):
         x = wp.clamp(p[a], -FARTHEST, FARTHEST)
@@ -140,6 +141,7 @@ def rounded_down(p: wp.vec3d) -> wp.vec3:
 
 @wp.func
 def rounded_up(p: wp.vec3d) -> wp.vec3:
+    """Upper corner of a tree's box."""
     return -rounded_down(-p)
 
 

@@ -4,9 +4,9 @@ A query (a vertex against triangles, an edge against edges, a vertex against sha
 a scan it writes its rows, partners in order of their numbers. So lists depend on the boxes alone, not on the tree, on slices or on other
 environments. `first` is the first environment and query of a slice.
 
-Of boxes that overlap, pairs are kept unless a plane parts them: with n the direction between the closest points of the boxes' centres, every
-point of a feature lies at least n . c - |n| . h along n, h half the box. Pairs of what cannot move, of what may not touch, and of points that
-share a particle are left out.
+Of boxes that overlap, pairs are kept unless a plane parts them: with n the direction between the closest points of the boxes' centres, the
+corners of the boxes say how near the features can come along n. Pairs of what cannot move, of what may not touch, and of points that share
+a particle are left out.
 """
 
 import warp as wp
@@ -59,6 +59,7 @@ def lowest(n: wp.vec3d, lower: wp.vec3d, upper: wp.vec3d) -> wp.float64:
 
 @wp.func
 def highest(n: wp.vec3d, lower: wp.vec3d, upper: wp.vec3d) -> wp.float64:
+    """Greatest of n . x over a box."""
     return -lowest(-n, lower, upper)
 
 
@@ -66,6 +67,7 @@ def highest(n: wp.vec3d, lower: wp.vec3d, upper: wp.vec3d) -> wp.float64:
 def point_triangle_near(
     surfaces: Surfaces, env: int, p: int, t: int, lower: wp.array2d(dtype=wp.vec3d), upper: wp.array2d(dtype=wp.vec3d)
 ) -> bool:
+    """Whether a vertex can come near a triangle."""
     v = surfaces.triangles[t]
     if surfaces.pair_class[surfaces.body[p], surfaces.body[v[0]]] < 0:
         return False
@@ -91,7 +93,7 @@ def point_triangle_near(
 def edge_edge_near(
     surfaces: Surfaces, env: int, i: int, j: int, lower: wp.array2d(dtype=wp.vec3d), upper: wp.array2d(dtype=wp.vec3d)
 ) -> bool:
-    """Edge i asks; a pair in which both may move is found by the lower number, the others by the one that may move."""
+    """Whether edges can come near. Edge i asks: of two that may move the lower number, else the one that may move."""
     a = surfaces.edges[i]
     b = surfaces.edges[j]
     if surfaces.pair_class[surfaces.body[a[0]], surfaces.body[b[0]]] < 0:
@@ -126,7 +128,11 @@ def least_stretch(A: wp.mat33d) -> wp.float64:
 def point_shape_near(
     surfaces: Surfaces, env: int, p: int, k: int, lower: wp.array2d(dtype=wp.vec3d), upper: wp.array2d(dtype=wp.vec3d)
 ) -> bool:
-    """The distance changes by at most |A^-1| (h_p + sum_j |w_j| h_j), w the point's weights in the frame A and h the boxes' half diagonals."""
+    """Whether a vertex can come near a shape.
+
+    The distance changes by at most |A^-1| (h_p + sum_j |w_j| h_j): A the frame, w the weights of its points that make up the vertex, h half
+    of the boxes' diagonals.
+    """
     f = surfaces.shape_frame[k]
     if surfaces.pair_class[surfaces.body[p], surfaces.shape_body[k]] < 0:
         return False
@@ -158,6 +164,7 @@ def point_shape_near(
 
 @wp.func
 def triangle_query(surfaces: Surfaces, env: int, p: int, lower: wp.array2d(dtype=wp.vec3d), upper: wp.array2d(dtype=wp.vec3d), tree: Tree):
+    """What a vertex asks a tree of triangles."""
     r = surfaces.gap + surfaces.radius[p]
     around = wp.vec3d(r, r, r)
     return wp.bvh_query_aabb(tree.id, rounded_down(lower[env, p] - around), rounded_up(upper[env, p] + around), tree.roots[env])
@@ -165,6 +172,7 @@ def triangle_query(surfaces: Surfaces, env: int, p: int, lower: wp.array2d(dtype
 
 @wp.func
 def edge_query(surfaces: Surfaces, env: int, i: int, lower: wp.array2d(dtype=wp.vec3d), upper: wp.array2d(dtype=wp.vec3d), tree: Tree):
+    """What an edge asks a tree of edges."""
     v = surfaces.edges[i]
     r = surfaces.gap + wp.max(surfaces.radius[v[0]], surfaces.radius[v[1]])
     around = wp.vec3d(r, r, r)
@@ -194,8 +202,8 @@ def find(
     V = surfaces.vertices.shape[0]
     E = surfaces.edges.shape[0]
     at = env * (2 * V + E) + q
-    n = int(0)
-    item = int(0)
+    n = wp.int32(0)
+    item = wp.int32(0)
     if q < V:
         p = surfaces.vertices[q]
         if surfaces.triangles.shape[0] > 0:
@@ -251,6 +259,7 @@ def put(rows: wp.array3d(dtype=int), env: int, begin: int, n: int, partner: int)
 
 @wp.func
 def write_point_triangle(surfaces: Surfaces, env: int, k: int, p: int, rows: Candidates):
+    """Write row k for vertex p and the triangle whose number stands in column 1."""
     v = surfaces.triangles[rows.stencil[env, k, 1]]
     rows.stencil[env, k, 0] = p
     rows.stencil[env, k, 1] = v[0]
@@ -264,6 +273,7 @@ def write_point_triangle(surfaces: Surfaces, env: int, k: int, p: int, rows: Can
 
 @wp.func
 def write_edge_edge(surfaces: Surfaces, env: int, k: int, i: int, rows: Candidates):
+    """Write row k for edge i and the edge whose number stands in column 1."""
     j = rows.stencil[env, k, 1]
     a = surfaces.edges[i]
     b = surfaces.edges[j]
@@ -279,6 +289,7 @@ def write_edge_edge(surfaces: Surfaces, env: int, k: int, i: int, rows: Candidat
 
 @wp.func
 def write_point_shape(surfaces: Surfaces, env: int, k: int, p: int, shape: int, rows: Candidates):
+    """Write row k for vertex p and a shape."""
     f = surfaces.shape_frame[shape]
     rows.stencil[env, k, 0] = p
     for a in range(4):
@@ -316,8 +327,8 @@ def write(
     count = begins[at + 1] - begins[at]
     if count == 0:
         return
-    n = int(0)
-    item = int(0)
+    n = wp.int32(0)
+    item = wp.int32(0)
     if q < V:
         begin = begins[at] - begins[at - q]
         p = surfaces.vertices[q]

@@ -1,13 +1,18 @@
 """How far a motion may go: conservative advancement along directions that part two features.
 
-All points move along straight lines, x + t v with t in [0, 1]. Of two convex features whose closest points lie d apart in direction n, every
-pair of vertices is n . (x_a - x_b) + t n . (v_a - v_b) apart along n, and the features are never nearer than the least of these. The
-largest t at which that is still the level sought is safe; advance to it, look again, and stop when the free distance has come near the level.
-A sliding motion is through in one step where the bound of additive CCD (Li, Kaufman, Jiang 2021, Codimensional incremental potential
-contact, algorithm 1), which knows speeds only, takes hundreds.
+All points move along straight lines, x + t v with t in [0, 1]. If n . (x_a - x_b) >= d for every vertex a of one convex feature and b of
+another, with |n| = 1, they are at least d apart; n between the closest points gives their distance. Let n turn with the features: with
+m at right angles to n, all t are safe for which every pair of vertices keeps
 
-A point X(t) in the frame A(t) of a shape moves by X(t + tau) - X(t) = tau A(t + tau)^-1 u, u its velocity relative to the frame's material there.
-Distances to convex shapes are convex functions, so with g the gradient at X, B = A^-1 dA/dt and v = |A^-1 u|
+    (n + t m) . (x_a - x_b + t (v_a - v_b)) >= level (1 + t^2 |m|^2 / 2) >= level |n + t m|.
+
+Advance to the least root of these quadratics, look again, and stop when the distance has come near the level. m = 0 lets features
+slide past each other in one step, where the bound of additive CCD (Li, Kaufman, Jiang 2021, Codimensional incremental potential contact,
+algorithm 1), which knows speeds only, takes hundreds; the m that keeps n at right angles to the meeting edges or face lets them rock. The
+longer step of the two is taken.
+
+A point X(t) in the frame A(t) of a shape moves by X(t + tau) - X(t) = tau A(t + tau)^-1 u, u its velocity relative to the frame's
+material there. Distances to convex shapes are convex functions, so with g the gradient at X, B = A^-1 dA/dt and v = |A^-1 u|
 
     d(t + tau) >= d + tau g . A^-1 u - 2 |B| v tau^2      while tau |B| <= 1/2.
 """
@@ -18,9 +23,10 @@ from physsim.kernels.contact.boxes import Surfaces
 from physsim.kernels.contact.broad_phase import Candidates
 from physsim.kernels.contact.distance import edge_edge_coefficients, point_triangle_coefficients, shape_distance, shape_gradient
 
-SHARE = wp.constant(wp.float64(0.1))  # of the free distance at the beginning: never less than this is left
-NEAR = wp.constant(wp.float64(0.15))  # the advance ends where less than this is left
+SHARE = wp.constant(wp.float64(0.15))  # of the free distance at the beginning, or of the gap where that is less: no less is left
+NEAR = wp.constant(wp.float64(0.2))  # the advance ends where less than this is left
 ADVANCES = wp.constant(64)  # most looks at a pair; where they do not suffice the step is shorter than it need be
+WILDEST = wp.constant(wp.float64(1.0e30))  # [m] a direction that turns faster is of edges that are points
 
 vec3 = wp.vec3d
 vec4 = wp.vec4d
@@ -36,9 +42,66 @@ def features_apart(edges: bool, n: vec3, x0: vec3, x1: vec3, x2: vec3, x3: vec3)
 
 
 @wp.func
+def turning(n: vec3, e: vec3, f: vec3, de: vec3, df: vec3) -> vec3:
+    """Velocity of n that keeps it at right angles to e and f, which change at de and df; f may be zero, and e too."""
+    ee = wp.dot(e, e)
+    ef = wp.dot(e, f)
+    ff = wp.dot(f, f)
+    a = -wp.dot(n, de)
+    b = -wp.dot(n, df)
+    m = vec3()
+    det = ee * ff - ef * ef
+    if det > wp.float64(1.0e-6) * ee * ff:  # else they are parallel: any one of them does
+        m = ((a * ff - b * ef) * e + (b * ee - a * ef) * f) / det
+    elif ee > wp.float64(0.0):
+        m = (a / ee) * e
+    return m
+
+
+@wp.func
+def meeting(edges: bool, c: vec4, x0: vec3, x1: vec3, x2: vec3, x3: vec3):
+    """The edges that a direction between closest points is at right angles to, zero for none; `c` as in `kernels.contact.distance`."""
+    zero = wp.float64(0.0)
+    e = vec3()
+    f = vec3()
+    if edges:
+        if c[0] != zero and c[1] != zero:
+            e = x1 - x0
+        if c[2] != zero and c[3] != zero:
+            f = x3 - x2
+            if c[0] == zero or c[1] == zero:
+                e = f
+                f = vec3()
+    elif c[1] == zero:
+        if c[2] != zero and c[3] != zero:
+            e = x3 - x2
+    elif c[2] == zero:
+        if c[3] != zero:
+            e = x3 - x1
+    else:
+        e = x2 - x1
+        if c[3] != zero:
+            f = x3 - x1
+    return e, f
+
+
+@wp.func
+def first_root(a: wp.float64, b: wp.float64, c: wp.float64, limit: wp.float64) -> wp.float64:
+    """Least t in (0, limit] at which a t^2 + b t + c = 0, where c >= 0; `limit` without one."""
+    square = b * b - wp.float64(4.0) * a * c
+    t = limit
+    if square >= wp.float64(0.0):
+        slope = wp.sqrt(square) - b
+        if slope * limit > wp.float64(2.0) * c:
+            t = wp.float64(2.0) * c / slope
+    return t
+
+
+@wp.func
 def features_step(
     edges: bool,
     offset: wp.float64,
+    gap: wp.float64,
     limit: wp.float64,
     x0: vec3,
     x1: vec3,
@@ -67,20 +130,32 @@ def features_step(
         apart = features_apart(edges, n, y0, y1, y2, y3)
         free = wp.min(apart) - offset
         if k == 0:
-            level = wp.min(SHARE * free, free)
-            near = NEAR * free
+            level = offset + wp.min(SHARE * wp.min(free, gap), free)
+            near = NEAR * wp.min(free, gap)
         elif free <= near:
             return t
         speed = features_apart(edges, n, v0, v1, v2, v3)
         if not (wp.length_sq(n) > wp.float64(0.0) and wp.length_sq(speed) < wp.float64(wp.inf)):
             return t
-        step = limit - t
+        left = limit - t
+        step = wp.float64(left)
         for a in range(4):
-            if speed[a] < wp.float64(0.0):
-                step = wp.min(step, (apart[a] - offset - level) / -speed[a])
+            if speed[a] * step < level - apart[a]:
+                step = (level - apart[a]) / speed[a]
+        if step < left:
+            e, f = meeting(edges, c, y0, y1, y2, y3)
+            de, df = meeting(edges, c, v0, v1, v2, v3)
+            m = turning(n, e, f, de, df)
+            aside = features_apart(edges, m, y0, y1, y2, y3)
+            faster = features_apart(edges, m, v0, v1, v2, v3)
+            bend = wp.float64(0.5) * level * wp.dot(m, m)
+            turned = wp.where(bend < WILDEST, left, step)
+            for a in range(4):
+                turned = first_root(faster[a] - bend, speed[a] + aside[a], apart[a] - level, turned)
+            step = wp.max(step, turned)
         if not (step > wp.float64(0.0)):
             return t
-        if step >= limit - t:
+        if step >= left:
             return limit
         t += step
     return t
@@ -91,6 +166,7 @@ def shape_step(
     kind: int,
     size: vec3,
     offset: wp.float64,
+    gap: wp.float64,
     limit: wp.float64,
     p: vec3,
     o: vec3,
@@ -111,8 +187,8 @@ def shape_step(
         X = inverse * (p + t * vp - o - t * vo)
         free = shape_distance(kind, size, X) - offset
         if k == 0:
-            level = wp.min(SHARE * free, free)
-            near = NEAR * free
+            level = wp.min(SHARE * wp.min(free, gap), free)
+            near = NEAR * wp.min(free, gap)
         elif free <= near:
             return t
         U = inverse * (vp - vo - V * X)
@@ -181,6 +257,7 @@ def advance(
             t = features_step(
                 row >= first_edge,
                 offset,
+                surfaces.gap,
                 t,
                 vec3(),
                 s[env, v[1]] - x0,
@@ -209,6 +286,7 @@ def advance(
                 surfaces.shape_kind[shape],
                 surfaces.shape_size[shape],
                 point_shape.offset[env, j],
+                surfaces.gap,
                 t,
                 s[env, p],
                 s[env, o],

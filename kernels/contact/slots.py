@@ -1,7 +1,7 @@
-"""Which rows of the candidate lists a surface point takes part in, so that shares of rows can be summed on points in a fixed order.
+"""Which rows of the candidate lists a surface point takes part in, so that shares of rows are summed on points in a fixed order.
 
-Slots number the vertices of all rows, those of the lists of point and triangle, edge and edge, point and shape one after the other. They are
-sorted by their points with a stable sort: keys here, the sort by Warp, and then where each point's slots begin.
+Slots number the vertices of all rows: those of the list of point and triangle, then of edge and edge, then of point and shape. They are
+sorted by their points, which is stable: keys here, the sort by Warp, and then where each point's slots begin.
 """
 
 import warp as wp
@@ -25,7 +25,7 @@ def slot_keys(
     env = first[0] + e
     i = first[1] + k
     slot = int(i)
-    point = int(-1)
+    point = wp.int32(-1)
     if i < 4 * rows[0]:
         if point_triangle.stencil[env, i // 4, 0] >= 0:
             point = point_triangle.stencil[env, i // 4, i % 4]

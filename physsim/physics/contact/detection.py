@@ -1,6 +1,6 @@
 """Which pairs of features may meet during a motion, and how far the motion may go before they would pass through each other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,12 @@ class CandidateList:
     offset: wp.array
     weight: wp.array
     shape: wp.array
+    kernels: broad_phase.Candidates = field(init=False, repr=False)  # the same arrays, as kernels take them
+
+    def __post_init__(self):
+        self.kernels = broad_phase.Candidates()
+        for name in ("stencil", "pair_class", "offset", "weight", "shape"):
+            setattr(self.kernels, name, getattr(self, name))
 
     @property
     def capacity(self):
@@ -53,9 +59,9 @@ class PointMap(NamedTuple):
 class Detection:
     """Candidate pairs of a scene and safe steps, for environments side by side.
 
-    `point_triangle`, `edge_edge` and `point_shape` are CandidateLists; `capacity_version` counts their allocations. The vertices of all rows are
-    numbered one after the other: slot 4 i + k is vertex k of row i of the first list, `share_offsets` are the numbers at which the lists begin
-    (by their capacities), and `point_map` says which slots are of which point.
+    `point_triangle`, `edge_edge` and `point_shape` are CandidateLists; `capacity_version` counts their allocations. The vertices of all
+    rows are numbered one after the other: slot 4 i + k is vertex k of row i of the first list, `share_offsets` are the numbers at which
+    the lists begin (by their capacities), and `point_map` says which slots are of which point.
 
     Args:
         scene: ContactScene.
@@ -120,12 +126,7 @@ class Detection:
         shapes = self._ints(shape) if name == "point_shape" else self._ints((1, 1))
         stencil = wp.full((*shape, points), -1, dtype=int, device=self.device)
         numbers = self._numbers(shape), self._numbers(shape)
-        made = CandidateList(stencil, self._counts[order], 0, self._ints(shape), *numbers, shapes)
-        rows = broad_phase.Candidates()
-        for field in ("stencil", "pair_class", "offset", "weight", "shape"):
-            setattr(rows, field, getattr(made, field))
-        made.rows_on_device = rows
-        return made
+        return CandidateList(stencil, self._counts[order], 0, self._ints(shape), *numbers, shapes)
 
     @property
     def lists(self):
@@ -244,7 +245,7 @@ class Detection:
     def _write(self):
         counts = (self._counts_view if self._on_host else self._counts.numpy()).max(axis=1)
         self._reserve(counts)
-        rows = [made.rows_on_device for made in self.lists]
+        rows = [made.kernels for made in self.lists]
         if self._used.any():
             used = _rounded(self._used)
             arguments = [self._counts, wp.vec3i(*used), *rows]
@@ -279,7 +280,7 @@ class Detection:
         if "_keys" not in self.__dict__ or self._keys.size < 2 * total:
             self._keys, self._slots = self._ints(2 * _room(total)), self._ints(2 * _room(total))
             self._commands = {key: c for key, c in self._commands.items() if key[0] not in ("keys", "begins")}
-        shares = [made.rows_on_device for made in self.lists]
+        shares = [made.kernels for made in self.lists]
         arguments = [points, wp.vec3i(*rows), *shares, self._keys, self._slots]
         self._run(("keys", *rows), lambda: self._record(slots.slot_keys, size, *arguments, weight=0.01))
         wp.utils.radix_sort_pairs(self._keys, self._slots, total, end_bit=(self.envs * (points + 1)).bit_length())
@@ -307,7 +308,7 @@ class Detection:
         if self._partial.shape[1] < chunks and self._on_host:
             self._partial = wp.full((self.envs, _room(chunks)), 1.0, dtype=wp.float64, device=self.device)
             self._commands = {key: c for key, c in self._commands.items() if key[0] not in ("advance", "least")}
-        rows = [made.rows_on_device for made in self.lists]
+        rows = [made.kernels for made in self.lists]
         arguments = [self.active, chunk, self._counts, self._surfaces, *rows, self._reach, s, motion, self._partial]
         record = lambda: self._record(ccd.advance, chunks, *arguments, weight=ADVANCE_COST * chunk)  # noqa: E731
         self._run(("advance", chunks), record, {8: s, 9: motion})
@@ -332,25 +333,23 @@ def _rounded(counts):
 def _surfaces(scene, device):
     """The scene for kernels."""
     out = boxes.Surfaces()
-
-    def put(name, values, dtype, ndim=1):
-        shape = {"owners": (0, 4), "pair_class": (0, 0)}.get(name, (0,)) if not np.size(values) else None
-        values = np.ascontiguousarray(values)
-        setattr(
-            out, name, wp.zeros(shape, dtype=dtype, device=device) if shape else wp.array(values, dtype=dtype, device=device, ndim=ndim)
-        )
-
-    put("owners", np.where(scene.weights != 0.0, scene.owners, -1).astype(np.int32), int, 2)
-    for name in ("body", "vertices", "shape_kind", "shape_body"):
-        put(name, getattr(scene, name).astype(np.int32), int)
-    for name in ("radius", "area", "edge_area"):
-        put(name, getattr(scene, name), wp.float64)
-    put("fixed", (~np.asarray(scene.movable, bool)).astype(np.int32), int)
-    put("triangles", scene.triangles.astype(np.int32), wp.vec3i)
-    put("edges", scene.edges.astype(np.int32), wp.vec2i)
-    put("shape_size", scene.shape_size, wp.vec3d)
-    put("shape_frame", scene.shape_frame.astype(np.int32), wp.vec4i)
     material = np.asarray(scene.material, int)
-    put("pair_class", np.where(scene.allowed, scene.pair_class[np.ix_(material, material)], -1).astype(np.int32), int, 2)
+    columns = {
+        "owners": (np.where(scene.weights != 0.0, scene.owners, -1), np.int32, int),
+        "fixed": (~np.asarray(scene.movable, bool), np.int32, int),
+        "triangles": (scene.triangles, np.int32, wp.vec3i),
+        "edges": (scene.edges, np.int32, wp.vec2i),
+        "shape_size": (scene.shape_size, np.float64, wp.vec3d),
+        "shape_frame": (scene.shape_frame, np.int32, wp.vec4i),
+        "pair_class": (np.where(scene.allowed, scene.pair_class[np.ix_(material, material)], -1), np.int32, int),
+    }
+    columns |= {name: (getattr(scene, name), np.int32, int) for name in ("body", "vertices", "shape_kind", "shape_body")}
+    columns |= {name: (getattr(scene, name), np.float64, wp.float64) for name in ("radius", "area", "edge_area")}
+    for name, (values, host, dtype) in columns.items():
+        ndim = 2 if name in ("owners", "pair_class") else 1
+        values = np.ascontiguousarray(values, dtype=host)
+        empty = (0,) * ndim
+        array = wp.array(values, dtype=dtype, device=device, ndim=ndim) if values.size else wp.zeros(empty, dtype=dtype, device=device)
+        setattr(out, name, array)
     out.gap = float(scene.gap)
     return out
