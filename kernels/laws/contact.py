@@ -80,8 +80,8 @@ def free_of(real, kind):
     return free_on_triangle if kind == "point_triangle" else free_on_edges
 
 
-def distance_curvature(real, kind):
-    """Second derivative of the distance."""
+def turning_of(real, kind):
+    """A matrix less k times what a distance loses because its closest points move along their features."""
     Stencil = wp.types.matrix((4, 3), real)
     Hessian = wp.types.matrix((12, 12), real)
     vec4 = wp.types.vector(4, real)
@@ -90,15 +90,13 @@ def distance_curvature(real, kind):
     free = free_of(real, kind)
 
     @wp.func
-    def curvature(c: vec4, x: Stencil, d: real) -> Hessian:
+    def turning(H: Hessian, k: real, c: vec4, x: Stencil) -> Hessian:
         Delta = c * x
-        n = Delta / d
         first, second = free(c)
         e = first * x
         f = second * x
         ee = wp.dot(e, e)
         ff = wp.dot(f, f)
-        ef = wp.dot(e, f)
         w = wp.cross(e, f)
         g11 = zero  # G^-1
         g12 = zero
@@ -106,13 +104,13 @@ def distance_curvature(real, kind):
         if ee > zero and ff > zero:
             determinant = wp.dot(w, w)
             g11 = ff / determinant
-            g12 = -ef / determinant
+            g12 = -wp.dot(e, f) / determinant
             g22 = ee / determinant
         elif ee > zero:
             g11 = one / ee
         elif ff > zero:
             g22 = one / ff
-        H = Hessian()
+        R = H
         count = int(nodes)  # a dynamic loop
         for a in range(count):
             A1 = c[a] * e + first[a] * Delta
@@ -120,15 +118,13 @@ def distance_curvature(real, kind):
             for b in range(a + 1):
                 B1 = c[b] * e + first[b] * Delta
                 B2 = c[b] * f + second[b] * Delta
-                across = c[a] * c[b] * (wp.identity(n=3, dtype=real) - wp.outer(n, n))
-                turn = wp.outer(A1, g11 * B1 + g12 * B2) + wp.outer(A2, g12 * B1 + g22 * B2)
-                K = (across - turn) / d
+                K = wp.outer(A1, g11 * B1 + g12 * B2) + wp.outer(A2, g12 * B1 + g22 * B2)
                 for i in range(3):
                     for j in range(3):
-                        H[3 * a + i, 3 * b + j] = K[i, j]
-        return H
+                        R[3 * a + i, 3 * b + j] -= k * K[i, j]
+        return R
 
-    return curvature
+    return turning
 
 
 def contact(real, kind):
@@ -139,13 +135,15 @@ def contact(real, kind):
     Vector12 = wp.types.vector(12, real)
     vec3 = wp.types.vector(3, real)
     vec4 = wp.types.vector(4, real)
+    mat33 = wp.types.matrix((3, 3), real)
     zero, half, one, two = real(0.0), real(0.5), real(1.0), real(2.0)
     shortest = real(1.0e-18 if real == wp.float64 else 1.0e-12)  # [m], below which there is no direction
     edges = wp.constant(kind == "edge_edge")
     features = closest_features(real)[1 if kind == "edge_edge" else 0]
     pair_energy, slopes, curvatures, compression, push, friction_energy, traction, traction_slope = potential(real)
     mollifier = mollifier_of(real)
-    curvature = distance_curvature(real, kind)
+    turning = turning_of(real, kind)
+    nodes = wp.constant(4)
 
     @wp.func
     def coefficients(x: Stencil) -> vec4:
@@ -192,7 +190,7 @@ def contact(real, kind):
             if p[4] * step[0] != zero:
                 past = past_layer(x1, x2, p, step)
             e = pair_energy(d, weight(x, x1), past, p[0], p[1], p[2], p[4] * step[0])
-        if step[0] != zero:
+        if p[3] * step[0] != zero:
             c1, n1, v, limit = sliding(x, x1, x2, p, step)
             e += friction_energy(v, limit, p[5], step[0])
         return e
@@ -219,37 +217,6 @@ def contact(real, kind):
         return g
 
     @wp.func
-    def flat(c: vec4, n: vec3) -> Vector12:
-        f = Vector12()
-        for a in range(4):
-            for i in range(3):
-                f[3 * a + i] = c[a] * n[i]
-        return f
-
-    @wp.func
-    def parallel_hessian(H: Hessian, by_m: real, slope: real, U: vec3, V: vec3, W: vec3, project: int) -> Hessian:
-        """H plus by_m m' times the second derivative of |W|^2, without 2 W . d2W if it is projected."""
-        k = two * by_m * slope
-        J = wp.skew(V)
-        L = wp.skew(U)
-        twist = wp.skew(W)
-        R = H
-        for a in range(4):
-            for b in range(a + 1):
-                sign = wp.where((a + b) % 2 == 0, k, -k)
-                K = wp.transpose(J) * J
-                if a > 1 and b > 1:
-                    K = wp.transpose(L) * L
-                elif a > 1:
-                    K = -(wp.transpose(L) * J)
-                    if project == 0:
-                        K = K + twist
-                for i in range(3):
-                    for j in range(3):
-                        R[3 * a + i, 3 * b + j] += sign * K[i, j]
-        return R
-
-    @wp.func
     def not_negative(aa: real, ab: real, bb: real):
         """The symmetric matrix (aa, ab; ab, bb) without its negative eigenvalues."""
         mean = half * (aa + bb)
@@ -263,64 +230,110 @@ def contact(real, kind):
         return centre + k * half * (aa - bb), k * ab, centre - k * half * (aa - bb)
 
     @wp.func
-    def near_hessian(x: Stencil, x1: Stencil, x2: Stencil, c: vec4, d: real, p: Parameters, step: vec3, project: int) -> Hessian:
-        """Second derivative of E + D."""
-        past = zero
-        if step[0] != zero:
-            past = past_layer(x1, x2, p, step)
-        m = one
-        slope = zero
-        curve = zero
-        U = vec3()
-        V = vec3()
-        W = vec3()
-        if edges:
-            m, U, V, W, slope, curve = mollifier(x, x1)
-        by_d, by_m = slopes(d, m, past, p[0], p[1], p[2], p[4] * step[0])
-        dd, dm, mm = curvatures(d, m, past, p[0], p[1], p[2], p[4] * step[0])
-        gd = flat(c, c * x / d)
-        H = Hessian()
-        if project == 0:
-            H = by_d * curvature(c, x, d)
-        if slope == zero:
-            if project != 0:
-                dd = wp.max(dd, zero)
-        else:
-            gm = flat(vec4(-one, one, zero, zero), wp.cross(V, W)) + flat(vec4(zero, zero, -one, one), wp.cross(W, U))
-            size = wp.length(gm)
-            ss = zero
-            ds = zero
-            if size > zero:
-                gm = gm / size
-                ss = two * two * size * size * (mm * slope * slope + by_m * curve)
-                ds = two * size * dm * slope
-            if project != 0:
-                steep = wp.length(gd)
-                steep = wp.where(steep > zero, steep, one)
-                dd, ds, ss = not_negative(dd * steep * steep, ds * steep, ss)
-                dd = dd / (steep * steep)
-                ds = ds / steep
-                by_m = wp.max(by_m, zero)
-            H = parallel_hessian(H, by_m, slope, U, V, W, project)
-            H = H + ss * wp.outer(gm, gm) + ds * (wp.outer(gd, gm) + wp.outer(gm, gd))
-        return H + dd * wp.outer(gd, gd)
+    def flat(c: vec4, n: vec3) -> Vector12:
+        f = Vector12()
+        for a in range(4):
+            for i in range(3):
+                f[3 * a + i] = c[a] * n[i]
+        return f
+
+    @wp.func
+    def fading(H: Hessian, U: vec3, V: vec3, W: vec3, k: real, mm: real, dm: real, gd: Vector12, project: int) -> Hessian:
+        """H plus k s'' + mm s' s'^T + dm (d' s'^T + s' d'^T); of k s'' only what comes of W' if it is projected."""
+        s = flat(vec4(-two, two, zero, zero), wp.cross(V, W)) + flat(vec4(zero, zero, -two, two), wp.cross(W, U))
+        R = H + mm * wp.outer(s, s) + dm * (wp.outer(gd, s) + wp.outer(s, gd))
+        J = wp.skew(V)
+        L = wp.skew(U)
+        twist = wp.skew(W)
+        count = int(nodes)  # a dynamic loop
+        for a in range(count):
+            for b in range(a + 1):
+                sign = wp.where((a + b) % 2 == 0, two * k, -two * k)
+                K = wp.transpose(J) * J
+                if a > 1 and b > 1:
+                    K = wp.transpose(L) * L
+                elif a > 1:
+                    K = -(wp.transpose(L) * J)
+                    if project == 0:
+                        K = K + twist
+                for i in range(3):
+                    for j in range(3):
+                        R[3 * a + i, 3 * b + j] += sign * K[i, j]
+        return R
+
+    @wp.func
+    def convex(dd: real, dm: real, mm: real, c: vec4, U: vec3, V: vec3, W: vec3):
+        """Second derivatives by d and s, both measured by how far they change with the positions, without negative eigenvalues."""
+        steep = wp.sqrt(wp.dot(c, c))
+        VW = wp.cross(V, W)
+        WU = wp.cross(W, U)
+        fast = wp.sqrt((two + two) * two * (wp.dot(VW, VW) + wp.dot(WU, WU)))
+        a = dd
+        b = zero
+        e = zero
+        if fast > zero:
+            a, b, e = not_negative(dd * steep * steep, dm * steep * fast, mm * fast * fast)
+            a = a / (steep * steep)
+            b = b / (steep * fast)
+            e = e / (fast * fast)
+        return a, b, e
 
     @wp.func
     def hessian(x: Stencil, x1: Stencil, x2: Stencil, reference: Stencil, p: Parameters, step: vec3, project: int) -> Hessian:
         H = Hessian()
         c = coefficients(x)
-        d = wp.max(wp.length(c * x), shortest)
-        if d < p[1] + p[2]:
-            H = near_hessian(x, x1, x2, c, d, p, step, project)
+        Delta = c * x
+        d = wp.max(wp.length(Delta), shortest)
+        n = Delta / d
+        near = d < p[1] + p[2]
+        by_d = zero
+        by_m = zero
+        m = one
+        slope = zero
+        curve = zero
+        dm = zero
+        mm = zero
+        U = vec3()
+        V = vec3()
+        W = vec3()
+        along = mat33()
+        if near:
+            past = zero
+            if step[0] != zero:
+                past = past_layer(x1, x2, p, step)
+            if edges:
+                m, U, V, W, slope, curve = mollifier(x, x1)
+            by_d, by_m = slopes(d, m, past, p[0], p[1], p[2], p[4] * step[0])
+            dd, dm, mm = curvatures(d, m, past, p[0], p[1], p[2], p[4] * step[0])
+            mm = mm * slope * slope + by_m * curve
+            dm = dm * slope
+            if project != 0:
+                if slope != zero:
+                    dd, dm, mm = convex(dd, dm, mm, c, U, V, W)
+                dd = wp.max(dd, zero)
+                by_m = wp.max(by_m, zero)
+            along = dd * wp.outer(n, n)
+            if project == 0:
+                along = along + (by_d / d) * (wp.identity(n=3, dtype=real) - wp.outer(n, n))
+        c1 = vec4()
+        rub = mat33()
+        limit = zero
         if step[0] != zero:
             c1, n1, v, limit = sliding(x, x1, x2, p, step)
             if limit > zero:
-                K = traction_slope(v, n1, limit, p[5], step[0])
-                for a in range(4):
-                    for b in range(a + 1):
-                        for i in range(3):
-                            for j in range(3):
-                                H[3 * a + i, 3 * b + j] += c1[a] * c1[b] * K[i, j]
+                rub = traction_slope(v, n1, limit, p[5], step[0])
+        if near or limit > zero:
+            count = int(nodes)  # a dynamic loop
+            for a in range(count):
+                for b in range(a + 1):
+                    K = c[a] * c[b] * along + c1[a] * c1[b] * rub
+                    for i in range(3):
+                        for j in range(3):
+                            H[3 * a + i, 3 * b + j] = K[i, j]
+        if near and project == 0:
+            H = turning(H, by_d / d, c, x)
+        if slope != zero:
+            H = fading(H, U, V, W, by_m * slope, mm, dm, flat(c, n), project)
         return H
 
     return energy, gradient, hessian

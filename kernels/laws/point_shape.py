@@ -85,7 +85,7 @@ def point_shape(real):
             if p[4] * step[0] != zero:
                 past = past_layer(x1, x2, p, step)
             e = pair_energy(d, one, past, p[0], p[1], p[2], p[4] * step[0])
-        if step[0] != zero:
+        if p[3] * step[0] != zero:
             c1, n1, v, limit = sliding(x, x1, x2, p, step)
             e += friction_energy(v, limit, p[5], step[0])
         return e
@@ -140,19 +140,22 @@ def point_shape(real):
                 by_d = zero
         c1 = vec5()
         rub = mat33()
+        limit = zero
         if step[0] != zero:
             c1, n1, v, limit = sliding(x, x1, x2, p, step)
             if limit > zero:
                 rub = traction_slope(v, n1, limit, p[5], step[0])
         H = Hessian()
-        count = int(nodes)  # a dynamic loop
-        for a in range(count):
-            for b in range(a + 1):
-                turn = c[b] * wp.outer(y, lean(inverse, a)) + c[a] * wp.outer(lean(inverse, b), y)
-                K = c[a] * c[b] * along + by_d * turn + c1[a] * c1[b] * rub
-                for i in range(3):
-                    for j in range(3):
-                        H[3 * a + i, 3 * b + j] = K[i, j]
+        if limit > zero or d < p[1] + p[2]:
+            count = int(nodes)  # a dynamic loop
+            for a in range(count):
+                for b in range(a + 1):
+                    K = c[a] * c[b] * along + c1[a] * c1[b] * rub
+                    if by_d != zero:
+                        K = K + by_d * (c[b] * wp.outer(y, lean(inverse, a)) + c[a] * wp.outer(lean(inverse, b), y))
+                    for i in range(3):
+                        for j in range(3):
+                            H[3 * a + i, 3 * b + j] = K[i, j]
         return H
 
     return energy, gradient, hessian
