@@ -60,7 +60,8 @@ class JointCommands:
 
     def next_setpoints(self, q, dt):
         """(set point at the end of the step [F], its speed [F]), 0 and the target's where a speed or torque was asked for."""
-        step = np.clip(self.target - self.setpoint, -self.speed * dt, self.speed * dt)
+        reach = self.speed * dt
+        step = np.minimum(np.maximum(self.target - self.setpoint, -reach), reach)
         held = self.mode == POSITION
         setpoint = np.where(held, self.setpoint + step, q[self._tree.free])
         return setpoint, np.where(held, step / dt, np.where(self.mode == VELOCITY, self.target, 0.0))

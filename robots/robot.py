@@ -286,7 +286,7 @@ class Robot(ABC):
         total = np.zeros(self.kinematics.dof)
         for link, wrench in wrenches.items():
             jacobian = jacobians[self.kinematics.tree.link(link)]
-            total += wrench.force @ jacobian[:3] + wrench.torque @ jacobian[3:]
+            total += np.concatenate([wrench.force, wrench.torque]) @ jacobian
         return total
 
     def _held_link(self, link, frame):

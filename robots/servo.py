@@ -33,6 +33,7 @@ class ServoStep:
         mobility: change of that velocity by dt Q, [D, D].
         gain: slope of the motors' torque by the speed, [F].
         level: the motors' torque at speed 0, [F].
+        setpoint: that the position servos have reached at the end of the step [rad or m], [F].
         saturated, stopped: whether the motor gives all it may, and whether an end of the range holds the joint, [F] bool.
     """
 
@@ -40,6 +41,7 @@ class ServoStep:
     mobility: np.ndarray
     gain: np.ndarray
     level: np.ndarray
+    setpoint: np.ndarray
     saturated: np.ndarray
     stopped: np.ndarray
 
@@ -60,7 +62,7 @@ class Servo:
         ratio = float(validation.array("damping_ratio", damping_ratio, (), lower=0.0, lower_open=True))
         self._tree, self._dt = tree, dt
         self._damping, self._pull = 2.0 * ratio * rate, rate / (2.0 * ratio)  # Kd / m and k, [1/s]
-        self._speed = tree.velocity[tree.free]
+        self._speed, self._ends = tree.velocity[tree.free], (tree.lower[tree.free], tree.upper[tree.free])
         self._joint_damping = tree.follow.T @ (tree.damping[:, None] * tree.follow)
 
     def solve(self, commands, q, qd, mass, bias, force):
@@ -75,7 +77,7 @@ class Servo:
         momentum = follow.T @ (mass @ (qd - drift) - dt * (bias + tree.damping * drift))
         expected = follow.T @ force
         motor = _Motor(self, commands, q, inertia.diagonal(), compensation)
-        ends = (tree.lower[tree.free] - q[tree.free]) / dt, (tree.upper[tree.free] - q[tree.free]) / dt
+        ends = [(end - q[tree.free]) / dt for end in self._ends]
         stop = np.zeros(len(tree.free), int)  # -1 held by the lower end, 1 by the upper one
         piece = motor.piece(qd[tree.free])
         for _ in range(_ROUNDS):
@@ -89,7 +91,9 @@ class Servo:
             if (after == stop).all() and piece.same(used):
                 break
             stop = after
-        return ServoStep(follow @ base + drift, follow @ inverse @ follow.T, used.gain, used.level, used.full != 0, stop != 0)
+        return ServoStep(
+            follow @ base + drift, follow @ inverse @ follow.T, used.gain, used.level, motor.setpoint, used.full != 0, stop != 0
+        )
 
 
 def _inverse(matrix, stop):
@@ -125,21 +129,21 @@ class _Motor:
 
     def __init__(self, servo, commands, q, inertia, compensation):
         tree, dt = servo._tree, servo._dt
-        setpoint, rate = commands.next_setpoints(q, dt)
+        self.setpoint, rate = commands.next_setpoints(q, dt)
         torque = commands.mode == TORQUE
         self._given = torque
         self._damping = np.where(torque, 0.0, servo._damping * inertia)
         pull = np.where(commands.mode == POSITION, servo._pull, 0.0)
-        self._wish, self._slope = rate + pull * (setpoint - q[tree.free]), pull * dt
+        self._wish, self._slope = rate + pull * (self.setpoint - q[tree.free]), pull * dt
         self._speed, self._effort = servo._speed, commands.effort
         self._base = np.where(torque, commands.target, compensation)
 
     def piece(self, speed):
         """The piece that holds these speeds."""
         wish = self._wish - self._slope * speed
-        limited = np.clip(wish, -self._speed, self._speed)
+        limited = np.minimum(np.maximum(wish, -self._speed), self._speed)
         torque = self._damping * (limited - speed) + self._base
-        given = np.clip(torque, -self._effort, self._effort)
+        given = np.minimum(np.maximum(torque, -self._effort), self._effort)
         fast, full = np.sign(wish - limited), np.where(self._given, 0.0, np.sign(torque - given))
         gain = np.where(full != 0, 0.0, self._damping * np.where(fast != 0, 1.0, 1.0 + self._slope))
         level = np.where(full != 0, given, self._damping * np.where(fast != 0, limited, self._wish) + self._base)
