@@ -1,8 +1,9 @@
 """The one door for meshes that come from files.
 
-Tetrahedra come through meshio (.msh, .vtk, .vtu, .mesh), triangle surfaces through our own readers (.stl, .obj) or trimesh (.ply,
-.off). The libraries hand on much that no solver can use: cut-off files as empty scenes, indices beyond the points, NaN. Everything is
-checked here, before it reaches anything else. Only single files are read: no archive, no reference to another file, no compressed array.
+Tetrahedra come through meshio (.msh, .vtk, .vtu, .mesh), triangle surfaces through our own readers (.stl, .obj, .dae) or trimesh
+(.ply, .off). The libraries hand on much that no solver can use: cut-off files as empty scenes, indices beyond the points, NaN.
+Everything is checked here, before it reaches anything else. Only single files are read: no archive, no reference to another file, no
+compressed array.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from physsim.errors import InputError
+from physsim.io.collada import read_collada
 from physsim.io.files import checked_path
 from physsim.io.triangles import joined, read_obj, read_stl, stl_counts
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from physsim.physics.mesh import TetMesh
 
 VOLUME_SUFFIXES = (".mesh", ".msh", ".vtk", ".vtu")
-SURFACE_SUFFIXES = (".obj", ".off", ".ply", ".stl")
+SURFACE_SUFFIXES = (".dae", ".obj", ".off", ".ply", ".stl")
 MAX_BYTES = 256_000_000
 MAX_POINTS = 5_000_000
 MAX_CELLS = 20_000_000
@@ -72,9 +74,7 @@ def load_mesh(path: str | PathLike[str], scale: float = 1.0, max_bytes: int = MA
 def read_tetrahedra(path: str | PathLike[str], scale: float = 1.0, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, np.ndarray]:
     """Points [m], shape [n, 3], and tetrahedra, shape [m, 4] or [m, 10], of a file; arguments and errors as for `load_mesh`."""
     if Path(path).suffix.lower() in SURFACE_SUFFIXES:
-        raise InputError(
-            f"{path}: holds a surface, not tetrahedra; read it by load_surface and fill it by tetrahedralize"
-        )
+        raise InputError(f"{path}: holds a surface, not tetrahedra; read it by load_surface and fill it by tetrahedralize")
     path = checked_path(path, VOLUME_SUFFIXES, max_bytes)
     if path.suffix.lower() == ".vtu":
         _refuse_unbounded_xml(path)
@@ -101,7 +101,7 @@ def load_surface(path: str | PathLike[str], scale: float = 1.0, max_bytes: int =
     """Read a triangle surface; polygons are cut into triangles, and an STL file's equal points become one.
 
     Args:
-        path: a .stl, .obj, .ply or .off file; materials and textures are left out
+        path: a .stl, .obj, .ply, .off or .dae file; materials and textures are left out
         scale: factor on the points, for files that are not in metres (0.001 for millimetres)
         max_bytes: largest file that is read [bytes]
 
@@ -148,8 +148,7 @@ def _read_triangles(path: str | PathLike[str], scale: float, max_bytes: int) -> 
     suffix = path.suffix.lower()
     content = path.read_bytes()
     declared = _declared_counts(path, suffix, content)
-    reader = {".stl": read_stl, ".obj": read_obj}.get(suffix) or (lambda content: _trimesh_arrays(content, suffix[1:]))
-    points, triangles = _quietly(path, lambda: reader(content))
+    points, triangles = _quietly(path, lambda: _surface_arrays(path, suffix, content))
     if declared is not None and (len(points), min(len(triangles), declared[1])) != declared:
         raise InputError(
             f"{path}: declares {declared[0]} points and {declared[1]} faces, holds {len(points)} and {len(triangles)}; is it cut off?"
@@ -162,6 +161,13 @@ def _meshio_reader(suffix: str) -> Callable[[str], "meshio.Mesh"]:
     import meshio
 
     return {".msh": meshio.gmsh.read, ".vtk": meshio.vtk.read, ".vtu": meshio.vtu.read, ".mesh": meshio.medit.read}[suffix]
+
+
+def _surface_arrays(path: Path, suffix: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Points and triangles of a surface file, in its own order."""
+    if suffix == ".dae":
+        return read_collada(path, content)
+    return {".stl": read_stl, ".obj": read_obj}[suffix](content) if suffix in (".stl", ".obj") else _trimesh_arrays(content, suffix[1:])
 
 
 def _trimesh_arrays(content: bytes, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -181,6 +187,8 @@ def _quietly(path: Path, read: Callable[[], Result]) -> Result:
             return read()
     except MemoryError:
         raise InputError(f"{path}: reading it takes more memory than there is; use a coarser mesh") from None
+    except InputError:
+        raise
     except (Exception, SystemExit) as error:  # the readers raise nearly every kind of error on damaged files
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{path}: cannot be read as {path.suffix.lower()} ({reason}); is the file cut off or of another kind?") from error

@@ -59,13 +59,22 @@ def read_obj(content: bytes) -> tuple[np.ndarray, np.ndarray]:
     if len(cells) == 0:
         return points, np.zeros((0, 3), dtype=np.int64)
     seen = np.searchsorted(rows, cells)  # points above each face: what a negative index counts from
-    corners, first, counts = _polygons([lines[i] for i in cells])
-    corners = np.where(corners < 0, np.repeat(seen, counts) + corners, corners - 1)
-    # A fan about the first corner: triangle k of a polygon takes its corners 0, k + 1, k + 2.
-    fans = np.maximum(counts - 2, 0)
-    polygon = np.repeat(np.arange(len(counts)), fans)
-    k = np.arange(len(polygon)) - np.repeat(np.cumsum(fans) - fans, fans)
-    return points, np.stack([corners[first[polygon]], corners[first[polygon] + k + 1], corners[first[polygon] + k + 2]], axis=1)
+    corners, counts = _polygons([lines[i] for i in cells])
+    return points, fans(np.where(corners < 0, np.repeat(seen, counts) + corners, corners - 1), counts)
+
+
+def fans(corners: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Triangles [t, 3] of polygons, each cut into a fan about its first corner.
+
+    Args:
+        corners: of all polygons in one row
+        counts: of corners, one a polygon
+    """
+    first = np.cumsum(counts) - counts
+    each = np.maximum(counts - 2, 0)
+    polygon = np.repeat(np.arange(len(counts)), each)
+    k = np.arange(len(polygon)) - np.repeat(np.cumsum(each) - each, each)
+    return np.stack([corners[first[polygon]], corners[first[polygon] + k + 1], corners[first[polygon] + k + 2]], axis=1)
 
 
 def _points(lines: list[bytes]) -> np.ndarray:
@@ -83,19 +92,18 @@ def _points(lines: list[bytes]) -> np.ndarray:
     return np.array(rows, dtype=object).astype(np.float64)
 
 
-def _polygons(lines: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Corners of all faces in one row, where each face begins in it, and how many corners it has."""
+def _polygons(lines: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of all faces in one row, and how many corners each face has."""
     text = re.sub(rb"/[^\s]*", b"", b" ".join(lines))
     words = text.split()
-    begin = np.array([word == b"f" for word in words], dtype=bool)
     corners = np.array([int(word) for word in words if word != b"f"], dtype=np.int64)
     if (corners == 0).any():
         raise ValueError("a face uses point 0; points are counted from 1")
-    at = np.flatnonzero(begin)
+    at = np.flatnonzero([word == b"f" for word in words])
     counts = np.diff(np.append(at, len(words))) - 1
     if counts.min() < 3:
         raise ValueError(f"a face of {counts.min()} points")
-    return corners, at - np.arange(len(at)), counts
+    return corners, counts
 
 
 def joined(points: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

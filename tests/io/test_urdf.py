@@ -149,7 +149,9 @@ BAD_MESHES = {
     "cut off text.stl": ("solid s\n" + FACET + FACET[:50], "cut off or no STL"),
     "nan.stl": (bytes(80) + struct.pack("<I", 1) + struct.pack("<12f", *[float("nan")] * 12) + bytes(2), "must be finite"),
     "noise.ply": (bytes(range(256)), "does not declare both"),
-    "noise.dae": (bytes(range(256)), "ending '.dae' is not read; convert it"),
+    "noise.dae": (bytes(range(256)), "is not XML"),
+    "bomb.dae": (bomb(), "document type"),
+    "empty.dae": ("<COLLADA/>", "points of shape .0, 3."),
     "scene.glb": (b"glTF" + struct.pack("<III", 2, 0xFFFFFFFF, 0xFFFFFFF0), "ending '.glb' is not read"),
     "none.stl": (None, "no such file"),
 }
