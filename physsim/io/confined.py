@@ -4,6 +4,7 @@ One child reads all the files of a robot. It imports numpy and the readers only,
 pipe. Whatever becomes of it, killed, out of memory or out of time, becomes one error here.
 """
 
+import contextlib
 import io
 import json
 import os
@@ -107,4 +108,5 @@ def _set_bounds(request: dict) -> None:
         kind = getattr(resource, name)
         hard = resource.getrlimit(kind)[1]
         bound = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
-        resource.setrlimit(kind, (bound, bound))
+        with contextlib.suppress(ValueError, OSError):  # a system may know a bound and not take it
+            resource.setrlimit(kind, (bound, bound))
