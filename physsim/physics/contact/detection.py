@@ -75,7 +75,7 @@ class Detection:
         self.launcher = Launcher(device, envs)
         self._on_host = wp.get_device(device).is_cpu
         self.active = active if active is not None else wp.full(envs, 1, dtype=int, device=device)
-        self._surfaces = _surfaces(scene, device)
+        self.surfaces = _surfaces(scene, device)
         self._queries = 2 * len(scene.vertices) + len(scene.edges)
         self._refits, self._limit = REFITS, None
         self._commands = {}
@@ -129,6 +129,16 @@ class Detection:
         return CandidateList(stencil, self._counts[order], 0, self._ints(shape), *numbers, shapes)
 
     @property
+    def point_boxes(self):
+        """Lower and upper corners [m] of the boxes that the lists hold for, device arrays [envs, S]."""
+        return self._lower, self._upper
+
+    @property
+    def triangle_tree(self):
+        """Tree over the triangles, as kernels take it."""
+        return self._trees[0][3]
+
+    @property
     def lists(self):
         """The three lists, in the order of their slots."""
         return self.point_triangle, self.edge_edge, self.point_shape
@@ -175,7 +185,7 @@ class Detection:
         if not self._escaped(s, motion, before):
             return False
         margin = wp.float64(self.scene.gap if margin is None else margin)
-        arguments = [self._stale, margin, self._surfaces.fixed, self._reach, s, motion, before, self._lower, self._upper]
+        arguments = [self._stale, margin, self.surfaces.fixed, self._reach, s, motion, before, self._lower, self._upper]
         record = lambda: self._record(boxes.point_boxes, self.scene.point_count, *arguments)  # noqa: E731
         self._run("point_boxes", record, {1: margin, 4: s, 5: motion, 6: before})
         self._place_trees()
@@ -225,7 +235,7 @@ class Detection:
         for (below, above, bvh, tree), (kernel, count) in zip(self._trees, kernels):
             if not count:
                 continue
-            arguments = [self._stale, self._surfaces, self._lower, self._upper, below, above]
+            arguments = [self._stale, self.surfaces, self._lower, self._upper, below, above]
             self._run(kernel.key, lambda k=kernel, n=count, a=arguments: self._record(k, n, *a, weight=0.05))
             if anew:
                 bvh.rebuild()
@@ -236,10 +246,10 @@ class Detection:
 
     def _find(self):
         trees = self._trees[0][3], self._trees[1][3]
-        arguments = [self._stale, self._surfaces, self._lower, self._upper, *trees, self._found, self._partners]
+        arguments = [self._stale, self.surfaces, self._lower, self._upper, *trees, self._found, self._partners]
         self._run("find", lambda: self._record(broad_phase.find, self._queries, *arguments, weight=QUERY_COST))
         wp.utils.array_scan(self._found, self._begins, inclusive=False)
-        record = lambda: self.launcher.record_whole(broad_phase.total, self.envs, self._surfaces, self._begins, self._counts)  # noqa: E731
+        record = lambda: self.launcher.record_whole(broad_phase.total, self.envs, self.surfaces, self._begins, self._counts)  # noqa: E731
         self._run("total", record)
 
     def _write(self):
@@ -251,7 +261,7 @@ class Detection:
             arguments = [self._counts, wp.vec3i(*used), *rows]
             self._run(("clear", *used), lambda: self._record(broad_phase.clear, max(used), *arguments))
         trees = self._trees[0][3], self._trees[1][3]
-        arguments = [self._stale, self._surfaces, self._lower, self._upper, *trees, self._begins, self._partners, *rows]
+        arguments = [self._stale, self.surfaces, self._lower, self._upper, *trees, self._begins, self._partners, *rows]
         self._run("write", lambda: self._record(broad_phase.write, self._queries, *arguments, weight=0.3))
         self._used = counts.copy()
         for made, count in zip(self.lists, counts):
@@ -309,7 +319,7 @@ class Detection:
             self._partial = wp.full((self.envs, _room(chunks)), 1.0, dtype=wp.float64, device=self.device)
             self._commands = {key: c for key, c in self._commands.items() if key[0] not in ("advance", "least")}
         rows = [made.kernels for made in self.lists]
-        arguments = [self.active, chunk, self._counts, self._surfaces, *rows, self._reach, s, motion, self._partial]
+        arguments = [self.active, chunk, self._counts, self.surfaces, *rows, self._reach, s, motion, self._partial]
         record = lambda: self._record(ccd.advance, chunks, *arguments, weight=ADVANCE_COST * chunk)  # noqa: E731
         self._run(("advance", chunks), record, {8: s, 9: motion})
         columns = chunks if self._on_host else 1
