@@ -1,11 +1,10 @@
 """What `physsim demo beam` writes: the numbers of report.json, the table of the terminal."""
 
-import math
-
 import numpy as np
 
 from physsim.real2sim import beam, beam_demo
 from physsim.real2sim import recording as rec
+from physsim.report.json_file import plain
 from physsim.report.page import format_cell
 
 WINDOW_PERIODS = 3.0  # length of a stretch whose swing is described by itself [periods]
@@ -65,21 +64,6 @@ def report(study):
         "versions": beam_demo.versions(),
     }
     return plain(data)
-
-
-def plain(value):
-    """Numbers, lists and dicts that JSON knows; NaN and infinite numbers become None."""
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [plain(v) for v in value]
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value
 
 
 def _judged(judged):

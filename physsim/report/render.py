@@ -31,6 +31,7 @@ class Solid:
         scalar: values, shape [n] or [t], coloured over the renderer's `scalar_range` instead of `colour`
         two_sided: draw both faces of an open surface
         mesh_lines: show every edge thinly
+        creases: show borders and edges where the surface turns sharply
         backdrop: draw it before all others, as for a wall or a table that nothing goes behind
     """
 
@@ -40,6 +41,7 @@ class Solid:
     scalar: np.ndarray | None = None
     two_sided: bool = False
     mesh_lines: bool = False
+    creases: bool = True
     backdrop: bool = False
 
     def __post_init__(self) -> None:
@@ -215,10 +217,12 @@ class Renderer:
         towards /= np.linalg.norm(towards, axis=1, keepdims=True)
         facing = np.einsum("ij,ij->i", normals, towards)
         pixels, depth = self._camera.project(points, self._canvas)
-        widths = _line_widths(triangles, normals, solid.mesh_lines)
+        widths = _line_widths(triangles, normals, solid.mesh_lines, solid.creases)
         if solid.two_sided:
             normals = normals * np.where(facing < 0.0, -1.0, 1.0)[:, None]
         kept = (depth[triangles] > self._camera.near).all(axis=1) & (solid.two_sided | (facing > 0.0))
+        low, high = pixels[triangles].min(axis=1), pixels[triangles].max(axis=1)
+        kept &= ((high >= 0.0) & (low <= self._canvas)).all(axis=1)  # what lies beside the frame need not be drawn
         colour = self._base_colours(solid)[kept]
         light = 0.6 + 0.42 * np.maximum(normals[kept] @ _LIGHT, 0.0) + 0.05 * normals[kept, 2]
         fill = np.clip(colour * light[:, None] + 16.0, 0.0, 255.0)
@@ -246,8 +250,10 @@ class Renderer:
                 draw_dot(pen, (x, y), group.radius * SUPERSAMPLE, group.colour, group.hollow)
 
 
-def _line_widths(triangles: np.ndarray, normals: np.ndarray, mesh_lines: bool) -> np.ndarray:
-    """Width of the line on each side (01, 12, 20) of each triangle [pixel], shape [t, 3]: creases, borders, and where asked all."""
+def _line_widths(triangles: np.ndarray, normals: np.ndarray, mesh_lines: bool, creases: bool) -> np.ndarray:
+    """Width of the line on each side (01, 12, 20) of each triangle [pixel], shape [t, 3]: creases and borders, or all, where asked for."""
+    if not creases:
+        return np.full(triangles.shape, int(mesh_lines))
     sides = triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
     low, high = sides.min(axis=1).astype(np.int64), sides.max(axis=1).astype(np.int64)
     _, index, count = np.unique(low * (triangles.max() + 1) + high, return_inverse=True, return_counts=True)
