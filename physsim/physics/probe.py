@@ -34,22 +34,37 @@ class Probe:
             if attachment.stiffness is not None:
                 target[:, attachment.particles] = self.model.positions[attachment.particles]
         a.target.assign(target)
+        if a.contact is not None:
+            a.contact.place()
         a.evaluate()
         return a
 
     def forces(self, state, params=None):
-        """Static forces on the particles, gravity and loads among them, damping and inertia not [N], shape [(envs,) n, 3].
+        """Static forces on the particles: gravity, loads, contact's push; not friction, damping, inertia [N], shape [(envs,) n, 3].
 
         On exactly attached particles the attachment carries the opposite of this.
         """
         return self.model.squeeze(-self._evaluate(state, params).gradient.numpy())
 
     def energies(self, state, params=None):
-        """Potential energy of every stencil [J]: dict law name -> [(envs,) stencils]; gravity's under "inertia"."""
+        """Potential energy of every stencil [J]: dict law name -> [(envs,) stencils]; gravity's under "inertia".
+
+        Under "contact" are rows of pairs that are near, zeros among them.
+        """
         a = self._evaluate(state, params)
         host = a.energy.numpy()
         parts = zip(self.model.blocks, a.element_offsets[:-1], a.element_offsets[1:], strict=True)
-        return {b.law.name: self.model.squeeze(host[:, i:j].copy()) for b, i, j in parts}
+        out = {b.law.name: self.model.squeeze(host[:, i:j].copy()) for b, i, j in parts}
+        if a.contact is not None:
+            out["contact"] = self.model.squeeze(a.contact.energy.numpy().copy())
+        return out
+
+    def energy(self, state, params=None):
+        """Kinetic and potential energy of everything [J], scalar or [envs]: what dissipation only takes from."""
+        potential = sum(rows.sum(axis=-1, dtype=np.float64) for rows in self.energies(state, params).values())
+        masses = self._assembly.particle_masses().astype(np.float64)
+        squares = (state.v.numpy().astype(np.float64) ** 2).sum(axis=-1)
+        return potential + self.model.squeeze(0.5 * (masses * squares).sum(axis=1))
 
     def stresses(self, state, body, params=None):
         """Elastic Cauchy stress, shape [(envs,) elements, 3, 3].
