@@ -3,6 +3,7 @@
 import pytest
 import warp as wp
 
+from physsim.kernels.contact import boxes, broad_phase, ccd, intersections, slots
 from physsim.kernels.kinematics.tree import kinematics_kernels
 from physsim.kernels.linear.conjugate_gradient import parallel_kernels
 from physsim.kernels.linear.flexible import flexible_kernels
@@ -27,6 +28,13 @@ def compiles(kernels, folder):
 def test_solver_kernels_compile(factory, tmp_path):
     one = factory in (flexible_kernels, stepping_kernels, kinematics_kernels)
     compiles(factory(wp.float32) if one else factory(wp.float64, wp.float32), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("module", [boxes, broad_phase, ccd, intersections, slots], ids=lambda module: module.__name__.split(".")[-1])
+def test_contact_kernels_compile(module, tmp_path):
+    compiles({name: kernel for name, kernel in vars(module).items() if isinstance(kernel, wp.Kernel)}, tmp_path)
 
 
 @pytest.mark.slow

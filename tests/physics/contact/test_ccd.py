@@ -6,6 +6,7 @@ import warp as wp
 from scipy.spatial.transform import Rotation
 
 from physsim.physics.contact.detection import Detection
+from physsim.physics.contact.intersections import Inspection
 from physsim.physics.contact.scene import BOX, CAPSULE, CYLINDER, PLANE, SPHERE
 
 THICKNESS = 5e-4
@@ -190,6 +191,63 @@ def test_a_cloth_hit_at_ten_metres_a_second_is_not_passed(surfaces, rng):
         s = s + alpha[:, None, None] * motion
         motion = motion * (1 - alpha[:, None, None])
     assert (alpha < 1).all()
+
+
+def test_a_crowd_on_random_ways_never_passes_through_itself(surfaces, rng):
+    """Loose triangles among shapes, thrown about again and again; lists are kept where they still hold."""
+    centres = 0.03 * np.stack(np.meshgrid(*[np.arange(3)] * 3, indexing="ij"), axis=-1).reshape(-1, 1, 3)
+    corners = (centres + 0.006 * rng.normal(size=(27, 3, 3)).clip(-1.5, 1.5)).reshape(-1, 3)
+    shapes = [(SPHERE, (0.005, 0, 0), np.array([0.015, 0.015, 0.015]), np.eye(3)), (PLANE, (0, 0, 0), np.array([0, 0, -0.02]), np.eye(3))]
+    scene, points = surfaces.scene([(corners, np.arange(81).reshape(-1, 3))], shapes, thickness=THICKNESS)
+    oracle, inspection = surfaces.oracle(scene), Inspection(scene, "cpu", 3)
+    s = np.tile(points, (3, 1, 1))
+    detection, made = Detection(scene, "cpu", 3), 0
+    free = oracle.least_free(s)
+    shortened = 0
+    for _ in range(60):
+        motion = rng.normal(size=s.shape) * 10 ** rng.uniform(-5, -2, (3, 1, 1)) * scene.movable[:, None]
+        x, m = on_device(s), on_device(motion)
+        made += detection.cover(x, m)
+        alpha = detection.max_step(x, m)
+        shortened += (alpha < 1).sum()
+        s = s + alpha[:, None, None] * motion
+        left = oracle.least_free(s)
+        assert (left >= 0.1499 * np.minimum(free, scene.gap)).all()
+        free = left
+        assert len(inspection.intersections(on_device(s))) == 0
+    assert shortened > 10
+    assert made < 60
+
+
+@pytest.mark.parametrize("case", ["wild", "close"])
+def test_the_way_of_a_gpu_gives_the_same_steps(surfaces, rng, case):
+    scene = pair_scene(surfaces, "edge_edge")
+    s, motion = stencils(rng, case, 50)
+    parallel = Detection(scene, "cpu", len(s))
+    parallel._on_host = False  # one row a thread, atomic minima, nothing read through views
+    for _ in range(2):
+        parallel.cover(on_device(s), on_device(motion))
+        np.testing.assert_array_equal(parallel.max_step(on_device(s), on_device(motion)), steps_of(scene, s, motion))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not wp.is_cuda_available(), reason="no CUDA device")
+def test_a_gpu_finds_the_same_pairs_and_steps(surfaces, rng):
+    scene, points = surfaces.scene([surfaces.grid(7, 0.2), surfaces.soup(rng, 20, 0.02, 0.1)])
+    s = points + 1e-3 * rng.normal(size=(3, *points.shape))
+    motion = 0.02 * rng.normal(size=s.shape)
+    lists, steps = [], []
+    for device in ("cpu", "cuda:0"):
+        detection = Detection(scene, device, 3)
+        x, m = (wp.array(a, dtype=wp.vec3d, device=device) for a in (s, motion))
+        for shift in (0.5, 0.0):
+            detection.cover(wp.array(s + shift, dtype=wp.vec3d, device=device), m)
+        detection.cover(x, m)
+        lists.append([pairs.stencil.numpy()[:, : pairs.rows] for pairs in detection.lists])
+        steps.append(detection.max_step(x, m))
+    for a, b in zip(*lists):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_allclose(*steps, rtol=1e-9)
 
 
 def test_steps_do_not_depend_on_how_environments_stand_together(surfaces, rng):
