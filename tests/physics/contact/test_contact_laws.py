@@ -159,3 +159,46 @@ def test_force_is_continuous_where_the_closest_feature_changes(law):
     _, gradient = evaluate(law, wide, x)
     steps = np.abs(np.diff(gradient, axis=0)).max(axis=(1, 2))
     assert steps.max() < 0.01 * np.abs(gradient).max()
+
+
+def matrix_times(law, p, x, x1, direction, project=0):
+    """(matrix by hand times a direction, the same by reverse mode), each [n, k, 3]."""
+    n, k = x.shape[:2]
+    vectors = lambda a: wp.array(np.ascontiguousarray(a, np.float64).reshape(1, -1, 3), dtype=wp.vec3d, device="cpu")  # noqa: E731
+    stencil = wp.array(np.arange(n * k, dtype=np.int32).reshape(1, n, k), dtype=int, device="cpu")
+    rows = wp.array(np.tile(p, (1, n, 1)), dtype=wp.types.vector(len(p), wp.float64), device="cpu")
+    flags = [wp.array([value], dtype=int, device="cpu") for value in (1, project)]
+    head, states = [wp.vec2i(0, 0), flags[0], wp.vec3d(*EULER)], [stencil, rows, *(vectors(a) for a in (x, x1, x1, x))]
+    pairs = k * (k + 1) // 2
+    blocks = wp.zeros((1, n * pairs), dtype=wp.types.matrix((3, 4), wp.float64), device="cpu")
+    out = vectors(np.zeros((n * k, 3)))
+    kernels = law.kernels("float64", "float64")
+    wp.launch(kernels["blocks"], (1, n), [*head, flags[1], *states, 0, blocks], device="cpu")
+    wp.launch(kernels["product"], (1, n), [*head, *states, vectors(direction), 0, out], device="cpu")
+    values = blocks.numpy().reshape(n, pairs, 3, 4)[..., :3]
+    total = np.zeros((n, k, 3))
+    for slot, (a, b) in enumerate(zip(*np.tril_indices(k), strict=True)):
+        total[:, a] += np.einsum("nij,nj->ni", values[:, slot], direction[:, b])
+        if a != b:
+            total[:, b] += np.einsum("nji,nj->ni", values[:, slot], direction[:, a])
+    return total, out.numpy().reshape(n, k, 3)
+
+
+@contacts
+@pytest.mark.parametrize("scale", [1e-3, 0.02, 1.0])
+def test_matrix_by_hand_is_the_one_by_reverse_mode_at_the_scale_of_things(law, scale, rng):
+    """Features of a millimetre to a metre, gaps of a tenth to a thousandth of that, distances down to a thousandth of the gap."""
+    n = 300
+    gap = scale * 10 ** rng.uniform(-3, -1)
+    p = parameters(law, gap=gap, offset=0.3 * gap, **{f"size_{axis}": scale for axis in "xyz"} if law is POINT_SHAPE else {})
+    x = FACING[law] * scale
+    if law is POINT_SHAPE:
+        x[2:] = x[1] + np.eye(3)
+    d = gap * (0.3 + 10 ** rng.uniform(-3, 0.2, (2, n)))
+    x, x1 = (np.tile(x, (n, 1, 1)) for _ in range(2))
+    for state, apart_by in zip((x, x1), d, strict=True):
+        state[:, : MOVING[law]] += apart_by[:, None, None] * [0, 0, 1] + 1e-3 * scale * rng.normal(size=3) * [1, 1, 0]
+    direction = rng.normal(size=x.shape)
+    by_hand, by_reverse = matrix_times(law, p, x, x1, direction)
+    size = np.abs(by_reverse).max(axis=(1, 2))
+    assert (np.abs(by_hand - by_reverse).max(axis=(1, 2)) <= 1e-9 * size).all()
