@@ -22,7 +22,7 @@ import numpy as np
 from physsim.errors import InputError
 from physsim.physics import validation
 from physsim.physics.frames import cross, matrices
-from physsim.physics.laws import DRIVE
+from physsim.physics.laws import DRIVE, TETHER
 from physsim.physics.model import require_state
 from physsim.physics.sheets import TriMesh
 from physsim.physics.shapes import Box, Capsule, Cylinder, Sphere
@@ -147,7 +147,6 @@ class RobotCoupling:
         firsts = next(b.stencil for b in model.blocks if b.law is DRIVE)[:, 0]
         self._rows = np.array([int(np.flatnonzero(firsts == body.particles[0])[0]) for body in self.links.values()])
         self._shift = np.zeros((len(self.links), 6))
-        self._masses = None
 
     def step(self, state, control=None, params=None):
         """One step of the robot.
@@ -241,17 +240,28 @@ class RobotCoupling:
         self._shift += TAKE_UP * (real - given - self._shift)
 
     def _imbalance(self, before, after, contact, parameters):
-        """Momentum that came from nowhere, as a share of the largest force on the soft bodies."""
-        model = self.solver.model
-        if self._masses is None:
-            columns = parameters.columns(model.column_shapes)["inertia"][0]
-            self._masses, self._weight = columns[:, 0], (columns[:, :1] * columns[:, 2:5])
-        gained = (self._masses[:, None] * (after.v.numpy()[0] - before.v.numpy()[0])).sum(axis=0) / self.solver.dt
-        soft = model.free & (self._masses > 0)
-        pushed = contact[soft].sum(axis=0)
-        weight = self._weight[soft].sum(axis=0)
-        largest = max(np.linalg.norm(weight), np.linalg.norm(pushed), np.linalg.norm(contact[self._particles], axis=1).max(initial=0.0))
-        return float(np.linalg.norm(gained - pushed - weight) / max(largest, 1e-12))
+        """Momentum of the soft bodies that came from nowhere, as a share of the largest force on them.
+
+        What holds points (exactly, or by tethers) takes part with the force that it needs.
+        """
+        a, model = self.solver.assembly, self.solver.model
+        columns = parameters.columns(model.column_shapes)["inertia"][0]
+        soft = columns[:, 0] > 0.0
+        mass = columns[soft, :1]
+        gained = mass * (after.v.numpy()[0, soft] - before.v.numpy()[0, soft]) / self.solver.dt
+        weight, damped = mass * columns[soft, 2:5], mass * columns[soft, 1:2] * after.v.numpy()[0, soft]
+        held = a.gradient.numpy()[0, soft & ~model.free] + contact[soft & ~model.free]
+        tethers = sum((-s.sum(axis=0) for s in self._tether_shares()), np.zeros(3))
+        parts = [contact[soft].sum(axis=0), weight.sum(axis=0) - damped.sum(axis=0), held.sum(axis=0), tethers]
+        links = contact[self._particles].reshape(-1, 4, 3).sum(axis=1)
+        sizes = [np.linalg.norm(part) for part in (*parts, *links)]
+        return float(np.linalg.norm(gained.sum(axis=0) - sum(parts)) / max(*sizes, mass.sum() * 1.0))
+
+    def _tether_shares(self):
+        a = self.solver.assembly
+        for i, block in enumerate(a.model.blocks):
+            if block.law is TETHER:
+                yield a.shares.numpy()[0, a.share_offsets[i] : a.share_offsets[i + 1]]
 
     def _stalls(self, state):
         """How far the middles of frames are from their links' [links]."""

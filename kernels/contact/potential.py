@@ -108,15 +108,20 @@ def potential(real):
         return (limit * viscous_part(wp.length(v), creep)) * v
 
     @wp.func
-    def traction_slope(v: vec3, n: vec3, limit: real, creep: real, rate: real) -> mat33:
-        """Derivative of `traction` by a displacement [N/m], for a unit normal n."""
+    def traction_slope(v: vec3, n: vec3, limit: real, creep: real, rate: real, project: int) -> mat33:
+        """Derivative of `traction` by a displacement [N/m], for a unit normal n; projected: the viscous matrix that is above it.
+
+        F0 is concave in |v|^2, so the viscous matrix makes a quadratic above F, whose minimum never lies too far away. The derivative
+        vanishes along a sliding, and a Newton step may go far past the point where the sliding ends.
+        """
         y = wp.length(v)
         s = viscous_part(y, creep)
         along = zero  # (F0'/y)' / y
-        if y >= creep:
-            along = -s / (y * y)
-        elif y > zero:
-            along = -one / (creep * creep * y)
+        if project == 0:
+            if y >= creep:
+                along = -s / (y * y)
+            elif y > zero:
+                along = -one / (creep * creep * y)
         across = wp.identity(n=3, dtype=real) - wp.outer(n, n)
         return (limit * rate) * (s * across + along * wp.outer(v, v))
 

@@ -321,7 +321,7 @@ def contact(real, kind):
         if step[0] != zero:
             c1, n1, v, limit = sliding(x, x1, x2, p, step)
             if limit > zero:
-                rub = traction_slope(v, n1, limit, p[5], step[0])
+                rub = traction_slope(v, n1, limit, p[5], step[0], project)
         if near or limit > zero:
             count = int(nodes)  # a dynamic loop
             for a in range(count):

@@ -144,7 +144,7 @@ def point_shape(real):
         if step[0] != zero:
             c1, n1, v, limit = sliding(x, x1, x2, p, step)
             if limit > zero:
-                rub = traction_slope(v, n1, limit, p[5], step[0])
+                rub = traction_slope(v, n1, limit, p[5], step[0], project)
         H = Hessian()
         if limit > zero or d < p[1] + p[2]:
             count = int(nodes)  # a dynamic loop

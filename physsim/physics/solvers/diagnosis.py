@@ -88,5 +88,5 @@ def _stiffest(assembly):
 
 
 def extent(model):
-    """Diagonal of the box of all particles where the scene begins [m]."""
-    return float(np.linalg.norm(np.ptp(model.positions, axis=0)))
+    """Diagonal of the box of all particles where the scene begins, and of the origin, from which coordinates are rounded [m]."""
+    return float(np.linalg.norm(np.maximum(model.positions.max(axis=0), 0.0) - np.minimum(model.positions.min(axis=0), 0.0)))

@@ -128,12 +128,20 @@ class _Ladder:
         self._last = np.where(running, level, self._last)
         self.level = np.where(running, np.where(self._left > 0, level, self.below(level)), self.level)
 
-    def judge(self, running, alpha, contraction):
-        """Note how an iteration's step ended: its length, and the residual as a share of that before."""
+    def judge(self, running, alpha, contraction, rough):
+        """Note how an iteration's step ended: its length, and the residual as a share of that before.
+
+        Where the potential is `rough` (friction), a step that had to be cut says that the exact matrix misleads.
+        """
         lagged = running & (self._last == self.lagged)
         self._slow += lagged & (contraction > rules.SLOW)
         self._skip |= self._slow >= rules.SLOW_MOST
         self.level = np.where(lagged & ((alpha < rules.SHORT) | self._skip), self.top, self.level)
+        if rough:
+            cut = running & (alpha < rules.SHORT) & (self._last < self.lagged)
+            self._wait = np.where(cut, np.minimum(2 * self._wait, rules.LONGEST_WAIT), self._wait)
+            self._left = np.where(cut, self._wait, self._left)
+            self.level = np.where(cut, self.top, self.level)
 
     @property
     def trusted(self):
@@ -159,6 +167,7 @@ class Newton:
         self.tolerance, self.max_iterations = tolerance, max_iterations
         self._status = assembly.per_environment(int)
         self._held = None
+        self._safe = np.ones(assembly.model.envs)  # how far contact lets each environment go
         self._precision = PRECISION[assembly.model.dtype]
         self._smallest_step = 4 * self._precision * extent
         self._extent = extent
@@ -214,7 +223,7 @@ class Newton:
             before = p.residual.copy()
             alpha = self._search(p, running, ladder.trusted)
             with np.errstate(invalid="ignore"):
-                ladder.judge(running, alpha, p.residual / np.maximum(before, 1e-300))
+                ladder.judge(running, alpha / self._safe, p.residual / np.maximum(before, 1e-300), held is not None)
             p.iterations[running] += 1
             if self.linear.keeps:
                 fresh = running & ~p.done & (p.residual > CONTRACTION * before)
@@ -236,11 +245,11 @@ class Newton:
             if self.linear.keeps:
                 factors = self.linear.factorise(long, factors, shift)
                 p.factorisations += int(long.sum())
-                self.linear.solve(factors, a.gradient, a.direction)
+                served = self.linear.solve(factors, a.gradient, a.direction)
             else:
                 a.sum_blocks(shift)
-                self.linear.solve(a.gradient, a.direction, 0.1)
-            long = long & (a.largest(a.direction) > self._extent)
+                served = self.linear.solve(a.gradient, a.direction, 0.1)
+            long = long & ((a.largest(a.direction) > self._extent) | ~served)
             if not long.any():
                 break
             shift = 10.0 * shift
@@ -312,10 +321,11 @@ class Newton:
         length = a.largest(a.direction)
         settled = self.accuracy is not None and a.dot(a.direction, a.direction) <= self.accuracy**2 * self._free_count
         before = p.residual.copy()
-        safe = a.contact.prepare_search(a.direction) if a.contact is not None else 1.0
+        if a.contact is not None:
+            self._safe = np.maximum(a.contact.prepare_search(a.direction), 1e-300)
         a.keep_base()
         noise = rules.NOISE * self._precision * a.energy_magnitude()
-        alpha = np.where(running, safe, 0.0)
+        alpha = np.where(running, self._safe, 0.0)
         searching = running & np.isfinite(slope) & np.isfinite(length)
         p.failed |= running & ~searching
         while searching.any():
