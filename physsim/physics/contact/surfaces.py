@@ -155,7 +155,7 @@ def _spans(surface):
     """(points, edges, triangles of the surface in the body's numbers; areas of those points and of the edges [m^2])."""
     mesh = surface.mesh
     if isinstance(mesh, (Curve, SpringNet)):
-        edges = mesh.edges if isinstance(mesh, Curve) or mesh.kind is None else mesh.edges[mesh.kind == 0]
+        edges = mesh.edges if isinstance(mesh, Curve) or mesh.kinds is None else mesh.edges[mesh.kinds == 0]
         lengths = np.linalg.norm(np.diff(mesh.points[edges], axis=1)[:, 0], axis=1)
         area = lengths * max(surface.thickness, 1e-3)  # a rope's shadow
         points = np.unique(edges)
