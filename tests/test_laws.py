@@ -18,6 +18,7 @@ from physsim.physics.parameters import Feed, Parameter, ParameterSet
 
 INTERNAL = {
     "spring",
+    "rigid",
     "rod",
     "neo_hookean_4",
     "neo_hookean_10",

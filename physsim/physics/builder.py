@@ -356,7 +356,7 @@ class ModelBuilder:
         young=1e9,
         name=None,
     ):
-        """A free rigid body: four particles that carry its mass, centre and inertia exactly, held together by a stiff tetrahedron.
+        """A free rigid body: four particles that carry its mass, centre and inertia exactly, held together by a stiff law.
 
         Args:
             shape: Box, Sphere, Capsule, Cylinder or a closed TriMesh, in the body's own coordinates.
@@ -368,11 +368,11 @@ class ModelBuilder:
             rotation: quaternion (w, x, y, z), made unit.
             velocity: of the centre of mass [m/s], shape [3].
             angular_velocity: [rad/s], in world axes, shape [3].
-            young: of the tetrahedron that keeps it rigid [Pa].
+            young: of what keeps the four particles a rigid frame [Pa].
             name: to find the body again; None counts up: "rigid", "rigid_1", ...
 
         Returns:
-            Body with parameters mass and mass_damping; `body.mesh.pose(positions of its particles)` gives position and rotation.
+            Body with parameters mass, rigidity and mass_damping; `body.mesh.pose(positions of its particles)` gives position and rotation.
 
         Raises:
             InputError: not a shape, neither or both of density and mass, a mesh that is not closed, an inertia that no body has, a name
@@ -395,9 +395,8 @@ class ModelBuilder:
         name, particles = self._add_particles(name, "rigid", frame.points, velocity, pose)
         self._velocities[-1] = self._velocities[-1] + np.cross(spin, pose - pose.mean(axis=0))
         self._frames.append(particles[0])
-        law = laws.NEO_HOOKEAN[4]
-        cell = particles[None] if np.linalg.det(frame.points[1:] - frame.points[0]) > 0 else particles[None, [0, 2, 1, 3]]
-        rows = self._add_stencils(law, cell)
+        law = laws.RIGID
+        rows = self._add_stencils(law, particles[None])
         feed = Feed(laws.INERTIA.name, 0, particles, sparse.csr_matrix(np.full((4, 1), 0.25)))
         found = {"mass": self._register(Parameter(f"{name}.mass", "kg", np.array([mass]), (feed,), {"lower": 0.0, "lower_open": True}))}
         found["rigidity"] = self._law_parameter(f"{name}.rigidity", law, "young", rows, np.array([young]))

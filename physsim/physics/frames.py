@@ -2,7 +2,7 @@
 
 A collider's frame has particles at its origin and along its axes; they are held, and moved by a Control. A rigid body's frame has four
 equal masses that have the body's mass, centre and moments (Routh's equimomental tetrahedron), so that its inertia is exact, and a stiff
-elastic tetrahedron that keeps it rigid.
+law that keeps them rigid.
 """
 
 from dataclasses import dataclass

@@ -19,6 +19,7 @@ from physsim.kernels.laws.load import load
 from physsim.kernels.laws.membrane import membrane
 from physsim.kernels.laws.neo_hookean import neo_hookean
 from physsim.kernels.laws.point_shape import point_shape
+from physsim.kernels.laws.rigid import rigid
 from physsim.kernels.laws.rod import rod
 from physsim.kernels.laws.seam import seam
 from physsim.kernels.laws.spring import spring
@@ -165,6 +166,7 @@ MEMBRANE = Law("membrane", 3, _MEMBRANE, membrane, history=True, rates=("damping
 BENDING = Law("bending", 6, _BENDING, bending, history=True, rates=("damping",), buckles=True)
 SEAM = Law("seam", 2, (_not_negative("stiffness", "N/m"),), seam)
 DRIVE = Law("drive", 4, _DRIVE, drive, reference="target")
+RIGID = Law("rigid", 4, (_positive("young", "Pa"),), rigid)
 
 _TOUCH = {"history": True, "rates": ("friction", "damping"), "exact_tangent": True}
 POINT_TRIANGLE = Law("contact_point_triangle", 4, _CONTACT, lambda real: contact(real, "point_triangle"), **_TOUCH)
@@ -172,4 +174,4 @@ EDGE_EDGE = Law("contact_edge_edge", 4, _CONTACT, lambda real: contact(real, "ed
 POINT_SHAPE = Law("point_shape", 5, _CONTACT + _SHAPE, point_shape, **_TOUCH)
 
 CONTACT = (POINT_TRIANGLE, EDGE_EDGE, POINT_SHAPE)
-ALL = (INERTIA, LOAD, TETHER, DRIVE, SPRING, MEMBRANE, BENDING, SEAM, ROD, *NEO_HOOKEAN.values(), *VISCOUS.values(), *CONTACT)
+ALL = (INERTIA, LOAD, TETHER, DRIVE, RIGID, SPRING, MEMBRANE, BENDING, SEAM, ROD, *NEO_HOOKEAN.values(), *VISCOUS.values(), *CONTACT)
