@@ -371,6 +371,7 @@ def choose(model, wanted="auto", static=False):
                 name, reason = "direct", f"a banded factor costs {band.cost:.1g} multiplications"
         if on_cpu and name == "cg" and free >= MULTIGRID_FROM and len(model.frames) == 0:
             name = "multigrid"
-    # a direction need not be exact: single precision serves where the laws are soft in most directions
-    single = name in ("cg", "multigrid") and thin and not static
+    # a direction need not be exact: single precision serves where the laws are soft in most directions; a contact that is pressed
+    # together hides the inertia beside it from single precision
+    single = name in ("cg", "multigrid") and thin and not static and model.contact is None
     return Choice(name, pattern, "float32" if single else model.dtype, reason, thin, band)
