@@ -2,7 +2,7 @@
 
     u = (d - o)/g              place in the layer: 1 where contact begins, 0 where the surfaces meet
     E = m N g B(u)             B = -(u - 1)^2 ln u in 0 < u < 1, zero beyond; push lambda = -m N B'(u)
-    D = c r/2 (m psi - past)^2                                     psi = g/2 (1 - u)^2 in u < 1: Kelvin-Voigt of the layer
+    D = c r/2 ((m psi - past)^2 - past^2)                          psi = g/2 (1 - u)^2 in u < 1: Kelvin-Voigt of the layer
     F = mu lambda1 / r F0(|v|)                                     F0 = y^2/e - y^3/(3 e^2) for y < e, y - e/3 beyond
 
     d     distance [m]             g     gap, the layer's thickness [m]         o     offset, of both bodies' half thicknesses [m]
@@ -12,7 +12,8 @@
     v     relative velocity along the surfaces at the state before [m/s]        lambda1  the push at the state before [N]
 
 E is convex in d, twice differentiable where contact begins, and without bound where the surfaces meet. At and below u = 0 the energy is a
-huge number, which no line search accepts, and its derivatives are those at the smallest u, so that all stays finite.
+huge number, which no line search accepts, and its derivatives are those at the smallest u, so that all stays finite. D is zero, too, where
+contact ends, whatever the layer was before: a pair that comes apart has no jump in its energy.
 Friction never exceeds mu lambda1, equals it above the creep, and its matrix is positive semi-definite.
 Sources: Li et al. 2020, Incremental Potential Contact, eqs. 6, 13 and 24.
 """
@@ -56,8 +57,8 @@ def potential(real):
     @wp.func
     def energy(d: real, m: real, past: real, strength: real, gap: real, offset: real, viscosity: real) -> real:
         """E + D, where d < offset + gap; `viscosity` is c r."""
-        change = m * compression(d, gap, offset) - past
-        e = m * strength * gap * barrier((d - offset) / gap)[0] + half * viscosity * change * change
+        now = m * compression(d, gap, offset)
+        e = m * strength * gap * barrier((d - offset) / gap)[0] + half * viscosity * now * (now - two * past)
         return wp.where(d > offset, e, beyond)
 
     @wp.func
