@@ -54,7 +54,7 @@ class CouplingReport:
 
 
 def add_links(builder, robot, links, material=None, hulls=True):
-    """Make links of a robot touchable, at their present poses.
+    """Make links of a robot touchable, at their present poses. They do not touch each other: the robot sees to that.
 
     Args:
         builder: ModelBuilder.
@@ -81,6 +81,8 @@ def add_links(builder, robot, links, material=None, hulls=True):
         bodies[name] = builder.add_driven(shapes, position, quaternion, name=name)
         if material is not None:
             builder.set_surface(bodies[name], material=material)
+        for other in bodies.values():
+            builder.ignore_contact(bodies[name], other)
     return bodies
 
 

@@ -11,11 +11,11 @@ from physsim.io.urdf import load_urdf
 from physsim.physics import validation
 
 
-def panda(coupled_fingers=False):
+def panda(coupled_fingers=True):
     """Franka Emika Panda with its hand: seven joints and two fingers; the point between the fingertips is `panda_grasptarget`.
 
     Args:
-        coupled_fingers: whether the second finger follows the first one, as in the hand itself; otherwise each has a motor of its own.
+        coupled_fingers: whether the second finger follows the first one, as in the hand itself; False: each has a motor of its own.
 
     Returns:
         RobotDescription.

@@ -13,4 +13,4 @@ def robots():
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the xArm's file gives one link an inertia that no body has
-        return {"panda": panda(), "kuka": kuka_wsg50(), "xarm": xarm6()}
+        return {"panda": panda(coupled_fingers=False), "kuka": kuka_wsg50(), "xarm": xarm6()}

@@ -26,7 +26,7 @@ def test_the_pads_of_the_wsg50_meet_when_it_is_closed_and_open_to_its_stroke(rob
 
 def test_the_panda_has_fingers_with_motors_of_their_own_or_one_for_both(robots):
     assert len(Kinematics(robots["panda"]).tree.free) == 9
-    assert len(Kinematics(panda(coupled_fingers=True)).tree.free) == 8
+    assert len(Kinematics(panda()).tree.free) == 8
 
 
 def test_a_mounted_tool_moves_with_its_link(robots, rng):
