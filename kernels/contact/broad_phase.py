@@ -39,14 +39,15 @@ class Tree:
 
 
 @wp.func
-def related(owners: wp.array2d(dtype=int), p: int, q: int) -> bool:
+def related(owners: wp.array(dtype=wp.vec4i), p: int, q: int) -> bool:
     """Whether two points have a particle in common."""
-    found = bool(p == q)
-    for a in range(4):
-        i = owners[p, a]
-        if i >= 0 and not found:
-            for b in range(4):
-                if owners[q, b] == i:
+    a = owners[p]
+    b = owners[q]
+    found = bool(p == q or a[0] == b[0])
+    if not found and (a[1] >= 0 or b[1] >= 0):  # the owners that count come first
+        for i in range(4):
+            for j in range(4):
+                if a[i] >= 0 and a[i] == b[j]:
                     found = True
     return found
 

@@ -345,7 +345,7 @@ def _surfaces(scene, device):
     out = boxes.Surfaces()
     material = np.asarray(scene.material, int)
     columns = {
-        "owners": (np.where(scene.weights != 0.0, scene.owners, -1), np.int32, int),
+        "owners": (-np.sort(-np.where(scene.weights != 0.0, scene.owners, -1), axis=1), np.int32, wp.vec4i),
         "fixed": (~np.asarray(scene.movable, bool), np.int32, int),
         "triangles": (scene.triangles, np.int32, wp.vec3i),
         "edges": (scene.edges, np.int32, wp.vec2i),
@@ -356,7 +356,7 @@ def _surfaces(scene, device):
     columns |= {name: (getattr(scene, name), np.int32, int) for name in ("body", "vertices", "shape_kind", "shape_body")}
     columns |= {name: (getattr(scene, name), np.float64, wp.float64) for name in ("radius", "area", "edge_area")}
     for name, (values, host, dtype) in columns.items():
-        ndim = 2 if name in ("owners", "pair_class") else 1
+        ndim = 2 if name == "pair_class" else 1
         values = np.ascontiguousarray(values, dtype=host)
         empty = (0,) * ndim
         array = wp.array(values, dtype=dtype, device=device, ndim=ndim) if values.size else wp.zeros(empty, dtype=dtype, device=device)
