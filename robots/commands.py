@@ -21,7 +21,8 @@ class JointCommands:
         target: position, speed or torque that was asked for, [F].
         effort: largest torque or force that the motor may give [N m or N], [F].
         speed: largest speed towards a position [rad/s or m/s], [F].
-        setpoint: position that the servo holds now, on its way to the target [rad or m], [F].
+        fresh: whether the target was given since the last step, [F] bool.
+        setpoint, rate: position that the servo holds now, on its way to the target [rad or m], and its speed, [F].
     """
 
     def __init__(self, tree):
@@ -32,10 +33,15 @@ class JointCommands:
         """Stay at joint positions [D]."""
         free = self._tree.free
         self.mode = np.full(len(free), POSITION)
-        self.target, self.setpoint = q[free].copy(), q[free].copy()
+        self.target, self.setpoint, self.rate = q[free].copy(), q[free].copy(), np.zeros(len(free))
         self.effort, self.speed = self._tree.effort[free].copy(), self._tree.velocity[free].copy()
+        self.fresh = np.zeros(len(free), bool)
 
-    def take(self, q, asked, joints, on_limit, effort, speed):
+    def advance(self, setpoint, rate):
+        """Take up set points and their speeds [F] at the end of a step."""
+        self.setpoint, self.rate, self.fresh = setpoint, rate, np.zeros(len(rate), bool)
+
+    def take(self, q, qd, asked, joints, on_limit, effort, speed):
         """Take a command; arguments as `Robot.command`, `asked` from kind to value."""
         given = {kind: value for kind, value in asked.items() if value is not None}
         if len(given) != 1:
@@ -53,18 +59,39 @@ class JointCommands:
         value = self._within(kind, value, mine, *ends[kind], on_limit)
         efforts = self._most("effort", effort, mine, self._tree.effort[mine], on_limit)
         speeds = self._most("speed", speed, mine, self._tree.velocity[mine], on_limit)
-        fresh = self.mode[places] != POSITION
-        self.setpoint[places[fresh]] = q[mine[fresh]]
+        other = self.mode[places] != _MODES[kind]
+        self.setpoint[places[other]], self.rate[places[other]] = q[mine[other]], qd[mine[other]]
         self.mode[places], self.target[places] = _MODES[kind], value
-        self.effort[places], self.speed[places] = efforts, speeds
+        self.effort[places], self.speed[places], self.fresh[places] = efforts, speeds, True
 
-    def next_setpoints(self, q, dt):
-        """(set point at the end of the step [F], its speed [F]), 0 and the target's where a speed or torque was asked for."""
-        reach = self.speed * dt
-        step = np.minimum(np.maximum(self.target - self.setpoint, -reach), reach)
+    def next_rates(self, dt, acceleration=np.inf):
+        """Speeds of the set points over the next step.
+
+        A fresh target that lies within reach of the speed and acceleration is gone to at once, so that a stream of them is followed
+        without lag; a distant one is approached with a speed from which half of the acceleration stops the set point there.
+
+        Args:
+            dt: [s].
+            acceleration: largest change of the set points' speed [rad/s^2 or m/s^2], [F].
+
+        Returns:
+            [rad/s or m/s], [F]; 0 for joints that are told a torque.
+        """
         held = self.mode == POSITION
-        setpoint = np.where(held, self.setpoint + step, q[self._tree.free])
-        return setpoint, np.where(held, step / dt, np.where(self.mode == VELOCITY, self.target, 0.0))
+        change = np.broadcast_to(acceleration * dt, self.rate.shape)
+        direct = (self.target - self.setpoint) / dt
+        slower = np.where(np.isfinite(change), 0.5 * change, 1.0)
+        # the steps that stop from speed v by `slower` each go v (v + slower) dt / (2 slower)
+        brake = np.where(np.isfinite(change), 0.5 * slower * (np.sqrt(1.0 + 8.0 * np.abs(direct) / slower) - 1.0), np.inf)
+        wish = np.sign(direct) * np.minimum(np.minimum(self.speed, brake), np.abs(direct))
+        wish = np.where(held, wish, np.where(self.mode == VELOCITY, self.target, 0.0))
+        rate = np.minimum(np.maximum(wish, self.rate - change), self.rate + change)
+        near = held & self.fresh & (np.abs(direct - self.rate) <= change) & (np.abs(direct) <= self.speed)
+        return np.where(near, direct, np.where(self.mode == TORQUE, 0.0, rate))
+
+    def next_setpoints(self, q, rate, dt):
+        """Set points [F] one step on at these speeds; where the joint is [D], for those that are told no position."""
+        return np.where(self.mode == POSITION, self.setpoint + rate * dt, q[self._tree.free])
 
     def _places(self, joints):
         free = self._tree.free

@@ -48,7 +48,8 @@ class KinematicRobot(Robot):
         """Move on by dt."""
         prediction = self.prepare()
         none = np.zeros(len(prediction.q), bool)
-        self.commands.setpoint = prediction.q[self.kinematics.tree.free]
+        free = self.kinematics.tree.free
+        self.commands.advance(prediction.q[free], prediction.qd[free])
         self._state = JointState(prediction.q, prediction.qd, np.zeros(len(none)), none, self._stopped)
         self.applied, self._waiting = self._waiting, {}
         self.time += self.dt
@@ -140,7 +141,8 @@ class KinematicRobot(Robot):
             if np.ndim(self.trajectory) != 2:
                 raise InputError("step: the trajectory is of several environments; `link_poses` gives the poses of all")
             return self._followed(self.time + self.dt), np.zeros(len(q), bool)
-        setpoint, rate = self.commands.next_setpoints(q, self.dt)
+        rate = self.commands.next_rates(self.dt)
+        setpoint = self.commands.next_setpoints(q, rate, self.dt)
         wanted = np.where(self.commands.mode == POSITION, setpoint, q[tree.free] + rate * self.dt)
         free = np.clip(wanted, tree.lower[tree.free], tree.upper[tree.free])
         stopped = np.zeros(len(q), bool)

@@ -107,7 +107,7 @@ class PyBulletRobot(Robot):
         torque, saturated, stopped = np.zeros(len(q)), np.zeros(len(q), bool), np.zeros(len(q), bool)
         torque[free] = servo.level - servo.gain * wanted[free]
         saturated[free], stopped[free] = servo.saturated, servo.stopped
-        self.commands.setpoint = servo.setpoint
+        self.commands.advance(servo.setpoint, servo.rate)
         self._state = JointState(q, qd, torque, saturated, stopped)
         self.applied, self._waiting = self._waiting, {}
         self.time += self.dt

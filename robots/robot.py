@@ -230,8 +230,8 @@ class Robot(ABC):
             InputError: not exactly one kind, no such joint, one that follows another, shapes that do not fit, NaN, or outside the limits.
         """
         self._ready = None
-        q = self.state().position
-        self.commands.take(q, {"position": position, "velocity": velocity, "torque": torque}, joints, on_limit, effort, speed)
+        state, asked = self.state(), {"position": position, "velocity": velocity, "torque": torque}
+        self.commands.take(state.position, state.velocity, asked, joints, on_limit, effort, speed)
 
     def apply(self, wrenches):
         """Hand over what contact does to links over the step to come; it is gone after that step.

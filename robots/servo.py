@@ -3,12 +3,13 @@
 Over a step of length h the joints obey
     M (v' - v) / h + c = t(v') - D v' + Q,    q' = q + h v',
 M the mass matrix, c gravity and Coriolis terms, D the joints' own damping, Q the contact's generalised force and t the motors:
-    t = clip(Kd (clip(w + k (s - q'), -speed, speed) - v') + c, -effort, effort),
-a cascade of a position loop inside the joint's speed limit and a speed loop inside its effort limit, with gravity and Coriolis terms
-compensated; s and w are the set point at the end of the step and its speed. A joint that is told a speed has k = 0, one that is told a
-torque gives just that. With the natural frequency f and damping ratio z of a joint of inertia m = M_jj: Kd = 2 z m (2 pi f) and
-k = 2 pi f / (2 z). t falls piecewise linearly with v', so the pieces are found by a few Newton steps (Tan, Liu and Turk, Stable
-proportional-derivative controllers, IEEE CG&A 31, 2011, without limits).
+    t = clip(Kd (z - v') + D z + c, -effort, effort),    z = clip(w + k (s - q'), -speed, speed),
+a cascade of a position loop inside the joint's speed limit and a speed loop inside its effort limit, with gravity, Coriolis terms and
+damping made up for; s and w are the set point at the end of the step and its speed. A set point accelerates no faster than half of the
+effort that gravity leaves moves the joint's own inertia, and all of them together no faster than all motors can drive. A joint that is
+told a speed has k = 0, one that is told a torque gives just that. With the natural frequency f and damping ratio d of a joint of inertia
+m = M_jj: Kd = 2 d m (2 pi f) and k = 2 pi f / (2 d). t falls piecewise linearly with v', so the pieces are found by a few Newton steps
+(Tan, Liu and Turk, Stable proportional-derivative controllers, IEEE CG&A 31, 2011, without limits).
 
 Joints that follow others and joints at an end of their range take no part: v' = G u + g, u the speeds of the others.
 """
@@ -20,7 +21,11 @@ import numpy as np
 from physsim.physics import validation
 from physsim.robots.commands import POSITION, TORQUE
 
-_ROUNDS = 30  # of Newton steps; two or three are usual, and the last one is consistent in any case
+_ROUNDS = 50  # of Newton steps; one or two are usual
+_HALVINGS = 30  # of a Newton step that goes too far
+_WALL = 1e9  # damping of the end of a range, in units of what stops the joint's own inertia within a step
+_SHARE = 0.5  # of the effort that is not needed against gravity, for a set point's acceleration; the rest is for the other joints' motion
+_LEAST = 0.1  # of the effort, for it where gravity needs nearly all
 _SLACK = 1e-9  # [rad or m] that a joint may pass its end by rounding
 
 
@@ -33,7 +38,7 @@ class ServoStep:
         mobility: change of that velocity by dt Q, [D, D].
         gain: slope of the motors' torque by the speed, [F].
         level: the motors' torque at speed 0, [F].
-        setpoint: that the position servos have reached at the end of the step [rad or m], [F].
+        setpoint, rate: that the servos have reached at the end of the step [rad or m], and its speed, [F].
         saturated, stopped: whether the motor gives all it may, and whether an end of the range holds the joint, [F] bool.
     """
 
@@ -42,6 +47,7 @@ class ServoStep:
     gain: np.ndarray
     level: np.ndarray
     setpoint: np.ndarray
+    rate: np.ndarray
     saturated: np.ndarray
     stopped: np.ndarray
 
@@ -62,7 +68,7 @@ class Servo:
         ratio = float(validation.array("damping_ratio", damping_ratio, (), lower=0.0, lower_open=True))
         self._tree, self._dt = tree, dt
         self._damping, self._pull = 2.0 * ratio * rate, rate / (2.0 * ratio)  # Kd / m and k, [1/s]
-        self._speed, self._ends = tree.velocity[tree.free], (tree.lower[tree.free], tree.upper[tree.free])
+        self._speed, self._ends = tree.velocity[tree.free], np.stack([tree.lower[tree.free], tree.upper[tree.free]])
         self._joint_damping = tree.follow.T @ (tree.damping[:, None] * tree.follow)
 
     def solve(self, commands, q, qd, mass, bias, force):
@@ -76,24 +82,50 @@ class Servo:
         damped = inertia + dt * self._joint_damping
         momentum = follow.T @ (mass @ (qd - drift) - dt * (bias + tree.damping * drift))
         expected = follow.T @ force
-        motor = _Motor(self, commands, q, inertia.diagonal(), compensation)
-        ends = [(end - q[tree.free]) / dt for end in self._ends]
-        stop = np.zeros(len(tree.free), int)  # -1 held by the lower end, 1 by the upper one
-        piece = motor.piece(qd[tree.free])
-        for _ in range(_ROUNDS):
-            matrix = damped.copy()
-            matrix.flat[:: len(matrix) + 1] += dt * piece.gain
-            inverse, held = _inverse(matrix, stop), np.where(stop < 0, ends[0], np.where(stop > 0, ends[1], 0.0))
-            base = held + inverse @ (momentum + dt * piece.level - matrix @ held)
-            speed = base + dt * (inverse @ expected)
-            after, used = _stops(stop, speed, ends, matrix @ speed - momentum - dt * (piece.level + expected), _SLACK / dt), piece
-            piece = motor.piece(speed)
-            if (after == stop).all() and piece.same(used):
-                break
-            stop = after
-        return ServoStep(
-            follow @ base + drift, follow @ inverse @ follow.T, used.gain, used.level, motor.setpoint, used.full != 0, stop != 0
-        )
+        motor = _Motor(self, commands, q, inertia, compensation)
+        piece, speed = _pieces(motor, damped, momentum + dt * expected, qd[tree.free], dt)
+        held = np.where(piece.stop != 0, speed, 0.0)
+        matrix = damped + dt * np.diag(piece.gain)
+        inverse = _inverse(matrix, piece.stop)
+        base = held + inverse @ (momentum + dt * piece.level - matrix @ held)
+        gain, level = np.where(piece.stop != 0, 0.0, piece.gain), np.where(piece.stop != 0, motor.torque(speed), piece.level)
+        mobility = follow @ inverse @ follow.T
+        return ServoStep(follow @ base + drift, mobility, gain, level, motor.setpoint, motor.rate, piece.full != 0, piece.stop != 0)
+
+
+def _pieces(motor, damped, right, speed, dt):
+    """(piece, speeds [F]) with damped speed = right + dt torque(speed).
+
+    The speeds make a strictly convex function least (the torques only fall with them), so Newton's method with a line search finds them.
+    """
+    piece = motor.piece(speed)
+    for _ in range(_ROUNDS):
+        matrix = damped.copy()
+        matrix.flat[:: len(matrix) + 1] += dt * piece.gain
+        ahead = np.linalg.solve(matrix, right + dt * piece.level)
+        after = motor.piece(ahead)
+        if after.same(piece):
+            return piece, ahead
+        step = ahead - speed
+
+        def slope(share, start=speed, step=step):
+            at = start + share * step
+            there = motor.piece(at)
+            return step @ (damped @ at - right - dt * (there.level - there.gain * at))
+
+        share = 1.0 if slope(1.0) <= 0.0 else _root(slope)
+        speed = speed + share * step
+        piece = after if share == 1.0 else motor.piece(speed)
+    return piece, speed
+
+
+def _root(slope):
+    """A share in (0, 1) near where an increasing function passes zero; it does so between the ends."""
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return 0.5 * (low + high)
 
 
 def _inverse(matrix, stop):
@@ -105,23 +137,21 @@ def _inverse(matrix, stop):
     return inverse
 
 
-def _stops(stop, speed, ends, push, slack):
-    """Ends that hold joints after a trial: those that push inwards stay, those that a joint passes begin."""
-    passed = 1 * (speed > ends[1] + slack) - 1 * (speed < ends[0] - slack)
-    return np.where(stop != 0, stop * (stop * push < 0), passed)
-
-
 @dataclass(frozen=True, eq=False)
 class _Piece:
-    """One linear piece of the motors' torque, level - gain speed; `fast` and `full` say which limits of speed and effort it lies on."""
+    """One linear piece of the joints' torque, level - gain speed.
+
+    `fast` and `full` say which limits of speed and effort it lies on, `stop` which end of its range holds a joint (-1, 0 or 1).
+    """
 
     gain: np.ndarray
     level: np.ndarray
     fast: np.ndarray
     full: np.ndarray
+    stop: np.ndarray
 
     def same(self, other):
-        return (self.fast == other.fast).all() and (self.full == other.full).all()
+        return (self.fast == other.fast).all() and (self.full == other.full).all() and (self.stop == other.stop).all()
 
 
 class _Motor:
@@ -129,22 +159,48 @@ class _Motor:
 
     def __init__(self, servo, commands, q, inertia, compensation):
         tree, dt = servo._tree, servo._dt
-        self.setpoint, rate = commands.next_setpoints(q, dt)
         torque = commands.mode == TORQUE
+        spare = np.maximum(commands.effort - np.abs(compensation), _LEAST * commands.effort)
+        rate = commands.next_rates(dt, _SHARE * spare / inertia.diagonal())
+        needed = np.abs(inertia @ (rate - commands.rate)) / dt
+        own = tree.effort[tree.free]
+        able = ~torque & (own > 0)
+        excess = needed[able] / np.maximum(own - np.abs(compensation), _LEAST * own)[able]
+        self.rate = commands.rate + (rate - commands.rate) / np.max(excess, initial=1.0)
+        self.setpoint = commands.next_setpoints(q, self.rate, dt)
         self._given = torque
-        self._damping = np.where(torque, 0.0, servo._damping * inertia)
+        self._damping = np.where(torque, 0.0, servo._damping * inertia.diagonal())
+        self._drive = self._damping + np.where(torque, 0.0, servo._joint_damping.diagonal())
         pull = np.where(commands.mode == POSITION, servo._pull, 0.0)
-        self._wish, self._slope = rate + pull * (self.setpoint - q[tree.free]), pull * dt
-        self._speed, self._effort = servo._speed, commands.effort
+        self._wish, self._slope = self.rate + pull * (self.setpoint - q[tree.free]), pull * dt
+        self._speed = np.where(commands.mode == POSITION, commands.speed, servo._speed)
+        self._effort = commands.effort
         self._base = np.where(torque, commands.target, compensation)
+        slack = np.array([[-_SLACK], [_SLACK]])
+        self._ends = (servo._ends + slack - q[tree.free]) / dt
+        self._wall = _WALL * inertia.diagonal() / dt
 
     def piece(self, speed):
-        """The piece that holds these speeds."""
+        """The piece that holds these speeds: motors, and ends of ranges as very stiff dampers."""
+        wish, limited, torque, given = self._answer(speed)
+        fast, full = np.sign(wish - limited), np.where(self._given, 0.0, np.sign(torque - given))
+        gain = np.where(full != 0, 0.0, self._damping + np.where(fast != 0, 0.0, self._drive * self._slope))
+        level = np.where(full != 0, given, self._drive * np.where(fast != 0, limited, self._wish) + self._base)
+        below, above = speed < self._ends[0], speed > self._ends[1]
+        stop = 1.0 * above - 1.0 * below
+        if stop.any():
+            gain = gain + self._wall * (stop != 0)
+            level = level + self._wall * np.where(below, self._ends[0], np.where(above, self._ends[1], 0.0))
+        return _Piece(gain, level, fast, full, stop)
+
+    def torque(self, speed):
+        """What the motors alone give at these speeds, [F]."""
+        _, _, torque, given = self._answer(speed)
+        return np.where(self._given, torque, given)
+
+    def _answer(self, speed):
+        """(speed that the position loop wishes, what is allowed of it, torque that the speed loop wishes, what is allowed of it)."""
         wish = self._wish - self._slope * speed
         limited = np.minimum(np.maximum(wish, -self._speed), self._speed)
-        torque = self._damping * (limited - speed) + self._base
-        given = np.minimum(np.maximum(torque, -self._effort), self._effort)
-        fast, full = np.sign(wish - limited), np.where(self._given, 0.0, np.sign(torque - given))
-        gain = np.where(full != 0, 0.0, self._damping * np.where(fast != 0, 1.0, 1.0 + self._slope))
-        level = np.where(full != 0, given, self._damping * np.where(fast != 0, limited, self._wish) + self._base)
-        return _Piece(gain, level, fast, full)
+        torque = self._drive * limited - self._damping * speed + self._base
+        return wish, limited, torque, np.minimum(np.maximum(torque, -self._effort), self._effort)

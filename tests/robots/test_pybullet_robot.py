@@ -102,11 +102,11 @@ def _carries(tree, number, link):
 
 
 def test_a_pendulum_without_a_motor_swings_with_its_period():
-    robot = PyBulletRobot(one_joint("continuous"), dt=1e-3)
+    robot = PyBulletRobot(one_joint("continuous"), dt=2e-3)
     robot.reset([0.05])
     robot.command(torque=0.0)
     crossings, before = [], 0.05
-    while robot.time < 5.0:
+    while robot.time < 4.0:
         robot.step()
         now = robot.state().position[0]
         if before * now < 0:
@@ -160,6 +160,21 @@ def test_joints_keep_their_speed_limit_and_arrive(panda):
     assert panda.state().position[0] == pytest.approx(0.8, abs=1e-5)
     assert panda.state().position[7] == pytest.approx(0.0, abs=1e-6)
     assert panda.state().position[8] == pytest.approx(0.03, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["panda", "xarm"])
+def test_all_joints_at_once_go_far_and_arrive_within_their_speeds(robots, name, rng):
+    robot = PyBulletRobot(robots[name])
+    tree = robot.kinematics.tree
+    low, high = np.maximum(tree.lower, -2.0)[tree.free], np.minimum(tree.upper, 2.0)[tree.free]
+    for _ in range(2):
+        goal, fastest = rng.uniform(low, high), np.zeros(len(tree.joints))
+        robot.command(position=goal)
+        for _ in range(800):
+            robot.step()
+            fastest = np.maximum(fastest, np.abs(robot.state().velocity))
+        assert (fastest <= 1.5 * tree.velocity).all()
+        np.testing.assert_allclose(robot.state().position[tree.free], goal, atol=1e-3)
 
 
 def test_a_slower_way_can_be_asked_for(panda):
