@@ -15,8 +15,8 @@ FARTHEST = wp.constant(wp.float64(1.0e12))  # [m] of a tree's boxes: their areas
 class Surfaces:
     """A contact scene on the device; names as in ContactScene.
 
-    `owners` holds -1 where a weight is zero, and those come last; `pair_class` is by bodies, and -1 where two may not touch; `fixed` is where
-    `movable` is not.
+    `owners` holds -1 where a weight is zero, and those come last; `pair_class` is by bodies, and -1 where two may not touch; `fixed` is
+    where `movable` is not.
     """
 
     owners: wp.array(dtype=wp.vec4i)
