@@ -45,6 +45,7 @@ class Contact:
         size = scene.shape_size if len(scene.shape_kind) else np.zeros((1, 3))
         self._shape_kind, self._shape_size = self._ints(kind), wp.array(size, dtype=wp.vec3d, device=self.device)
         self.table = self._vectors((self.envs, scene.class_count))
+        self._everyone = self._ints(np.ones(self.envs))  # new arrays are filled for environments at rest as well
         self._gap, self._creep = wp.float64(scene.gap), wp.float64(scene.creep)
         self._commands, self._version, self._step_of = {}, None, None
         self.entries = a.entries
@@ -121,7 +122,7 @@ class Contact:
 
     # ---- lists
 
-    def _lists(self):
+    def rows(self):
         """(name, law, list, rows, number of the first row, first share, first block) of every list that has rows."""
         row = share = block = 0
         for name, law in LAWS.items():
@@ -132,6 +133,10 @@ class Contact:
             row += capacity
             share += capacity * law.points
             block += capacity * law.points * (law.points + 1) // 2
+
+    def anything_near(self):
+        """Whether any list has rows."""
+        return any(True for _ in self.rows())
 
     def _resize(self):
         d = self.detection
@@ -154,13 +159,12 @@ class Contact:
             self._rows[name] = wp.zeros(shape, dtype=row, device=self.device)
         self._adjoint = None
         self._tangent = None
-        self._blocked = False
 
     def fill_rows(self, table=None, rows=None):
         """Parameters of all rows from the table (or tangents of both)."""
-        for name, _law, pairs, count, *_ in self._lists():
+        for name, _law, pairs, count, *_ in self.rows():
             out = (rows or self._rows)[name]
-            arguments = [self.assembly.active, pairs.stencil, pairs.pair_class, pairs.weight, pairs.offset, pairs.shape]
+            arguments = [self._everyone, pairs.stencil, pairs.pair_class, pairs.weight, pairs.offset, pairs.shape]
             arguments += [self._shape_kind, self._shape_size, self._gap, self._creep]
             arguments += [int(table is not None), table if table is not None else self.table, out]
             self._launch(("fill", name), _row_kernels(name)["fill"], count, arguments)
@@ -186,7 +190,7 @@ class Contact:
         """Energies of the pairs at the assembly's `x`; their gradient is added to the assembly's."""
         a = self.assembly
         self._embed(a.x, self.s)
-        for name, law, pairs, count, row, share, _ in self._lists():
+        for name, law, pairs, count, row, share, _ in self.rows():
             self._law("evaluate", name, law, pairs, count, [], [row, share, self.energy, self.shares])
         if not energies_only:
             self._add(self.shares, a.gradient)
@@ -194,23 +198,23 @@ class Contact:
     def _add(self, shares, out, scale=1.0):
         """Add shares of points to particles."""
         d = self.detection
-        if not any(True for _ in self._lists()):
+        if not self.anything_near():
             return
         self._launch("gather", surface.gather, self.scene.point_count, [self.assembly.active, *d.point_map, shares, self._sum])
         self._pull_back(self._sum, out, scale)
 
     def assemble_blocks(self):
         """Blocks of the pairs at `x`, exact or projected as the assembly's `project` says."""
-        for name, law, pairs, count, _, _, block in self._lists():
+        for name, law, pairs, count, _, _, block in self.rows():
             self._law("blocks", name, law, pairs, count, [self.assembly.project], [block, self._blocks])
 
     def add_blocks(self):
         """Add what `assemble_blocks` made: to the diagonal of the assembly's `values`, the rest into `entries`."""
         a, e = self.assembly, self.entries
-        if e.reserve([(law.points, count) for _, law, _, count, *_ in self._lists()], self._frames_move):
+        if e.reserve([(law.points, count) for _, law, _, count, *_ in self.rows()], self._frames_move):
             self._commands.clear()
         e.count.zero_()
-        for name, law, pairs, count, _, _, block in self._lists():
+        for name, law, pairs, count, _, _, block in self.rows():
             arguments = [a.active, pairs.stencil, self._owner_count, self._owners, self._weights, a.free, block, self._blocks]
             arguments += [a.values, e.count, e.rows, e.columns, e.blocks]
             key = ("spread", name, count)
@@ -229,7 +233,7 @@ class Contact:
     def product(self, direction, out):
         """Add the exact Hessian of the pairs times a direction."""
         self._embed(direction, self._moved)
-        for name, law, pairs, count, _, share, _ in self._lists():
+        for name, law, pairs, count, _, share, _ in self.rows():
             self._law("product", name, law, pairs, count, [], [self._moved, share, self.shares])
         self._add(self.shares, out)
 
@@ -256,7 +260,7 @@ class Contact:
             self._row_gradients = {name: wp.zeros_like(rows) for name, rows in self._rows.items()}
         shares = self._adjoint
         self._embed(direction, self._moved)
-        for name, law, pairs, count, _, share, _ in self._lists():
+        for name, law, pairs, count, _, share, _ in self.rows():
             gradients = self._row_gradients[name]
             gradients.zero_()
             after = [self._moved, wp.float64(-1.0), share, shares["x"], shares["x1"], shares["x2"], shares["reference"], gradients]
@@ -292,7 +296,7 @@ class Contact:
             self._still = {}
         if count not in self._still:
             self._still[count] = self._vectors((count, *self.s.shape))
-        for name, law, pairs, number, _, share, _ in self._lists():
+        for name, law, pairs, number, _, share, _ in self.rows():
             after = [count, needed, wp.float64(1e-3), x, x1, x2, self._still[count], rows[name], share, shares]
             self._law("tangent", name, law, pairs, number, [], after)
         for d in range(count):

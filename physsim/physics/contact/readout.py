@@ -1,0 +1,75 @@
+"""Where surfaces press on each other, with what force, and how they slide: contact as a list that a user can read."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SIDE = {"point_triangle": 1, "edge_edge": 2, "point_shape": 1}  # vertices of a pair that are the first surface's
+
+
+@dataclass(frozen=True)
+class ContactPoints:
+    """Pairs that press on each other, k of them.
+
+    Args:
+        env: environment, [k].
+        bodies: names of the two surfaces, [k, 2].
+        points: where they touch [m], [k, 3]: on one of the two, the other is nearer than the scene's gap.
+        forces: on the first one [N], [k, 3]: push, damping and friction.
+        sliding: velocity of the first one relative to the second across the force's main direction [m/s], [k, 3].
+    """
+
+    env: np.ndarray
+    bodies: np.ndarray
+    points: np.ndarray
+    forces: np.ndarray
+    sliding: np.ndarray
+
+    def __len__(self):
+        return len(self.env)
+
+    def on(self, name):
+        """The same seen from one surface, which comes first in each pair; pairs without it are left out."""
+        first, second = self.bodies[:, 0] == name, self.bodies[:, 1] == name
+        keep = first | second
+        sign = np.where(first, 1.0, -1.0)[keep, None]
+        bodies = np.where(first[keep, None], self.bodies[keep], self.bodies[keep][:, ::-1])
+        return ContactPoints(self.env[keep], bodies, self.points[keep], sign * self.forces[keep], sign * self.sliding[keep])
+
+
+def contact_points(solver, state):
+    """What touches in the state that a solver's last step led to.
+
+    Args:
+        solver: SolverImplicit.
+        state: the State that its last `step` returned.
+
+    Returns:
+        ContactPoints.
+    """
+    contact = solver.assembly.contact
+    scene = contact.scene
+    positions = scene.embed(state.x.numpy().astype(np.float64))
+    velocities = scene.embed(state.v.numpy().astype(np.float64))
+    shares = contact.shares.numpy() if contact.anything_near() else None
+    names = np.array(scene.names)
+    found = []
+    for name, law, pairs, count, _, first_share, _ in contact.rows():
+        stencil = pairs.stencil.numpy()[:, :count]
+        forces = -shares[:, first_share : first_share + count * law.points].reshape(*stencil.shape, 3)
+        side = SIDE[name]
+        total = forces[:, :, :side].sum(axis=2)
+        size = np.einsum("etc,etc->et", total, total)
+        env, row = np.nonzero((stencil[:, :, 0] >= 0) & (size > 0.0))
+        members = stencil[env, row]
+        at, moving = positions[env[:, None], members], velocities[env[:, None], members]
+        share = np.einsum("kvc,kc->kv", forces[env, row], total[env, row]) / size[env, row][:, None]  # +1 in all on the first surface
+        along = total[env, row] / np.sqrt(size[env, row])[:, None]
+        relative = np.einsum("kv,kvc->kc", share, moving)
+        relative -= np.einsum("kc,kc->k", relative, along)[:, None] * along
+        point = np.einsum("kv,kvc->kc", share[:, :side], at[:, :side])
+        bodies = names[scene.body[members[:, [0, side]]]]
+        found.append((env, bodies, point, total[env, row], relative))
+    if not found:
+        return ContactPoints(np.zeros(0, int), np.zeros((0, 2), names.dtype), *(np.zeros((0, 3)) for _ in range(3)))
+    return ContactPoints(*(np.concatenate(part) for part in zip(*found, strict=True)))
