@@ -56,12 +56,12 @@ def test_slip_is_the_way_that_a_sliding_thing_goes():
     sensor.reset()
     sensor.read(state)
     before = state.positions[cube.particles].mean(axis=0)
-    for _ in range(15):
+    for _ in range(5):  # after that it has left them
         state, _ = solver.step(state, control)
         touch = sensor.read(state)
     fallen = before[2] - state.positions[cube.particles].mean(axis=0)[2]
     assert fallen > 5e-3
-    assert np.isclose(touch.slip, fallen, rtol=0.1)
+    assert np.isclose(touch.slip, fallen, rtol=0.02)
     assert touch.sliding[2] < -0.1
 
 
