@@ -39,6 +39,7 @@ _HOMES = {
     "SolverImplicit": "physsim.physics.solvers.implicit",
     "SolverExplicit": "physsim.physics.solvers.explicit",
     "solve_equilibrium": "physsim.physics.solvers.static",
+    "separate": "physsim.physics.contact.separation",
     "simulate": "physsim.physics.diff.torch_bridge",
     "identify": "physsim.real2sim.identify",
     "identify_field": "physsim.real2sim.identify",

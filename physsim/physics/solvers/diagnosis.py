@@ -31,6 +31,9 @@ def describe(assembly, env):
         here = np.linalg.norm(part[block.stencil == particle], axis=1).max(initial=0.0)
         if here > largest:
             largest, law = here, block.law.name
+    if assembly.contact is not None:
+        here = np.linalg.norm(assembly.contact.forces()[env, particle])
+        largest, law = max((largest, law), (float(here), "contact"))
     return (
         f"particle {_name(model, particle)} is out of balance by {np.linalg.norm(gradient[particle]):.3g} N; "
         f"the largest force on it is of law {law!r}, {largest:.3g} N"

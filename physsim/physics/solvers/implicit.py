@@ -1,6 +1,7 @@
 """SolverImplicit: backward Euler and BDF2 steps, each the minimum of an incremental potential."""
 
 from dataclasses import replace
+from weakref import WeakSet
 
 import numpy as np
 import warp as wp
@@ -8,6 +9,7 @@ import warp as wp
 from physsim.errors import InputError
 from physsim.physics import validation
 from physsim.physics.assembly import Assembly
+from physsim.physics.contact.separation import require_apart
 from physsim.physics.model import Control, State, require_model, require_state
 from physsim.physics.solvers.device_newton import choose_newton
 from physsim.physics.solvers.diagnosis import default_tolerance, extent, raise_failure, rounding_force, stiffness_contrast
@@ -68,6 +70,7 @@ class SolverImplicit:
         self.strict = bool(strict)
         choice = choose(model, linear)
         self._thin = choice.thin
+        self._seen = WeakSet()
         self._asked_loop = loop
         self._allocate(choice)
 
@@ -146,8 +149,15 @@ class SolverImplicit:
         # thin bodies that mostly stretches and crushes what hardly gives
         a.stepping.predict(s, self.dt, state, old_x, old_v, 0.5 if follows and not self._thin else 0.0)
         if a.contact is not None:
+            self._require_apart(state)
             a.contact.begin_step()
         return s
+
+    def _require_apart(self, state):
+        """See once that a state that no step has made begins with its surfaces apart."""
+        if state.x1 is None and state not in self._seen:
+            require_apart(self.model, state)
+            self._seen.add(state)
 
     def _finish(self, state, s, failed, factors):
         old_x = state.x1 if state.follows(self.dt) else state.x

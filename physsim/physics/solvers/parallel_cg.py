@@ -7,6 +7,7 @@ import numpy as np
 import warp as wp
 
 from physsim.kernels.linear.conjugate_gradient import parallel_kernels
+from physsim.kernels.linear.frame_blocks import frame_kernels
 from physsim.physics.laws import SCALARS
 
 
@@ -14,7 +15,8 @@ class ParallelConjugateGradient:
     """The method of `Iterative` for CUDA; runs on a CPU too, where a test compares the two.
 
     `solve` may be captured into a graph: it allocates nothing after the first call and reads nothing back. The loop is
-    `wp.capture_while` on a flag of the device. Environments that have stopped are masked.
+    `wp.capture_while` on a flag of the device. Environments that have stopped are masked. The four particles of a frame are one block of
+    the preconditioner.
 
     Args:
         assembly: Assembly with a pattern.
@@ -43,6 +45,10 @@ class ParallelConjugateGradient:
         self._scalars = wp.zeros((model.envs, 4), dtype=wp.float64, device=device)
         self.flags = wp.zeros(model.envs, dtype=int, device=device)
         self._running = wp.zeros(1, dtype=int, device=device)
+        of = np.full(n, -1)
+        of[np.add.outer(model.frames, np.arange(4))] = np.arange(len(model.frames))[:, None]
+        self._frames, self._frame_of = as_ints(model.frames), as_ints(of)
+        self._frame_factor = wp.zeros((model.envs, max(1, 144 * len(model.frames))), dtype=wp.float64, device=device)
         self._recorded = {}
 
     def solve(self, right, out, tolerance, iterations, status):
@@ -55,7 +61,8 @@ class ParallelConjugateGradient:
             iterations: device array [envs] int to fill.
             status: device array [envs] int to fill: 1 where a direction of no positive curvature was met.
         """
-        key = tuple(array.ptr for array in (right, out, tolerance, iterations, status, self.assembly.entries.blocks))
+        entries = self.assembly.entries
+        key = tuple(array.ptr for array in (right, out, tolerance, iterations, status, *entries.arrays)) + entries.rows.shape
         if key not in self._recorded:
             if len(self._recorded) >= 8:
                 self._recorded.clear()
@@ -90,6 +97,9 @@ class ParallelConjugateGradient:
         before = [
             launch("begin", envs, a.active, flags, iterations),
             launch("start", shape, a.active, a.free, a.values, right, self._inverse, self._x, self._r, self._z, self._p, flags),
+            *self._factorise_frames(),
+            *self._solve_frames(self._z),
+            *self._solve_frames(self._p),
             *reduce(0, self._r, self._z),
         ]
         loop = [
@@ -97,6 +107,7 @@ class ParallelConjugateGradient:
             *self._multiply_entries(launch),
             *reduce(1, self._p, self._q),
             launch("advance", shape, flags, self._scalars, self._inverse, self._p, self._q, self._x, self._r, self._z),
+            *self._solve_frames(self._z),
             *reduce(2, self._r, self._z),
             launch("direction", shape, flags, self._scalars, self._z, self._p),
         ]
@@ -109,6 +120,30 @@ class ParallelConjugateGradient:
         e = a.entries
         return [launch("multiply_entries", e.rows.shape, self.flags, e.count, e.rows, e.columns, e.blocks, self._p, self._q)]
 
+    def _factorise_frames(self):
+        """Launches that make the frames' blocks of the preconditioner."""
+        a = self.assembly
+        if not len(self._frames):
+            return []
+        kernels, shape = _frame_kernels(a.block_dtype), (a.model.envs, len(self._frames))
+        pattern = [self._row_begin, self._columns, self._slots, a.values]
+        launches = [a.launcher.record_whole(kernels["gather"], shape, self.flags, self._frames, *pattern, self._frame_factor)]
+        if a.contact is not None:
+            e = a.entries
+            entries = [e.count, e.rows, e.columns, e.blocks, self._frame_factor]
+            head = [self.flags, self._frames, self._frame_of]
+            launches.append(a.launcher.record_whole(kernels["add_entries"], e.rows.shape, *head, *entries))
+        return [*launches, a.launcher.record_whole(kernels["factorise"], shape, self.flags, self._frame_factor, self.flags)]
+
+    def _solve_frames(self, out):
+        """The preconditioner of the residual on frames, over what the particles' own blocks made of it."""
+        a = self.assembly
+        if not len(self._frames):
+            return []
+        shape = (a.model.envs, len(self._frames))
+        solve = _frame_kernels(a.block_dtype)["solve"]
+        return [a.launcher.record_whole(solve, shape, self.flags, self._frames, self._frame_factor, self._r, out)]
+
 
 def parts_of(count):
     """Partial sums that a sum over `count` terms is cut into: both stages take about as long."""
@@ -118,3 +153,8 @@ def parts_of(count):
 @cache
 def _kernels(dtype, block_dtype):
     return parallel_kernels(SCALARS[dtype], SCALARS[block_dtype])
+
+
+@cache
+def _frame_kernels(block_dtype):
+    return frame_kernels(SCALARS[block_dtype])

@@ -4,6 +4,7 @@ import warp as wp
 
 from physsim.physics import validation
 from physsim.physics.assembly import Assembly
+from physsim.physics.contact.separation import require_apart
 from physsim.physics.model import State, require_model, require_state
 from physsim.physics.solvers.device_newton import choose_newton
 from physsim.physics.solvers.diagnosis import default_tolerance, extent, raise_failure, rounding_force
@@ -82,6 +83,7 @@ class SolverStatic:
         a.stepping.set_targets(state.x, targets)
         a.combine(a.x, 0.0, a.target, 1.0, state.x)  # fixed particles go to their targets
         if a.contact is not None:
+            require_apart(self.model, state)
             a.contact.begin_step()
 
 
