@@ -1,4 +1,4 @@
-"""The command ``physsim``: demo, warmup and bench.
+"""The command ``physsim``: demo, grasp, warmup and bench.
 
 Arguments are checked here, before anything heavy is imported. Each subcommand then imports its worker and hands over plain keyword
 arguments; options that were not given are left out, so that a worker's own defaults hold. Wrong input ends in one line and exit code 2.
@@ -22,6 +22,7 @@ _EXAMPLES = """examples:
   physsim demo                                  fit the shipped silicone beam, predict its second recording
   physsim demo beam --out results               the same, written to ./results
   physsim demo beam --fit a.csv --heldout b.csv --experiment experiment.json
+  physsim grasp --object plush --out results    a robot lifts, shakes and puts down a soft thing, by friction
   physsim warmup                                compile the kernels now, so that later runs start at once
   physsim bench --case cloth --json bench.json  time this machine
   physsim bench --peers --json bench.json       the same, next to MuJoCo and Taichi where they are installed
@@ -35,6 +36,15 @@ _DEMO_EXAMPLES = """examples:
   physsim demo beam --fit lighter.csv --mass 0.05
 
 writes report.json, report.html and beam.mp4 (a PNG strip where no video encoder is found) to the folder given by --out
+"""
+
+_GRASP_EXAMPLES = """examples:
+  physsim grasp
+  physsim grasp --object plush --robot kuka --out results
+  physsim grasp --object cloth --seconds 5
+
+writes report.json, report.html and grasp.mp4 (a PNG strip where no video encoder is found) to the folder given by --out;
+exit code 0 where the grasp held, 1 where it did not
 """
 
 
@@ -108,6 +118,25 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_demo)
 
 
+def _add_grasp(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "grasp",
+        help="let a robot lift, shake and put down a soft thing",
+        description="A robot reaches, closes, lifts 10 cm, holds, shakes (0.05 m at 2 Hz) and puts down a soft thing; the report says what "
+        "its fingers felt.",
+        epilog=_GRASP_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--object", dest="object_name", choices=["cube", "plush", "cloth"], help="what is grasped (default: cube)")
+    parser.add_argument("--robot", choices=["panda", "kuka", "xarm"], help="which robot (default: panda)")
+    parser.add_argument("--out", type=_output_folder, default=Path("physsim-grasp"), metavar="DIR", help="folder for the results")
+    parser.add_argument("--hold", choices=["friction", "pin"], help="by friction, or by points pinned to the fingers (default: friction)")
+    parser.add_argument("--seconds", type=_positive, metavar="S", help="how long it is held still [s] (default: 2)")
+    parser.add_argument("--quiet", action="store_true", help="no progress, only the numbers")
+    parser.set_defaults(run=_grasp)
+
+
 def _add_warmup(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "warmup",
@@ -141,6 +170,10 @@ def _demo(name: str, **arguments: object) -> int | None:
     return _worker(f"physsim.real2sim.{name}")(**arguments)
 
 
+def _grasp(**arguments: object) -> int | None:
+    return _worker("physsim.grasp")(**arguments)
+
+
 def _warmup(**arguments: object) -> int | None:
     return _worker("physsim.physics.warmup")(**arguments)
 
@@ -163,7 +196,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"physsim {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for add in (_add_demo, _add_warmup, _add_bench):
+    for add in (_add_demo, _add_grasp, _add_warmup, _add_bench):
         add(commands)
     return parser
 

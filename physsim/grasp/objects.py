@@ -1,0 +1,122 @@
+"""What is grasped: a soft cube, a plush and a folded cloth, each with its stuff, its place and where to take hold."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from physsim import assets
+from physsim.errors import InputError
+from physsim.io.mesh import Surface, load_mesh
+from physsim.physics.materials import NeoHookean, Shell
+from physsim.physics.mesh import TetMesh, box_mesh
+from physsim.physics.sheets import TriMesh, sheet_mesh
+from physsim.robots.grasping import GraspCandidate, Gripper, grasp_candidates
+
+GRAVITY = 9.81  # [m/s^2]
+CLEARANCE = 1e-3  # between the object and the table at the start [m]
+TILT = 30.0  # largest angle of the hand from upright [degree]
+
+
+@dataclass(frozen=True)
+class GraspObject:
+    """A thing to grasp, resting on z = 0 about x = y = 0.
+
+    Attributes:
+        name: as on the command line
+        mesh: TetMesh of a solid, TriMesh of a sheet, at rest
+        material: NeoHookean or Shell
+        points: where its points are at first [m], shape [n, 3]
+        friction: coefficient against fingers and table
+        thickness: of its surface in contact [m]
+        choose: from a Gripper to the GraspCandidates, the best first
+    """
+
+    name: str
+    mesh: TetMesh | TriMesh
+    material: NeoHookean | Shell
+    points: np.ndarray
+    friction: float
+    thickness: float
+    choose: Callable[[Gripper], list[GraspCandidate]]
+
+    @property
+    def triangles(self) -> np.ndarray:
+        """Of its surface, indices into `points`, shape [t, 3]."""
+        return self.mesh.surface() if isinstance(self.mesh, TetMesh) else self.mesh.triangles
+
+    @property
+    def is_sheet(self) -> bool:
+        """Whether it is a cloth."""
+        return isinstance(self.mesh, TriMesh)
+
+    def add(self, builder, place):
+        """Add it to a ModelBuilder at a place on the table (x, y) [m]; returns the Body."""
+        shift = np.array([*place, CLEARANCE])
+        if self.is_sheet:
+            body = builder.add_cloth(self.mesh, self.material, name=self.name, pose=self.points + shift)
+        else:
+            body = builder.add_soft_body(TetMesh(self.points + shift, self.mesh.cells), self.material, name=self.name)
+        builder.set_surface(body, material=self.name, thickness=self.thickness)
+        return body
+
+
+def grasp_object(name: str) -> GraspObject:
+    """The object of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in OBJECTS:
+        raise InputError(f"object {name!r} is unknown; choose one of {', '.join(OBJECTS)}")
+    return OBJECTS[name]()
+
+
+def soft_cube() -> GraspObject:
+    """A cube of 5 cm, 320 tetrahedra, 50 kPa, 300 kg/m3."""
+    side = 0.05
+    mesh = box_mesh((side, side, side), (4, 4, 4), origin=(-0.5 * side, -0.5 * side, 0.0))
+    return _solid("cube", mesh, NeoHookean(young=5e4, poisson=0.3, density=300.0, viscosity=10.0), friction=0.8)
+
+
+def plush() -> GraspObject:
+    """The bear that ships with physsim: about 2,000 tetrahedra, 20 kPa, 120 kg/m3, as stuffing is."""
+    mesh = load_mesh(assets.folder("plush") / "plush.mesh")
+    mesh = TetMesh(mesh.points - [0.0, 0.0, mesh.points[:, 2].min()], mesh.cells)
+    return _solid("plush", mesh, NeoHookean(young=2e4, poisson=0.3, density=120.0, viscosity=10.0), friction=0.8)
+
+
+def folded_cloth() -> GraspObject:
+    """A cloth of 16 by 9 cm that lies on the table and stands up in a fold across its middle, 28 mm high."""
+    length, width, height, foot, cell = 0.16, 0.09, 0.028, 0.05, 0.0075
+    counts = (round(length / cell), round(width / cell))
+    mesh = sheet_mesh((length, width), counts)
+    along = mesh.points[:, 0] - mesh.points[:, 0].mean()
+    x, z = _fold(along, height, foot)
+    points = np.stack([x, mesh.points[:, 1] - mesh.points[:, 1].mean(), z], axis=1)
+    stuff = Shell(stretch=2000.0, bending=1e-4, area_density=0.25, thickness=1e-3, stretch_damping=0.5, bending_damping=2e-6)
+    hold = GraspCandidate(np.array([0.0, 0.0, 0.6 * height]), np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, -1.0]), 0.5 * foot, 1.0)
+    return GraspObject("cloth", mesh, stuff, points, 0.6, 1e-3, lambda gripper: [hold])
+
+
+OBJECTS = {"cube": soft_cube, "plush": plush, "cloth": folded_cloth}
+
+
+def _solid(name: str, mesh: TetMesh, material: NeoHookean, friction: float) -> GraspObject:
+    def choose(gripper):
+        surface = Surface(mesh.points, mesh.surface())
+        found = grasp_candidates(surface, gripper, friction=friction, tilt=TILT, table=0.0, seed=1)
+        middle = (mesh.volumes() @ mesh.points[mesh.cells].mean(axis=1) / mesh.volumes().sum())[2]
+        return sorted(found, key=lambda c: c.center[2] < middle)  # what is held above its centre of mass hangs, and does not tip over
+
+    return GraspObject(name, mesh, material, mesh.points, friction, 0.0, choose)
+
+
+def _fold(along: np.ndarray, height: float, foot: float) -> tuple[np.ndarray, np.ndarray]:
+    """Places x and heights z of points by their distance from the middle of the sheet, for the profile height cos^2(pi x / foot)."""
+    x = np.linspace(0.0, 0.5 * foot, 2000)
+    z = height * np.cos(np.pi * x / foot) ** 2
+    run = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(z)))])
+    far = np.abs(along)
+    beyond = np.maximum(far - run[-1], 0.0)
+    return np.sign(along) * (np.interp(far, run, x) + beyond), np.interp(far, run, z)

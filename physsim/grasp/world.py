@@ -1,0 +1,169 @@
+"""The scene of a grasp: a robot, a soft object and a table, stepped together and felt."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from physsim.coupling import RobotCoupling, add_links
+from physsim.grasp.objects import GRAVITY, GraspObject
+from physsim.grasp.robots import RobotSetup
+from physsim.grasp.sequence import SHAKE, SHAKE_HZ, Command
+from physsim.physics.builder import ModelBuilder
+from physsim.physics.solvers.implicit import SolverImplicit
+from physsim.robots.pybullet_robot import PyBulletRobot
+
+DT = 1 / 240  # of robot and soft bodies [s]
+GAP = 1e-3  # at which contact begins to push [m]
+CREEP = 1e-5  # sliding speed at which friction is fully developed [m/s]
+SAFETY = 2.0  # how many times the least force that carries the object through the shaking the fingers press with
+TOLERANCE = 1e-4  # of the object's weight: force imbalance at which a step has converged
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One moment.
+
+    Attributes:
+        time: [s]
+        centre: of the object's mass [m], shape [3]
+        wrenches: force on the two finger links [N], shape [2, 3], world axes, means over the step
+        closing: unit vector from the first finger to the second, shape [3]
+        momentum_residual: share of momentum out of balance in this step
+        stall: how far the fingers stayed from where they were to be [m]
+        iterations: Newton iterations
+    """
+
+    time: float
+    centre: np.ndarray
+    wrenches: np.ndarray
+    closing: np.ndarray
+    momentum_residual: float
+    stall: float
+    iterations: int
+
+    @property
+    def pressing(self) -> np.ndarray:
+        """Force with which each finger presses [N], shape [2]."""
+        return np.array([-self.wrenches[0] @ self.closing, self.wrenches[1] @ self.closing])
+
+    @property
+    def carried(self) -> float:
+        """Upwards force of the fingers on the object [N]."""
+        return float(-self.wrenches[:, 2].sum())
+
+
+class GraspWorld:
+    """Robot, object and table.
+
+    Args:
+        setup: RobotSetup.
+        thing: GraspObject.
+        start: joint positions of the arm at the beginning [rad], shape [arm].
+        dt: step of robot and soft bodies [s].
+    """
+
+    def __init__(self, setup: RobotSetup, thing: GraspObject, start: np.ndarray, dt: float = DT) -> None:
+        self.setup, self.thing, self.dt = setup, thing, dt
+        self.robot = PyBulletRobot(setup.describe(), dt=dt)
+        joints = self.robot.joints
+        self._arm = [joints.index(name) for name in setup.arm]
+        tree = self.robot.limits
+        q = self.robot.kinematics.rest()
+        q[self._arm] = start
+        q[[joints.index(name) for name in setup.fingers]] = setup.opened
+        self.robot.reset(tree.follow @ q[tree.free] + tree.offset)
+        builder = ModelBuilder()
+        self.body = thing.add(builder, setup.place)
+        ground = builder.add_ground()
+        builder.set_surface(ground, material="table")
+        self.links = add_links(builder, self.robot, setup.finger_links, material="finger")
+        for link in self.links.values():
+            builder.ignore_contact(link, ground)
+        builder.ignore_contact(*self.links.values())
+        builder.enable_contact(gap=GAP, friction=thing.friction, creep=CREEP)
+        self.model = builder.finalize()
+        self.masses = builder_masses(self.model, self.body)
+        self.weight = float(GRAVITY * self.masses.sum())
+        self.solver = SolverImplicit(self.model, dt=dt, integrator="backward_euler", tolerance=TOLERANCE * self.weight)
+        self.coupling = RobotCoupling(self.solver, self.robot, self.links)
+        self.state = self.model.state()
+        self.grip = SAFETY * self.weight / GRAVITY * (GRAVITY + SHAKE * (2 * np.pi * SHAKE_HZ) ** 2) / (2.0 * thing.friction)
+
+    def step(self, command: Command) -> Sample:
+        """Move everything on by dt under a command."""
+        setup, robot = self.setup, self.robot
+        robot.command(position=command.arm, joints=setup.arm, on_limit="clip")
+        if command.fingers == "open":
+            robot.command(position=setup.opened, joints=setup.fingers, on_limit="clip")
+        elif command.fingers == "close":
+            effort = np.abs(self.finger_efforts())
+            robot.command(position=setup.closed, joints=setup.fingers, effort=effort, speed=command.speed, on_limit="clip")
+        else:
+            robot.command(torque=self.finger_efforts(), joints=setup.fingers, on_limit="clip")
+        self.state, report = self.coupling.step(self.state)
+        return self._sample(report)
+
+    def finger_efforts(self) -> np.ndarray:
+        """Torques or forces of the finger joints that press with `grip` on either side [N m or N], shape [fingers]: by virtual work."""
+        tree, kinematics = self.robot.limits, self.robot.kinematics
+        q = self.robot.state().position
+        positions, quaternions, _ = (value[0] for value in kinematics.motion(q[None]))
+        tool = kinematics.links.index(self.setup.tool)
+        turn = Rotation.from_quat(quaternions[tool], scalar_first=True)
+        held = positions[tool] + turn.apply(self.setup.point)
+        closing = turn.apply(self.setup.closing)
+        efforts = np.zeros(len(tree.free))
+        for link in self.setup.finger_links:
+            number = kinematics.links.index(link)
+            jacobian = kinematics.jacobian(
+                q, link, Rotation.from_quat(quaternions[number], scalar_first=True).inv().apply(held - positions[number])
+            )
+            own = positions[number] - held
+            inward = -np.sign(own @ closing) * closing
+            efforts += self.grip * (inward @ jacobian[:3]) @ tree.follow
+        return efforts[[list(tree.free).index(tree.joint(name)) for name in self.setup.fingers]]
+
+    def object_points(self) -> np.ndarray:
+        """Where the object's points are [m], shape [n, 3]."""
+        return self.state.x.numpy().reshape(-1, 3)[self.body.particles].astype(np.float64)
+
+    def contact_forces(self) -> np.ndarray:
+        """Contact forces on the object's points in the last step [N], shape [n, 3]."""
+        return self.solver.assembly.contact.forces()[0][self.body.particles]
+
+    def finger_poses(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(position [m], rotation matrix) of both fingers' frames as contact saw them."""
+        x = self.state.x.numpy().reshape(-1, 3).astype(np.float64)
+        bodies = [self.links[name] for name in self.setup.finger_links]
+        return [body.mesh.pose(x[body.particles]) for body in bodies]
+
+    def link_poses(self, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Positions [m], shape [L, 3], and quaternions, shape [L, 4], of links."""
+        now = self.robot.links()
+        numbers = [now.names.index(name) for name in names]
+        return now.positions[numbers], now.quaternions[numbers]
+
+    def _sample(self, report) -> Sample:
+        points = self.object_points()
+        forces = np.array([report.wrenches[name][0] for name in self.setup.finger_links])
+        frames = [self.state.x.numpy().reshape(-1, 3)[self.links[name].particles].mean(axis=0) for name in self.setup.finger_links]
+        closing = frames[1] - frames[0]
+        return Sample(
+            self.robot.time,
+            self.masses @ points / self.masses.sum(),
+            forces,
+            closing / np.linalg.norm(closing),
+            report.momentum_residual,
+            max(report.stall.values()),
+            report.iterations,
+        )
+
+
+def builder_masses(model, body) -> np.ndarray:
+    """Masses of a body's particles [kg], shape [n]."""
+    from physsim.physics.assembly import Assembly
+
+    assembly = Assembly(model)
+    assembly.set_parameters(model.resolve(None))
+    return assembly.particle_masses().reshape(-1)[body.particles].astype(np.float64)
