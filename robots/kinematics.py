@@ -208,16 +208,15 @@ class _Batch:
         self._tree = [count, *indices, constant(tree.axis, vec3)]
         self._q = wp.zeros((envs, len(tree.joints)), dtype=real, device=device)
         self._poses = room(vec3), room(vec4)
-        self._forward = self._launcher.record(
-            self._kernels["forward"], 1, *self._tree, constant(tree.origin, vec3), constant(tree.orientation, vec4), self._q, *self._poses
-        )
+        self._places = constant(tree.origin, vec3), constant(tree.orientation, vec4)  # a recorded launch does not keep what it reads
+        self._forward = self._launcher.record(self._kernels["forward"], 1, *self._tree, *self._places, self._q, *self._poses)
         self._room = room, vec3, vec4
         self._backward = self._jacobians = None
 
     def forward(self, q):
         _write(self._q, q)
         self._forward()
-        return tuple(out.numpy().astype(np.float64) for out in self._poses)
+        return tuple(out.numpy().astype(np.float64) for out in self._poses)  # a copy: on the CPU `numpy` is a view
 
     def motion(self, q):
         if self._jacobians is None:

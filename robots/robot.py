@@ -277,8 +277,7 @@ class Robot(ABC):
                 if not isinstance(given, (tuple, list)) or len(given) != 2:
                     raise InputError(f"wrenches[{link!r}]: a pair of a force [3] and a torque [3] is needed")
                 given = Wrench(*given)
-            force = validation.array(f"force on {link!r}", given.force, (3,))
-            checked[link] = Wrench(force, validation.array(f"torque on {link!r}", given.torque, (3,)))
+            checked[link] = Wrench(*(_vector(name, link, getattr(given, name)) for name in ("force", "torque")))
         return checked
 
     def _generalised(self, wrenches, jacobians):
@@ -296,6 +295,13 @@ class Robot(ABC):
         if frame not in ("link", "world"):
             raise InputError(f"frame = {frame!r}: must be 'link' or 'world'")
         return number
+
+
+def _vector(name, link, value):
+    """A finite vector [3] of its own; the common case is told quickly, every step asks several times."""
+    if isinstance(value, np.ndarray) and value.shape == (3,) and value.dtype == np.float64 and np.isfinite(value).all():
+        return value.copy()
+    return validation.array(f"{name} on {link!r}", value, (3,))
 
 
 def in_world(wrench, quaternion):
