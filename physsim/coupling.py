@@ -24,8 +24,8 @@ from physsim.physics import validation
 from physsim.physics.frames import cross, matrices
 from physsim.physics.laws import DRIVE, TETHER
 from physsim.physics.model import require_state
-from physsim.physics.sheets import TriMesh
 from physsim.physics.shapes import Box, Capsule, Cylinder, Sphere
+from physsim.physics.sheets import TriMesh
 from physsim.physics.solvers.implicit import SolverImplicit, bind, targets_at
 
 ARM = 0.1  # that weighs turns against shifts [m]

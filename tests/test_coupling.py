@@ -120,7 +120,7 @@ def test_a_finger_told_to_close_in_one_step_is_held_back_and_feels_it(descriptio
     coupling, cube, state = cube_between_fingers(robot, 5e4, (0, 0, 0), cells=2)
     robot.command(position=0.0, joints=["panda_finger_joint1"])  # with all that the motor has
     for _ in range(60):
-        state, report = coupling.step(state)
+        state, _ = coupling.step(state)
     assert robot.state().position[-1] > 0.01
     assert robot.state().saturated[-2] or robot.state().saturated[-1] or robot.state().torque[-2] < -5.0
     assert state.positions[cube.particles][:, 1].max() < robot.state().position[-2] + 0.001

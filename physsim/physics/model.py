@@ -308,7 +308,8 @@ class Control:
             model: Model.
             times: [s], shape [k], increasing.
             poses: dict from attachment (or its name) to (positions [m], shape [k, 3]; quaternions (w, x, y, z), shape [k, 4], made
-                unit, (1, 0, 0, 0) as at rest); numpy, or torch tensors to be differentiated by `simulate`.
+                unit, (1, 0, 0, 0) as at rest), each also with one entry an environment, [k, envs, 3] and [k, envs, 4]; numpy, or
+                torch tensors to be differentiated by `simulate`.
             origins: dict from attachment to the point [m] at rest, shape [3], that goes to the position; without one it is the
                 attachment's first point.
             largest_turn: between two keys [degrees].

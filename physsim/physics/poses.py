@@ -31,13 +31,15 @@ def pose_targets(model, times, poses, origins, largest_turn):
     largest_turn = float(validation.array("largest_turn", largest_turn, (), lower=0.0, lower_open=True))
     parts = np.ones(max(len(times) - 1, 0), int)
     for name, (positions, quaternions) in poses.items():
-        validation.array(f"positions of {name!r}", positions, (len(times), 3))
-        q = validation.array(f"quaternions of {name!r}", quaternions, (len(times), 4))
-        sizes = np.linalg.norm(q, axis=1)
+        side = (model.envs,) if np.ndim(positions) == 3 else ()  # one pose for all environments, or one for each
+        validation.array(f"positions of {name!r}", positions, (len(times), *side, 3))
+        q = validation.array(f"quaternions of {name!r}", quaternions, (len(times), *side, 4))
+        sizes = np.linalg.norm(q, axis=-1)
         if (sizes < 1e-9).any():
             raise InputError(f"quaternions of {name!r}: entry {int(np.argmin(sizes))} is zero; (1, 0, 0, 0) stands for no turn")
-        q = q / sizes[:, None]
-        turns = 2 * np.degrees(np.arccos(np.clip(np.abs((q[:-1] * q[1:]).sum(axis=1)), 0.0, 1.0)))
+        q = q / sizes[..., None]
+        turns = 2 * np.degrees(np.arccos(np.clip(np.abs((q[:-1] * q[1:]).sum(axis=-1)), 0.0, 1.0)))
+        turns = turns if not side else turns.max(axis=1)
         parts = np.maximum(parts, np.ceil(turns / largest_turn - 1e-9).astype(int))
     first = np.repeat(np.arange(len(parts)), parts)
     weight = (np.arange(len(first)) - np.repeat(np.cumsum(parts) - parts, parts)) / parts[first]
@@ -53,26 +55,27 @@ def pose_targets(model, times, poses, origins, largest_turn):
 
 
 def _moved(arms, positions, quaternions, first, second, weight):
-    """Points [k, p, 3] at the keys; written for numpy and torch alike."""
+    """Points [k, (envs,) p, 3] at the keys; written for numpy and torch alike."""
     torch = sys.modules.get("torch")
     if torch is not None and (torch.is_tensor(positions) or torch.is_tensor(quaternions)):
         lib = torch
         to = lambda a: torch.as_tensor(a, dtype=torch.float64)  # noqa: E731
     else:
         lib, to = np, np.asarray
-    positions, q, w, arms = to(positions), to(quaternions), to(weight)[:, None], to(arms)
-    q = q / ((q * q).sum(-1)[:, None]) ** 0.5
+    positions, q, arms = to(positions), to(quaternions), to(arms)
+    w = to(weight).reshape((-1,) + (1,) * (positions.ndim - 1))
+    q = q / ((q * q).sum(-1)[..., None]) ** 0.5
     place = (1 - w) * positions[first] + w * positions[second]
     a, b = q[first], q[second]
-    dot = (a * b).sum(-1)[:, None]
+    dot = (a * b).sum(-1)[..., None]
     b, dot = lib.where(dot < 0, -b, b), abs(dot)
     inside = (w > 0) & (dot < 1 - 1e-12)
     angle = lib.arccos(lib.where(inside, dot, 0.5 + 0 * dot))
     left = lib.where(inside, lib.sin((1 - w) * angle) / lib.sin(angle), 1 - w)
     right = lib.where(inside, lib.sin(w * angle) / lib.sin(angle), w)
-    turn = left * a + right * b
-    scalar, vector = turn[:, None, :1], turn[:, None, 1:]
-    arms = arms[None] + 0 * vector
+    turn = (left * a + right * b)[..., None, :]
+    scalar, vector = turn[..., :1], turn[..., 1:]
+    arms = arms + 0 * vector
     once = lib.cross(vector + 0 * arms, arms, **({"dim": -1} if lib is not np else {}))
     twice = lib.cross(vector + 0 * arms, once, **({"dim": -1} if lib is not np else {}))
-    return place[:, None] + arms + 2 * (scalar * once + twice)
+    return place[..., None, :] + arms + 2 * (scalar * once + twice)

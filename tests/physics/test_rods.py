@@ -347,3 +347,23 @@ def test_keys_are_added_where_a_pose_turns():
     assert np.linalg.norm(arm) == pytest.approx(radius, rel=2e-4)
     start = (model.rest[last.particles[1]] - place[0]) / radius
     assert np.degrees(np.arccos(arm @ start / np.linalg.norm(arm))) == pytest.approx(45.9, abs=0.05)
+
+
+def test_poses_may_differ_between_environments(rng):
+    """Each environment's targets are those of its poses alone."""
+    builder = ps.ModelBuilder()
+    builder.add_collider(ps.Sphere(0.1), name="ball")
+    one, three = builder.finalize(), builder.finalize(envs=3)
+    times, positions = [0.0, 0.5, 1.0], rng.normal(size=(3, 3, 3))
+    quaternions = rng.normal(size=(3, 3, 4))
+    together = ps.Control.from_poses(three, times, {"ball": (positions, quaternions)})
+    assert together.targets["ball"].shape[1:] == (3, 4, 3)
+    for env in range(3):
+        alone = ps.Control.from_poses(one, times, {"ball": (positions[:, env], quaternions[:, env])})
+        for t in (0.2, 0.5, 0.9):
+            found = []
+            for control, model, k in ((alone, one, 0), (together, three, env)):
+                i, j, w = control.weights(t)
+                value = control.bind(model)["ball"]
+                found.append((1 - w) * value[i, k] + w * value[j, k])
+            assert np.allclose(found[0], found[1], atol=2e-4)  # keys are as many as the environment that turns most needs

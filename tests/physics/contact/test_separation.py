@@ -43,7 +43,9 @@ def test_separated_bodies_step_and_keep_their_shapes_and_velocities(rng):
 def test_what_cannot_be_parted_is_said():
     builder = ps.ModelBuilder()
     builder.add_collider(ps.Box((0.1, 0.1, 0.1)), (0, 0, 0.02), name="stuck")
-    builder.add_soft_body(ps.box_mesh((0.05, 0.05, 0.05), (1, 1, 1), origin=(-0.02, -0.02, 0.0)), ps.NeoHookean(1e5, 0.3, 500.0), name="cube")
+    builder.add_soft_body(
+        ps.box_mesh((0.05, 0.05, 0.05), (1, 1, 1), origin=(-0.02, -0.02, 0.0)), ps.NeoHookean(1e5, 0.3, 500.0), name="cube"
+    )
     builder.enable_contact()
     model = builder.finalize()
     assert len(inspect(ps.separate(model.state()))) == 0  # the cube has somewhere to go
@@ -55,5 +57,5 @@ def test_what_cannot_be_parted_is_said():
     builder.add_cloth(folded, ps.Shell(stretch=100.0, bending=1e-5, area_density=0.2), pose=pose, name="cloth")
     builder.enable_contact()
     model = builder.finalize()
-    with pytest.raises(ps.InputError, match="remain.*cloth and cloth"):
+    with pytest.raises(ps.InputError, match=r"remain.*cloth and cloth"):
         ps.separate(model.state())
