@@ -17,29 +17,27 @@ PLANE, SPHERE, BOX, CAPSULE, CYLINDER = range(5)
 class ContactScene:
     """Surfaces of a model, S surface points of B surfaces.
 
-        Args:
-            owners: particles of each point, [S, 4]; weights of those not used are zero.
-            weights: their shares, each row summing to one, [S, 4].
-            body: surface that a point belongs to, [S].
-            radius: half of the thickness about a point [m], [S].
-            area: share of the surface's area [m^2], [S].
-            movable: whether any particle of a point is free, [S] bool.
-            vertices: points that are tested against triangles and shapes, [V].
-            triangles, edges: surface points, [T, 3] and [E, 2].
-            edge_area: [m^2], [E].
-            shape_kind: TABLE = "contact"  # under this name parameters feed the table, as they feed the columns of a law
-    COLUMNS = ("stiffness", "friction", "damping")  # of the table
-    PLANE, SPHERE, BOX, CAPSULE or CYLINDER, [N].
-            shape_size: [m], [N, 3]; plane none (z <= 0 is solid); sphere (radius); box half its edges; capsule and cylinder (radius, half the
-                length along z).
-            shape_frame: surface points at the origin of a shape's frame and at one metre along its axes, [N, 4].
-            shape_body: [N].
-            allowed: pairs of surfaces that may touch, [B, B], symmetric; the diagonal is contact of a surface with itself.
-            material: number of a surface's material, [B].
-            pair_class: row of the table of contact parameters for two materials, [M, M], symmetric; -1 where they never meet.
-            gap: distance at which contact begins to push [m].
-            creep: sliding speed at which friction is fully developed [m/s].
-            names: of the surfaces, for messages, length B.
+    Args:
+        owners: particles of each point, [S, 4]; weights of those not used are zero.
+        weights: their shares, each row summing to one, [S, 4].
+        body: surface that a point belongs to, [S].
+        radius: half of the thickness about a point [m], [S].
+        area: share of the surface's area [m^2], [S].
+        movable: whether any particle of a point is free, [S] bool.
+        vertices: points that are tested against triangles and shapes, [V].
+        triangles, edges: surface points, [T, 3] and [E, 2].
+        edge_area: [m^2], [E].
+        shape_kind: PLANE, SPHERE, BOX, CAPSULE or CYLINDER, [N].
+        shape_size: [m], [N, 3]; plane none (z <= 0 is solid); sphere (radius); box half its edges; capsule and cylinder (radius,
+        half the length along z).
+        shape_frame: surface points at the origin of a shape's frame and at one metre along its axes, [N, 4].
+        shape_body: [N].
+        allowed: pairs of surfaces that may touch, [B, B], symmetric; the diagonal is contact of a surface with itself.
+        material: number of a surface's material, [B].
+        pair_class: row of the table of contact parameters for two materials, [M, M], symmetric; -1 where they never meet.
+        gap: distance at which contact begins to push [m].
+        creep: sliding speed at which friction is fully developed [m/s].
+        names: of the surfaces, for messages, length B.
     """
 
     owners: np.ndarray
