@@ -45,6 +45,10 @@ def run(capsys, *words):
         (["demo", "--fit", "no/such.csv"], "'no/such.csv' is not a file"),
         (["demo", "--out", __file__], "is not a folder"),
         (["demo", "--colour"], "unrecognized arguments: --colour"),
+        (["grasp", "--object", "teapot"], "invalid choice: 'teapot'"),
+        (["grasp", "--robot", "hand"], "invalid choice: 'hand'"),
+        (["grasp", "--hold", "glue"], "invalid choice: 'glue'"),
+        (["grasp", "--seconds", "0"], "'0' is not a positive"),
         (["warmup", "--dtype", "float16"], "invalid choice: 'float16'"),
         (["bench", "--json", "no/such/folder.json"], "cannot be written"),
     ],
@@ -84,11 +88,17 @@ def test_only_what_was_given_reaches_the_worker(capsys, worker, tmp_path):
     assert worker[-1] == {"out": tmp_path, "fit": Path(__file__), "young_start": 5e4, "cells": [8, 2, 2], "quiet": True}
     assert run(capsys, "warmup", "--device", "cpu", "--dtype", "float32")[0] == 0
     assert worker[-2:] == ["physsim.physics.warmup", {"device": "cpu", "dtype": "float32"}]
+    words = ["grasp", "--object", "plush", "--robot", "kuka", "--hold", "pin", "--seconds", "3", "--out", str(tmp_path), "--quiet"]
+    assert run(capsys, *words)[0] == 0
+    given = {"object_name": "plush", "robot": "kuka", "hold": "pin", "seconds": 3.0, "out": tmp_path, "quiet": True}
+    assert worker[-2:] == ["physsim.grasp", given]
+    assert run(capsys, "grasp")[0] == 0
+    assert worker[-1] == {"out": Path("physsim-grasp")}
     assert run(capsys, "bench", "--case", "cloth", "--peers", "--json", str(tmp_path / "b.json"))[0] == 0
     assert worker[-2:] == ["physsim.bench", {"case": "cloth", "peers": True, "json_path": tmp_path / "b.json"}]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["demo", "--help"], ["warmup", "--help"], ["bench", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], ["demo", "--help"], ["grasp", "--help"], ["warmup", "--help"], ["bench", "--help"]])
 def test_help_shows_examples(capsys, words):
     code, out, _ = run(capsys, *words)
     assert code == 0

@@ -107,7 +107,8 @@ class _Diary:
         world = self._world
         positions, quaternions = world.link_poses(tuple(link.name for link in self._links))
         points, forces = world.object_points(), world.contact_forces()
-        touched = np.linalg.norm(forces, axis=1) > 1e-3 * world.weight
+        pressed = np.abs(forces @ sample.closing)  # by the fingers; the table pushes across
+        touched = pressed > np.maximum(1e-3 * world.weight, 0.3 * np.linalg.norm(forces, axis=1))
         s = wp.array(world.model.contact.embed(world.state.x.numpy().reshape(1, -1, 3).astype(np.float64)), dtype=wp.vec3d)
         depth = self._inspection.intersections(s).depth
         self.deepest = max(self.deepest, float(np.nanmax(depth, initial=0.0)))

@@ -9,10 +9,11 @@ from PIL import Image
 
 from physsim.report.camera import Camera
 from physsim.report.grasp_record import GraspRecord, LinkMesh
-from physsim.report.render import Dots, Renderer, Solid
+from physsim.report.render import LIGHT, Dots, Renderer, Solid
 from physsim.report.video import write_video
 
 OBJECT, CONTACT = "#d08a4e", "#e11d48"
+ASIDE = np.radians(28.0)  # how far the camera stands aside, so that depth shows
 STILL_SIZE = (480, 360)
 NEAR = 1.5  # times its size: how near a link must be to the object for the close pictures to follow it
 FINEST = 0.0015  # cells that a link's points are merged in are at least this wide [m]
@@ -87,9 +88,9 @@ def viewing_direction(record: GraspRecord) -> np.ndarray:
     else:
         across = np.array([-widest[1], widest[0]]) / np.linalg.norm(widest)
         across = across if across @ away >= 0 else -across
-    turn = np.radians(28.0)  # a little aside, so that depth shows
-    cosine, sine = np.cos(turn), np.sin(turn)
-    return np.array([cosine * across[0] - sine * across[1], sine * across[0] + cosine * across[1], 0.32])
+    cosine, sine = np.cos(ASIDE), np.sin(ASIDE)
+    both = np.array([[cosine * across[0] - side * across[1], side * across[0] + cosine * across[1]] for side in (sine, -sine)])
+    return np.array([*both[np.argmax(both @ LIGHT[:2])], 0.32])  # from the side that the light falls on
 
 
 def coarse_link(name: str, points: np.ndarray, triangles: np.ndarray, colour: str = "#d7dce3", cells: int = 20) -> LinkMesh:

@@ -17,7 +17,7 @@ from physsim.report.overlay import Legend, draw_dot, draw_overlay, rgb
 SUPERSAMPLE = 2
 _CREASE = np.cos(np.radians(35.0))  # edges between faces that turn by more are drawn
 _FAR = 1e6  # depth that puts backdrops behind all else [m]
-_LIGHT = np.array([0.35, -0.55, 1.0]) / np.linalg.norm([0.35, -0.55, 1.0])  # towards the light
+LIGHT = np.array([0.35, -0.55, 1.0]) / np.linalg.norm([0.35, -0.55, 1.0])  # towards the light
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class Renderer:
         pen = ImageDraw.Draw(mask)
         for solid in solids:
             height = np.maximum(solid.points[:, 2:] - self._ground, 0.0)
-            fallen = solid.points - height * _LIGHT / _LIGHT[2]
+            fallen = solid.points - height * LIGHT / LIGHT[2]
             pixels, depth = self._camera.project(fallen, coarse)
             triangles = solid.triangles[(depth[solid.triangles] > self._camera.near).all(axis=1)]
             for corners in pixels[triangles].reshape(-1, 6).tolist():
@@ -224,7 +224,7 @@ class Renderer:
         low, high = pixels[triangles].min(axis=1), pixels[triangles].max(axis=1)
         kept &= ((high >= 0.0) & (low <= self._canvas)).all(axis=1)  # what lies beside the frame need not be drawn
         colour = self._base_colours(solid)[kept]
-        light = 0.6 + 0.42 * np.maximum(normals[kept] @ _LIGHT, 0.0) + 0.05 * normals[kept, 2]
+        light = 0.6 + 0.42 * np.maximum(normals[kept] @ LIGHT, 0.0) + 0.05 * normals[kept, 2]
         fill = np.clip(colour * light[:, None] + 16.0, 0.0, 255.0)
         depth = depth[triangles[kept]].mean(axis=1) + (_FAR if solid.backdrop else 0.0)
         return pixels[triangles[kept]], depth, fill.astype(int), (0.72 * fill).astype(int), widths[kept]

@@ -8,7 +8,7 @@ import pytest
 
 from physsim.errors import InputError
 from physsim.report.grasp_film import close_frames, coarse_link, phase_stills, solids, viewing_direction
-from physsim.report.grasp_page import write_report
+from physsim.report.grasp_page import write_page, write_report
 from physsim.report.grasp_record import GraspRecord, LinkMesh
 from physsim.report.render import box_surface
 
@@ -87,7 +87,8 @@ def test_the_folder_holds_page_film_and_numbers(record, tmp_path):
         "Force of the fingers",
     ):
         assert said in html
-    pinned = write_report(tmp_path / "pin", replace(record, hold="pin"), {**NUMBERS, "hold": "pin"})[2].read_text(encoding="utf-8")
+    write_page(tmp_path / "pin.html", replace(record, hold="pin"), {**NUMBERS, "hold": "pin"}, film)
+    pinned = (tmp_path / "pin.html").read_text(encoding="utf-8")
     assert "pinned to the fingers" in pinned
     assert "by friction alone" not in pinned
 
