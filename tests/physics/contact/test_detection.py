@@ -81,6 +81,28 @@ def test_lists_hold_every_pair_that_comes_near(surfaces, rng):
     assert_complete(detection, oracle, s + 0.05, -motion, scene.gap)
 
 
+def test_lists_at_rest_hold_the_pairs_within_the_gap_and_no_others(surfaces, rng):
+    scene, s, _ = random_scene(surfaces, rng)
+    oracle, detection = surfaces.oracle(scene), Detection(scene, "cpu", len(s))
+    detection.cover(on_device(s), on_device(np.zeros_like(s)), margin=0.0)
+    for name in NAMES:
+        near = (oracle.free(name, s) < scene.gap).sum(axis=1)
+        assert near.any()
+        np.testing.assert_array_equal(getattr(detection, name).count.numpy(), near)
+    assert_complete(detection, oracle, s, np.zeros_like(s), scene.gap)
+
+
+def test_lists_hold_every_pair_that_comes_near_with_points_anywhere_in_their_boxes(surfaces, rng):
+    """Corners of the boxes, each point's drawn by itself: the worst that the lists are made for; frames are bent by it."""
+    scene, s, motion = random_scene(surfaces, rng)
+    oracle, detection = surfaces.oracle(scene), Detection(scene, "cpu", len(s))
+    detection.cover(on_device(s), on_device(0.2 * motion), margin=0.0)
+    lower, upper = (corner.numpy() for corner in detection.point_boxes)
+    for _ in range(8):
+        x = np.where(rng.uniform(size=s.shape) < 0.5, lower, upper)
+        assert_complete(detection, oracle, x, np.zeros_like(s), scene.gap)
+
+
 def test_lists_hold_pairs_of_the_positions_before(surfaces, rng):
     scene, s, motion = random_scene(surfaces, rng)
     oracle, detection = surfaces.oracle(scene), Detection(scene, "cpu", len(s))
