@@ -10,6 +10,7 @@ from physsim.kernels.contact.broad_phase import Candidates, Tree, edge_query, re
 from physsim.kernels.contact.distance import edge_edge_coefficients, point_triangle_coefficients, shape_distance, shape_gradient
 
 vec3 = wp.vec3d
+ROUNDING = wp.constant(wp.float64(1.0e-14))  # of coordinates, with what differences make of it
 
 
 @wp.kernel(module="unique", enable_backward=False)
@@ -67,15 +68,17 @@ def volume(a: vec3, b: vec3, c: vec3, d: vec3) -> wp.float64:
 
 @wp.func
 def pierces(p: vec3, q: vec3, a: vec3, b: vec3, c: vec3) -> bool:
-    """Whether the segment p q passes through the inside of the triangle a b c."""
+    """Whether the segment p q passes through the inside of the triangle a b c; not where both lie in one plane, but for rounding."""
     zero = wp.float64(0.0)
+    size = wp.max(wp.length(q - p), wp.max(wp.length(b - a), wp.length(c - a)))
+    rounding = ROUNDING * size * size * (size + wp.length(p))
     below = volume(a, b, c, p)
     above = volume(a, b, c, q)
     u = volume(p, q, a, b)
     v = volume(p, q, b, c)
     w = volume(p, q, c, a)
     same = (u > zero and v > zero and w > zero) or (u < zero and v < zero and w < zero)
-    return same and ((below > zero and above < zero) or (below < zero and above > zero))
+    return same and ((below > rounding and above < -rounding) or (below < -rounding and above > rounding))
 
 
 @wp.kernel(module="unique", enable_backward=False)

@@ -24,7 +24,9 @@ class Penetration:
         pairs = self._pairs(s, scene.edges, scene.triangles, 0.0)
         p, q, a, b, c = np.moveaxis(s[pairs], 1, 0)
         volume = lambda o, u, v, w: np.einsum("ij,ij->i", u - o, np.cross(v - o, w - o))  # noqa: E731
-        through = np.sign(volume(p, a, b, c)) * np.sign(volume(q, a, b, c)) < 0
+        below, above = volume(p, a, b, c), volume(q, a, b, c)
+        size = np.linalg.norm([q - p, b - a, c - a], axis=2).max(axis=0)
+        through = (below * above < 0) & (np.minimum(abs(below), abs(above)) > 1e-14 * size**2 * (size + np.linalg.norm(p, axis=1)))
         sides = np.sign([volume(p, q, a, b), volume(p, q, b, c), volume(p, q, c, a)])
         return pairs[through & (np.abs(sides.sum(axis=0)) == 3)]
 
