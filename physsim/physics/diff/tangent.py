@@ -6,6 +6,7 @@ One extra solve a step and direction with the exact Hessian. Gauss-Newton needs 
 import numpy as np
 
 from physsim.physics.diff.device_exact import exact_solver
+from physsim.physics.solvers.implicit import bind, targets_at
 
 
 class TangentRollout:
@@ -75,7 +76,7 @@ class TangentRollout:
         self.x = new
 
 
-def equilibrium_tangent(solver, state, parameters, directions, tolerance=1e-8, params=None):
+def equilibrium_tangent(solver, state, parameters, directions, tolerance=1e-8, params=None, control=None):
     """How an equilibrium moves with parameters.
 
     Args:
@@ -84,14 +85,17 @@ def equilibrium_tangent(solver, state, parameters, directions, tolerance=1e-8, p
         parameters: dict name -> tangents [directions, envs, *shape].
         directions: their number.
         tolerance: relative residual of the linear solves.
-        params: what `solve` was called with.
+        params, control: what `solve` was called with.
 
     Returns:
         Tangents of the positions, [directions, envs, n, 3].
     """
     a = solver.assembly
     envs, n = a.model.envs, a.model.particle_count
-    solver.prepare(state, None, a.model.resolve(params))
+    bound = bind(a.model, control)
+    targets = targets_at(a.model, control, bound, state.time) if bound else None
+    solver.prepare(state, targets, a.model.resolve(params))
+    a.place(state.x)
     a.set_tangents({"gravity": np.zeros((directions, envs, 3))} | parameters)
     exact = exact_solver(solver, tolerance)
     exact.at_new_point(state.cache)
