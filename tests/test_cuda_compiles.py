@@ -3,10 +3,11 @@
 import pytest
 import warp as wp
 
-from physsim.kernels.contact import boxes, broad_phase, ccd, intersections, slots
+from physsim.kernels.contact import boxes, broad_phase, ccd, intersections, slots, surface
 from physsim.kernels.kinematics.tree import kinematics_kernels
 from physsim.kernels.linear.conjugate_gradient import parallel_kernels
 from physsim.kernels.linear.flexible import flexible_kernels
+from physsim.kernels.linear.frame_blocks import frame_kernels
 from physsim.kernels.newton import newton_kernels
 from physsim.kernels.reduction import reduction_kernels
 from physsim.kernels.stepping import stepping_kernels
@@ -22,12 +23,20 @@ def compiles(kernels, folder):
         assert wp.compile_aot_module(kernel.module, arch=ARCH, module_dir=folder, use_ptx=True)
 
 
-@pytest.mark.parametrize(
-    "factory", [newton_kernels, parallel_kernels, reduction_kernels, flexible_kernels, stepping_kernels, kinematics_kernels]
-)
+TWO_SCALARS = (newton_kernels, parallel_kernels, reduction_kernels)
+ONE_SCALAR = (flexible_kernels, stepping_kernels, kinematics_kernels, frame_kernels, surface.surface_kernels)
+
+
+@pytest.mark.parametrize("factory", [*TWO_SCALARS, *ONE_SCALAR])
 def test_solver_kernels_compile(factory, tmp_path):
-    one = factory in (flexible_kernels, stepping_kernels, kinematics_kernels)
-    compiles(factory(wp.float32) if one else factory(wp.float64, wp.float32), tmp_path)
+    compiles(factory(wp.float32) if factory in ONE_SCALAR else factory(wp.float64, wp.float32), tmp_path)
+
+
+@pytest.mark.parametrize("points", [4, 5])
+def test_kernels_between_pairs_and_particles_compile(points, tmp_path):
+    """Rows of the lists and their blocks; the laws on them stand among the laws."""
+    spread = {"spread": surface.spread_kernel(wp.float32, points), "gather": surface.gather}
+    compiles(surface.row_kernels(6 if points == 4 else 10) | spread, tmp_path)
 
 
 @pytest.mark.slow

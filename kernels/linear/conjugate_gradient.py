@@ -2,7 +2,8 @@
 
 The matrix holds 3 x 3 blocks padded to 3 x 4 (rows of four, for vector registers): `values[env, 0:n]` are the diagonal blocks,
 `values[env, n:]` the strictly lower triangle in compressed rows. Beside it stands a list of blocks in no order, those of contact. The
-native form takes the four particles of a rigid body's frame as one block of the preconditioner. Two forms of the same method:
+four particles of a rigid body's frame are one block of the preconditioner (in the parallel form by `kernels.linear.frame_blocks`). Two
+forms of the same method:
 
 - `native`: one thread an environment, the whole solve in one launch, vectorised by the compiler's vector types (CPU);
 - `parallel`: one launch an operation, scalars stay on the device (CUDA; runs on a CPU too, where a test compares the two).

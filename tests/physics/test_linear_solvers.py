@@ -175,6 +175,53 @@ def test_parallel_conjugate_gradient_is_the_native_ones_twin(kind, dtype, rng):
     assert (out.numpy()[:, ~a.model.free] == 0).all()
 
 
+def touching(rng, dtype, envs=2):
+    """Assembly of a soft block that a rigid brick lies on and a driven plate presses, after a few steps, with the matrix at its end."""
+    builder = ps.ModelBuilder()
+    builder.add_soft_body(ps.box_mesh((0.05, 0.05, 0.05), (2, 2, 2), origin=(0, 0, 6e-4)), ps.NeoHookean(5e4, 0.3, 1000.0), name="block")
+    brick = ps.box_mesh((0.04, 0.04, 0.02), (1, 1, 1))
+    brick = ps.TriMesh(brick.points, brick.surface())
+    builder.add_rigid_body(brick, 2000.0, position=(0.005, 0.005, 0.0515), angular_velocity=(0.5, 1.0, 0.0), name="brick")
+    builder.add_driven(ps.Box((0.02, 0.1, 0.04)), (-0.0106, 0.025, 0.03), stiffness=2e3, name="plate")
+    builder.add_ground()
+    builder.enable_contact(friction=0.4)
+    model = builder.finalize(envs=envs, dtype=dtype)
+    solver, state = ps.SolverImplicit(model, 1 / 240, "backward_euler"), model.state()
+    place = model.positions[model.attachments["plate"].particles]
+    control = ps.Control([0.0, 0.02], {"plate": np.stack([place, place + [0.004, 0.0, 0.0]])})
+    for _ in range(5):
+        state, _ = solver.step(state, control)
+    a = solver.assembly
+    a.set_project(True)
+    a.assemble()
+    assert a.entries.count.numpy().min() > 50
+    return a
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_parallel_conjugate_gradient_with_frames_in_contact_is_the_native_ones_twin(dtype, rng):
+    """Blocks beside the pattern, and frames as one block of the preconditioner: as many iterations, give or take rounding."""
+    a = touching(rng, dtype)
+    free = np.flatnonzero(a.model.free)
+    tolerance = 1e-9 if dtype == "float64" else 1e-4
+    native = linear.Iterative(a, native=True)
+    right, _ = right_side(a, free, rng)
+    assert native.solve(right, a.direction, tolerance).all()
+    twin = linear.ParallelConjugateGradient(a, native.limit)
+    out = a.vectors(a.x.shape)
+    iterations, status = solve_in_parallel(a, twin, right, out, tolerance)
+    print(iterations, native.iterations.numpy())
+    assert (status == 0).all()
+    size = np.abs(rows(a.direction, free)).max()
+    np.testing.assert_allclose(rows(out, free), rows(a.direction, free), rtol=0, atol=1e3 * tolerance * size)
+    assert np.abs(iterations - native.iterations.numpy()).max() <= 2 + 0.05 * native.iterations.numpy().max()
+    twin._frames = twin._frames[:0]  # blocks of three instead
+    twin._recorded.clear()
+    plain, _ = solve_in_parallel(a, twin, right, out, tolerance)
+    print(plain)
+    assert (plain > 1.5 * iterations).all()
+
+
 @scenes
 @pytest.mark.parametrize("form", ["native", "parallel"])
 def test_conjugate_gradient_reports_an_indefinite_matrix(kind, form, rng):
