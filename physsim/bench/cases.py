@@ -15,11 +15,12 @@ class Case:
     name: str
     kind: str
     """'cloth' (a net of springs; lowest point's z is compared), 'shell' (a sheet of triangles; the same), 'beam' (the tip's mean z) or
-    'gradient' (a cloth; see `gradient_of`)."""
+    'gradient' (a cloth; see `gradient_of`). Things touch in a 'touch-cloth' (a shell dropped on a sphere), a 'touch-pile' (of soft cubes),
+    a 'grasp' (by a robot, see `physsim.grasp`) and 'environments' (soft cubes that moving fingers lift, side by side)."""
     size: int
-    """Particles along a cloth's edge, or tetrahedra of a beam."""
+    """Particles along a cloth's edge, tetrahedra of a beam, boxes along a cube's edge, or environments."""
     stiffness: float
-    """Spring constant [N/m] of a cloth, Young's modulus times thickness [N/m] of a shell, Young's modulus [Pa] of a beam."""
+    """Spring constant [N/m] of a cloth, Young's modulus times thickness [N/m] of a shell, Young's modulus [Pa] of solids."""
     damping: float = 0.0
     """Spring damping [N s/m]; bend springs have the share of it that they have of the stiffness."""
     gradient_of: str | None = None
@@ -28,15 +29,22 @@ class Case:
     @property
     def size_label(self) -> str:
         """The size as a table shows it, such as '32x32' or '4000'."""
-        return str(self.size) if self.kind == "beam" else f"{self.size}x{self.size}"
+        return f"{self.size}x{self.size}" if self.kind in ("cloth", "shell", "gradient", "touch-cloth") else str(self.size)
+
+    @property
+    def touches(self) -> bool:
+        """Whether things touch. An engine then runs at its own step (`Engine.touch_substeps`): piles have no limit to halve towards."""
+        return self.kind in TOUCH
 
     def miniature(self) -> "Case":
         """The same work on a tiny body: what an engine imports and compiles for it is what it needs for the real one."""
-        return replace(self, size=40 if self.kind == "beam" else 6)
+        return replace(self, size={"beam": 40, "touch-pile": 1, "environments": 1}.get(self.kind, 6))
 
 
 CLOTH_DAMPING = 0.01
 """Damping of a structural spring [N s/m]: one per cent of the critical one for a particle on one spring at 1,000 N/m."""
+
+TOUCH = ("touch-cloth", "touch-pile", "grasp", "environments")
 
 SIDES = (32, 64, 128)
 
@@ -45,6 +53,10 @@ CASES = (
     *(Case(f"shell-{side}-{k:.0f}", "shell", side, k) for side in SIDES for k in (1.0e3, 1.0e5)),
     *(Case(f"beam-{size}", "beam", size, 1.0e6) for size in (500, 4000, 20000)),
     *(Case(f"gradient-{n}-1000", "gradient", n, 1.0e3, CLOTH_DAMPING, gradient_of=f"cloth-{n}-1000") for n in (32, 64)),
+    Case("touch-cloth-sphere", "touch-cloth", 64, 1.0e3),
+    Case("touch-pile", "touch-pile", 3, 5.0e4),
+    *(Case(f"grasp-{name}", "grasp", 1, 5.0e4) for name in ("cube", "plush", "cloth")),
+    *(Case(f"grasp-environments-{count}", "environments", count, 5.0e4) for count in (1, 16, 64)),
 )
 
 

@@ -67,6 +67,16 @@ def run_gradient(gradient: object, memory: MemoryWatch) -> dict:
     }
 
 
+def run_grasp(case: Case) -> dict:
+    """Time a robot's grasp; it has a length and a step of its own, and its figures are those of one simulated second."""
+    from physsim.bench.engine_physsim_grasp import GraspRun
+
+    memory = MemoryWatch()
+    memory.mark()
+    row = GraspRun(case).row()
+    return {**memory.columns(), **row}
+
+
 def run(spec: dict) -> dict:
     """Run one spec (case, engine, substeps, and optionally options, the launch time and compile_only) and return its row.
 
@@ -74,6 +84,8 @@ def run(spec: dict) -> dict:
     """
     case: Case = case_named(spec["case"])
     engine, options = engine_named(spec["engine"]), spec.get("options", {})
+    if case.kind == "grasp":
+        return run_grasp(case)
     engine.build(case.miniature(), 1, options).warm_up()
     started = round(time.time() - spec["launched"], 3) if "launched" in spec else None
     memory = MemoryWatch()

@@ -12,8 +12,8 @@ from physsim.bench.cases import Case, case_named, cases_to_run
 from physsim.bench.engines import Engine, engine_named, engines_for
 from physsim.bench.launch import launch
 from physsim.bench.scaling import format_scaling, particle_exponents, stiffness_ratios
-from physsim.bench.sweep import LimitCache, gradient_row, missing_row, sweep
-from physsim.bench.table import equal_error_ratios, format_ratios, format_table
+from physsim.bench.sweep import LimitCache, gradient_row, missing_row, own_step_row, sweep
+from physsim.bench.table import equal_error_ratios, format_own_step_ratios, format_ratios, format_table, own_step_ratios
 from physsim.errors import InputError
 
 Runner = Callable[[Case, Engine, int], dict]
@@ -29,7 +29,7 @@ def main(
     run: Runner = launch,
     stream: TextIO | None = None,
 ) -> int:
-    """Benchmark physsim, and with `peers` MuJoCo and Taichi on the same work.
+    """Benchmark physsim, and with `peers` MuJoCo, Taichi and PyBullet on the same work.
 
     A row holds case, size, stiffness, engine, dt [s], cpu_s and wall_s of one simulated second [s], peak_rss_mb and run_rss_mb [MB],
     error [share of the body's size], compared (whether this is the engine's step at equal error), and more.
@@ -63,7 +63,9 @@ def main(
             _write(target, rows)
     print(format_table(rows), file=stream)
     if peers:
-        print("\n" + format_ratios(equal_error_ratios(rows)), file=stream)
+        if any(not one.touches for one in chosen):
+            print("\n" + format_ratios(equal_error_ratios(rows)), file=stream)
+        print(format_own_step_ratios(own_step_ratios(rows)), file=stream)
     scaling = format_scaling(rows)
     if scaling:
         print("\n" + scaling, file=stream)
@@ -85,6 +87,8 @@ def _run_one(case: Case, engine: Engine, rows: list[dict], limits: LimitCache, r
     missing = engine.missing()
     if missing is not None:
         return [missing_row(case, engine, missing)]
+    if case.touches:
+        return [own_step_row(case, engine, run)]
     if case.kind == "gradient":
         return [gradient_row(case, engine, rows, run)]
     return sweep(case, engine, limits, run)
@@ -116,5 +120,11 @@ def _writable(path: str | Path | None) -> Path | None:
 def _write(path: Path, rows: list[dict]) -> None:
     machine = {"platform": platform.platform(), "python": platform.python_version(), "cpu_count": os.cpu_count()}
     scaling = particle_exponents(rows) + stiffness_ratios(rows)
-    content = {"rows": rows, "ratios": equal_error_ratios(rows), "scaling": scaling, "machine": machine}
+    content = {
+        "rows": rows,
+        "ratios": equal_error_ratios(rows),
+        "touch_ratios": own_step_ratios(rows),
+        "scaling": scaling,
+        "machine": machine,
+    }
     path.write_text(json.dumps(content, indent=1) + "\n")

@@ -16,7 +16,8 @@ ITERATIONS = 1000
 TOLERANCE = 1.0e-6
 
 
-def _numbers(values: np.ndarray) -> str:
+def numbers(values: np.ndarray) -> str:
+    """Return numbers as an attribute of MuJoCo's XML."""
     return " ".join(f"{value:.9g}" for value in np.ravel(values))
 
 
@@ -39,8 +40,8 @@ def _document(scene: scenes.Cloth | scenes.Beam, case: Case, dt: float) -> str:
       <worldbody>
         <body name="ground">
           <flexcomp name="flex" type="direct" dim="{dim}" mass="{mass}" radius="{radius}"
-                    point="{_numbers(scene.points)}" element="{_numbers(elements)}">
-            <pin id="{_numbers(pins)}"/>
+                    point="{numbers(scene.points)}" element="{numbers(elements)}">
+            <pin id="{numbers(pins)}"/>
             <elasticity {elasticity} damping="0"/>
             <contact contype="0" conaffinity="0" selfcollide="none"/>
           </flexcomp>

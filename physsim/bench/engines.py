@@ -61,6 +61,10 @@ class Engine:
     kinds: tuple[str, ...]
     gradient: str | None = None
     peer: bool = False
+    touch: str | None = None
+    """Module of the cases in which things touch, where it is another; its class is `TouchSimulation`."""
+    touch_substeps: int = 1
+    """Steps in 1/60 s at which it carries those out."""
 
     def missing(self) -> str | None:
         """Return why this engine cannot run here, in plain words, or None."""
@@ -76,6 +80,8 @@ class Engine:
         """
         if case.kind not in self.kinds:
             raise InputError(f"case = {case.name!r}: {self.name} cannot run a {case.kind}; it can run {', '.join(self.kinds)}")
+        if case.touches:
+            return importlib.import_module(f"physsim.bench.{self.touch}").TouchSimulation(case, substeps, options)
         module = importlib.import_module(f"physsim.bench.{self.module}")
         name = self.gradient if case.kind == "gradient" else self.simulation
         return getattr(module, name)(case, substeps, options)
@@ -87,11 +93,23 @@ ENGINES = (
         "engine_physsim",
         "warp",
         "ImplicitSimulation",
-        ("cloth", "shell", "beam", "gradient"),
+        ("cloth", "shell", "beam", "gradient", "touch-cloth", "touch-pile", "grasp", "environments"),
         "ImplicitGradient",
+        touch="engine_physsim_touch",
+        touch_substeps=2,
     ),
     Engine("physsim-explicit", "engine_physsim", "warp", "ExplicitSimulation", ("cloth", "gradient"), "ExplicitGradient"),
-    Engine("mujoco", "engine_mujoco", "mujoco", "MujocoSimulation", ("shell", "beam"), peer=True),
+    Engine(
+        "mujoco",
+        "engine_mujoco",
+        "mujoco",
+        "MujocoSimulation",
+        ("shell", "beam", "touch-cloth", "touch-pile"),
+        peer=True,
+        touch="engine_mujoco_touch",
+        touch_substeps=8,
+    ),
+    Engine("pybullet", "", "pybullet", "", ("touch-cloth", "touch-pile"), peer=True, touch="engine_pybullet", touch_substeps=32),
     Engine("taichi", "engine_taichi", "taichi", "TaichiSimulation", ("cloth", "gradient"), "TaichiGradient", peer=True),
 )
 

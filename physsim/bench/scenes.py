@@ -101,8 +101,16 @@ def _alternating_triangles(grid: np.ndarray) -> np.ndarray:
 
 def beam(tetrahedra: int) -> Beam:
     """Return the beam of about `tetrahedra` elements, a key of `BEAM_CELLS`."""
-    counts = np.array(BEAM_CELLS[tetrahedra])
-    axes = [np.linspace(0.0, length, count + 1) for length, count in zip(BEAM_SIZE, counts, strict=True)]
+    points, cells = bar(BEAM_SIZE, BEAM_CELLS[tetrahedra])
+    clamped = np.flatnonzero(points[:, 0] < 1e-9)
+    tip = np.flatnonzero(points[:, 0] > BEAM_SIZE[0] - 1e-9)
+    return Beam(points, cells, clamped, tip)
+
+
+def bar(size: tuple[float, float, float], boxes: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return points [m], shape [n, 3], and cells, shape [m, 4], of a bar from the origin to `size` [m] that five tetrahedra a box fill."""
+    counts = np.array(boxes)
+    axes = [np.linspace(0.0, length, count + 1) for length, count in zip(size, counts, strict=True)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     node = np.arange(len(points)).reshape(counts + 1)
     box = np.indices(counts).reshape(3, -1).T
@@ -113,9 +121,7 @@ def beam(tetrahedra: int) -> Beam:
     cells = np.take_along_axis(nodes[:, None, :], split, axis=2).reshape(-1, 4)
     flipped = signed_volumes(points, cells) < 0.0
     cells[flipped] = cells[flipped][:, [0, 2, 1, 3]]
-    clamped = np.flatnonzero(points[:, 0] < 1e-9)
-    tip = np.flatnonzero(points[:, 0] > BEAM_SIZE[0] - 1e-9)
-    return Beam(points, cells, clamped, tip)
+    return points, cells
 
 
 def signed_volumes(points: np.ndarray, cells: np.ndarray) -> np.ndarray:

@@ -179,6 +179,23 @@ def gradient_row(case: Case, engine: Engine, rows: list[dict], run: Callable[[Ca
     return {**row, "error": picked["error"], "compared": "cpu_s" in row}
 
 
+def own_step_row(case: Case, engine: Engine, run: Callable[[Case, Engine, int], dict]) -> dict:
+    """Run a case in which things touch at the engine's own step; `end_m` is the bodies' mean height after 1 s.
+
+    Args:
+        case: one whose `touches` is true.
+        engine: who runs it.
+        run: as in `sweep`.
+    """
+    row = run(case, engine, engine.touch_substeps)
+    curve = _curve(row)
+    out = _labelled(case, engine, engine.touch_substeps, row) | {"error": None, "compared": False}
+    out.setdefault("end_m", float(curve[-1]) if np.isfinite(curve[-1]) else None)
+    if "curve" in row and not np.isfinite(curve).all():
+        out["note"] = "broke down at this step" + (f": {out['note']}" if out.get("note") else "")
+    return out
+
+
 def missing_row(case: Case, engine: Engine, note: str) -> dict:
     """Return a row that holds no figures and says why."""
     labels = {"case": case.name, "size": case.size_label, "stiffness": case.stiffness, "engine": engine.name}

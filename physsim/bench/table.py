@@ -4,7 +4,7 @@ from physsim.bench.engines import engine_named
 from physsim.bench.profile import profile_line
 
 _COLUMNS = (
-    ("case", 17, "<"),
+    ("case", 21, "<"),
     ("stiffness", 10, ">"),
     ("engine", 17, "<"),
     ("dt", 8, ">"),
@@ -55,11 +55,25 @@ def format_table(rows: list[dict]) -> str:
         line = _line([_cell(row, key) for key, _, _ in _COLUMNS])
         lines.append(line + (" *" if row.get("compared") else "") + (f"  {row['note']}" if row.get("note") else ""))
         if row.get("forward_s") is not None:
-            lines.append(f"{'':17}  forward {row['forward_s']:.3g} s, backward {row['backward_s']:.3g} s; {_gradient_check(row)}")
-        profile = profile_line(row) if row.get("compared") else None
+            lines.append(f"{'':21}  forward {row['forward_s']:.3g} s, backward {row['backward_s']:.3g} s; {_gradient_check(row)}")
+        if row.get("end_m") is not None:
+            lines.append(f"{'':21}  {_touch_line(row)}")
+        profile = profile_line(row) if row.get("compared") or row.get("end_m") is not None else None
         if profile:
-            lines.append(f"{'':17}  {profile}")
+            lines.append(f"{'':21}  {profile}")
     return "\n".join(lines)
+
+
+def _touch_line(row: dict) -> str:
+    """Where the bodies end, how deep they ever overlapped, and what contact costs."""
+    parts = [f"ends at a height of {row['end_m']:.4f} m"]
+    if row.get("deepest_m") is not None:
+        parts.append(f"overlaps by {1e3 * row['deepest_m']:.2f} mm at most")
+    if row.get("launches_per_newton"):
+        parts.append(f"{row['launches_per_newton']:g} launches a Newton iteration")
+    if row.get("contact_ratio"):
+        parts.append(f"a step takes {row['contact_ratio']:g} times that of the same scene without contact")
+    return ", ".join(parts)
 
 
 def _gradient_check(row: dict) -> str:
@@ -124,5 +138,24 @@ def format_ratios(ratios: list[dict]) -> str:
             if ratio[key] is not None
         ]
         mark = " *" if ratio.get("best") else ""
-        lines.append(f"  {ratio['case']:17}  {ratio['engine']} / {ratio['peer']}:  {', '.join(values)}{mark}")
+        lines.append(f"  {ratio['case']:21}  {ratio['engine']} / {ratio['peer']}:  {', '.join(values)}{mark}")
     return "\n".join(lines)
+
+
+def own_step_ratios(rows: list[dict]) -> list[dict]:
+    """Return CPU ratios ours / peer of the cases in which things touch, each engine at its own step; only runs that got to the end."""
+    whole = [row for row in rows if row.get("end_m") is not None and row.get("cpu_s")]
+    ours = [row for row in whole if not engine_named(row["engine"]).peer]
+    peers = [row for row in whole if engine_named(row["engine"]).peer]
+    return [
+        {"case": row["case"], "engine": row["engine"], "peer": peer["engine"], "cpu_ratio": row["cpu_s"] / peer["cpu_s"]}
+        for row in ours
+        for peer in peers
+        if peer["case"] == row["case"]
+    ]
+
+
+def format_own_step_ratios(ratios: list[dict]) -> str:
+    """Return the ratios as text, one line each; empty without any."""
+    lines = [f"  {r['case']:21}  {r['engine']} / {r['peer']}:  CPU {r['cpu_ratio']:.3f}" for r in ratios]
+    return "\n".join(["\nTouch, each engine at its own step, physsim / peer:", *lines]) if lines else ""
