@@ -4,7 +4,7 @@ The laws are those of `physsim.physics.laws.CONTACT` and run through the kernels
 particles and on lists that change. Rows of the lists take their parameters from a table, one row a pair of materials.
 """
 
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 import warp as wp
@@ -215,7 +215,17 @@ class Contact:
             self._commands.clear()
         e.count.zero_()
         for name, law, pairs, count, _, _, block in self.rows():
-            arguments = [a.active, pairs.stencil, self._owner_count, self._owners, self._weights, a.free, block, self._blocks]
+            arguments = [
+                a.active,
+                pairs.stencil,
+                self._owner_count,
+                self._owners,
+                self._weights,
+                a.free,
+                *a.lower_pattern,
+                block,
+                self._blocks,
+            ]
             arguments += [a.values, e.count, e.rows, e.columns, e.blocks]
             key = ("spread", name, count)
             if key not in self._commands:
@@ -226,7 +236,7 @@ class Contact:
                 command.set(index, value)
             command()
 
-    @property
+    @cached_property
     def _frames_move(self):
         return bool((self.scene.movable & (np.count_nonzero(self.scene.weights, axis=1) > 1)).any())
 
