@@ -165,6 +165,21 @@ def spread_kernel(block_real, points):
                 C[i, j] = w * wp.where(turned == 1, B[j, i], B[i, j])
         return C
 
+    @wp.func
+    def place_of(columns: wp.array(dtype=int), begin: int, end: int, column: int) -> int:
+        """Where a column stands among those of a row, or -1."""
+        low = int(begin)
+        high = int(end)
+        while low < high:
+            middle = (low + high) // 2
+            if columns[middle] < column:
+                low = middle + 1
+            else:
+                high = middle
+        if low < end and columns[low] == column:
+            return low
+        return -1
+
     @wp.kernel(module="unique", enable_backward=False)
     def spread(
         active: wp.array(dtype=int),
@@ -173,6 +188,8 @@ def spread_kernel(block_real, points):
         owners: wp.array2d(dtype=int),
         weights: wp.array2d(dtype=wp.float64),
         free: wp.array(dtype=int),
+        row_begin: wp.array(dtype=int),
+        columns: wp.array(dtype=int),
         block_offset: int,
         block: wp.array2d(dtype=Block),
         values_out: wp.array2d(dtype=Block),
@@ -181,11 +198,12 @@ def spread_kernel(block_real, points):
         column_out: wp.array2d(dtype=int),
         entry_out: wp.array2d(dtype=Block),
     ):
-        """Diagonal blocks are added to `values_out`; the others are appended to the list of entries (row > column).
+        """Blocks within the matrix's pattern are added to `values_out`; the others are appended to the list of entries (row > column).
 
         On the CPU threads run in order and so do the sums; on CUDA additions are atomic and their order is not fixed.
         """
         env, t = wp.tid()
+        particle_count = row_begin.shape[0] - 1
         if active[env] == 0 or stencil[env, t, 0] < 0:
             return
         base = block_offset + t * (k * (k + 1) // 2)
@@ -213,10 +231,17 @@ def spread_kernel(block_real, points):
                                 if a != b:
                                     wp.atomic_add(values_out, env, i, scaled(B, w, 1))
                             elif i > j or a != b:
-                                at = wp.atomic_add(count_out, env, 1)
-                                if at < row_out.shape[1]:
-                                    row_out[env, at] = wp.max(i, j)
-                                    column_out[env, at] = wp.min(i, j)
-                                    entry_out[env, at] = scaled(B, w, wp.where(i > j, 0, 1))
+                                high = wp.max(i, j)
+                                low = wp.min(i, j)
+                                C = scaled(B, w, wp.where(i > j, 0, 1))
+                                own = place_of(columns, row_begin[high], row_begin[high + 1], low)
+                                if own >= 0:
+                                    wp.atomic_add(values_out, env, particle_count + own, C)
+                                else:
+                                    at = wp.atomic_add(count_out, env, 1)
+                                    if at < row_out.shape[1]:
+                                        row_out[env, at] = high
+                                        column_out[env, at] = low
+                                        entry_out[env, at] = C
 
     return spread

@@ -256,6 +256,7 @@ class Assembly:
         self._masses = self.parameters[self.inertia]
         self._value_offsets = self._array(self.pattern.offsets, int)
         self._serial = wp.get_device(model.device).is_cpu  # blocks in order of memory; with threads for each entry elsewhere
+        self.lower_pattern = self._array(self.pattern.row_begin, int), self._array(self.pattern.columns, int)
         self._block_entries = self._array(self.pattern.entries(sum(pairs), int(NO_ENTRY)), int)
         self._value_slots = self._array(self.pattern.slots, int)
 
