@@ -126,3 +126,74 @@ def test_the_benchs_rows_run():
     for envs in COUNTS:
         row = time_environments("cuda", envs, steps=5)
         assert row["loop"] == "device" and row["failed"] == 0 and row["env_steps_per_s"] > 0
+
+
+# --- contact -----------------------------------------------------------------------------------------------------------------------
+
+
+def cloth_over_ball(device, dtype="float64"):
+    """A cloth falls on a ball and folds on itself: every kind of pair; (model, None)."""
+    builder = ps.ModelBuilder()
+    fabric = ps.Shell(stretch=300.0, bending=1e-5, poisson=0.2, area_density=0.2, stretch_damping=0.1)
+    builder.add_cloth(ps.sheet_mesh((0.2, 0.2), (10, 10)), fabric, name="cloth")
+    builder.add_collider(ps.Sphere(0.05), (0.09, 0.11, -0.0512), name="ball")
+    wedge = ps.TriMesh(
+        [[0.0, 0.0, 0.0], [0.05, 0.0, 0.0], [0.0, 0.05, 0.0], [0.0, 0.0, 0.03]], [[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]]
+    )
+    builder.add_collider(wedge, (0.01, 0.01, -0.05), name="wedge")
+    builder.enable_contact(friction=0.3, damping=10.0)
+    return builder.finalize(device, dtype), None
+
+
+def grasp(device, dtype="float64", envs=None):
+    """Two fingers close on a soft cube, each environment's at its own friction, and lift it; (model, control)."""
+    builder = ps.ModelBuilder()
+    builder.add_soft_body(ps.box_mesh((0.05, 0.05, 0.05), (2, 2, 2), origin=(0, 0, 6e-4)), ps.NeoHookean(5e4, 0.3, 300.0), name="cube")
+    fingers = {"left": (-0.0108, 0.006), "right": (0.0608, -0.006)}
+    for name, (x, _) in fingers.items():
+        builder.add_collider(ps.Box((0.02, 0.03, 0.03)), (x, 0.025, 0.025), name=name)
+    builder.add_ground()
+    builder.enable_contact(friction=0.8)
+    model = builder.finalize(device, dtype, envs)
+    still = np.tile([1.0, 0.0, 0.0, 0.0], (3, 1))
+    places = {name: np.array([[x, 0.025, 0.025], [x + way, 0.025, 0.025], [x + way, 0.025, 0.045]]) for name, (x, way) in fingers.items()}
+    return model, ps.Control.from_poses(model, [0.0, 0.05, 0.15], {name: (place, still) for name, place in places.items()})
+
+
+def contact_run(device, scene, steps, params=None, **options):
+    """(positions at the end, contact forces' report) of backward Euler steps."""
+    model, control = scene(device, **options)
+    solver, state = ps.SolverImplicit(model, 1 / 240, "backward_euler", linear="cg"), model.state()
+    for _ in range(steps):
+        state, report = solver.step(state, control, params)
+        assert np.all(report.converged)
+    return state.positions
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-6), ("float32", 1e-3)])
+@pytest.mark.parametrize("scene", [cloth_over_ball, grasp])
+def test_contact_agrees_with_the_cpu(scene, dtype, tolerance):
+    """Additions into the matrix are in no order on CUDA, so that bits differ; wrinkles make more of it."""
+    ends = [contact_run(device, scene, 20, dtype=dtype) for device in ("cpu", "cuda")]
+    np.testing.assert_allclose(ends[1], ends[0], rtol=0, atol=tolerance)
+
+
+def test_grasps_side_by_side_agree_with_the_cpu():
+    friction = np.linspace(0.3, 1.0, 64)[:, None]
+    params = {"contact.default-default.friction": friction}
+    ends = [contact_run(device, grasp, 30, params, envs=64) for device in ("cpu", "cuda")]
+    np.testing.assert_allclose(ends[1], ends[0], rtol=0, atol=1e-5)
+
+
+def test_gradient_through_contact_agrees_with_the_cpu():
+    import torch
+
+    found = []
+    for device in ("cpu", "cuda"):
+        model, control = grasp(device)
+        solver = ps.SolverImplicit(model, 1 / 240, "backward_euler", tolerance=1e-10, linear="cg")
+        values = {"cube.young": 5e4, "contact.default-default.friction": 0.8, "contact.default-default.stiffness": 1e4}
+        params = {name: torch.tensor(value, dtype=torch.float64, requires_grad=True) for name, value in values.items()}
+        ps.simulate(solver, control=control, times=[0.1], params=params).positions[-1].square().sum().backward()
+        found.append([params[name].grad.item() * value for name, value in values.items()])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-9)

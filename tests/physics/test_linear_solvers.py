@@ -1,5 +1,7 @@
 """Linear solvers against numpy on matrices of real assemblies: kept factors, conjugate gradient and its parallel twin."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import warp as wp
@@ -220,6 +222,13 @@ def test_parallel_conjugate_gradient_with_frames_in_contact_is_the_native_ones_t
     plain, _ = solve_in_parallel(a, twin, right, out, tolerance)
     print(plain)
     assert (plain > 1.5 * iterations).all()
+
+
+def test_steps_in_contact_by_either_form_of_conjugate_gradient_end_in_the_same_place(rng, monkeypatch):
+    ends = [touching(rng, "float64").x.numpy()]
+    monkeypatch.setattr(linear, "Iterative", partial(linear.Iterative, native=False))
+    ends.append(touching(rng, "float64").x.numpy())
+    assert np.abs(ends[1] - ends[0]).max() < 1e-7
 
 
 @scenes
