@@ -4,7 +4,7 @@ import numpy as np
 
 from physsim.grasp.sequence import LIFT, SHAKE, Sequence
 
-HELD = 0.9  # share of the lift that the object must keep through the hold
+HELD = 0.9  # share of the lift that the object must keep through the hold, and of its weight that the fingers must carry then
 DOWN = 0.01  # how near to its first height the object must be at the end [m]
 
 
@@ -54,7 +54,7 @@ def judge(sequence: Sequence, samples: list, slip: np.ndarray, weight: float) ->
         object_weight_n, momentum_residual, stall_mm.
     """
     times = np.array([s.time for s in samples])
-    heights = np.array([s.centre[2] for s in samples]) - samples[0].centre[2]
+    heights = np.array([s.height for s in samples]) - samples[0].height
     pressing, carried = np.array([s.pressing for s in samples]), np.array([s.carried for s in samples])
 
     def during(name):
@@ -64,7 +64,8 @@ def judge(sequence: Sequence, samples: list, slip: np.ndarray, weight: float) ->
     hold, shake = during("hold"), during("shake")
     still = hold & (times > np.mean(sequence.phase("hold")))
     forces = pressing[still].mean(axis=0)
-    held = bool(heights[hold].min() >= HELD * LIFT and heights[shake].min() >= HELD * LIFT - 1.2 * SHAKE)
+    up = heights[hold].min() >= HELD * LIFT and heights[shake].min() >= HELD * LIFT - 1.2 * SHAKE
+    held = bool(up and carried[still].mean() >= HELD * weight)
     ended = bool(abs(heights[-1]) < DOWN and pressing[-1].max() < 0.01 * max(forces.max(), 1e-12))
     mean = max(float(forces.mean()), 1e-12)
     return {

@@ -127,7 +127,7 @@ class _Diary:
             object_name=world.thing.name,
             hold=hold,
             times=seen,
-            heights=np.array([s.centre[2] for s in samples]) - samples[0].centre[2],
+            heights=np.array([s.height for s in samples]) - samples[0].height,
             finger_forces=np.array([s.pressing for s in samples]),
             carried=np.array([s.carried for s in samples]),
             slip=np.array(self.slip),

@@ -26,7 +26,7 @@ class Sample:
 
     Attributes:
         time: [s]
-        centre: of the object's mass [m], shape [3]
+        height: of the object, as `GraspObject.height` [m]
         wrenches: force on the two finger links [N], shape [2, 3], world axes, means over the step
         closing: unit vector from the first finger to the second, shape [3]
         momentum_residual: share of momentum out of balance in this step
@@ -35,7 +35,7 @@ class Sample:
     """
 
     time: float
-    centre: np.ndarray
+    height: float
     wrenches: np.ndarray
     closing: np.ndarray
     momentum_residual: float
@@ -88,7 +88,8 @@ class GraspWorld:
         self.solver = SolverImplicit(self.model, dt=dt, integrator="backward_euler", tolerance=TOLERANCE * self.weight)
         self.coupling = RobotCoupling(self.solver, self.robot, self.links)
         self.state = self.model.state()
-        self.grip = SAFETY * self.weight / GRAVITY * (GRAVITY + SHAKE * (2 * np.pi * SHAKE_HZ) ** 2) / (2.0 * thing.friction)
+        largest = self.weight / GRAVITY * (GRAVITY + SHAKE * (2 * np.pi * SHAKE_HZ) ** 2)  # that the shaking asks the fingers to carry [N]
+        self.grip = max(SAFETY * largest / (2.0 * thing.friction), thing.least_grip)
 
     def step(self, command: Command) -> Sample:
         """Move everything on by dt under a command."""
@@ -151,7 +152,7 @@ class GraspWorld:
         closing = frames[1] - frames[0]
         return Sample(
             self.robot.time,
-            self.masses @ points / self.masses.sum(),
+            self.thing.height(points, self.masses),
             forces,
             closing / np.linalg.norm(closing),
             report.momentum_residual,

@@ -24,7 +24,7 @@ class GraspRecord:
     Attributes:
         robot, object_name, hold: words, such as "panda", "plush", "friction"
         times: of the series [s], shape [k]
-        heights: of the object's centre of mass over where it began [m], shape [k]
+        heights: of the object's centre of mass, or of a sheet's highest point, over where it began [m], shape [k]
         finger_forces: pressing force of both fingers [N], shape [k, 2]
         carried: vertical force of the fingers on the object [N], shape [k]
         slip: tangential way of the object along the fingers since the hold began [m], shape [k]; NaN outside it

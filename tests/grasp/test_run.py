@@ -1,0 +1,49 @@
+"""A grasp holds by friction alone: what it carries is the weight, both fingers press alike, and nothing slips."""
+
+import json
+
+import pytest
+
+from physsim import InputError
+from physsim.grasp.command import main
+from physsim.grasp.objects import grasp_object
+from physsim.grasp.sequence import Timing
+
+
+def test_what_the_worker_cannot_use_is_refused(tmp_path):
+    with pytest.raises(InputError, match="object 'teapot' is unknown"):
+        main(object_name="teapot", out=tmp_path)
+    with pytest.raises(InputError, match="robot 'hand' is unknown"):
+        main(robot="hand", out=tmp_path)
+    with pytest.raises(InputError, match=r"seconds = 0.1: at least 0.5 s"):
+        main(seconds=0.1, out=tmp_path)
+
+
+@pytest.mark.slow
+def test_a_panda_lifts_holds_and_puts_down_the_cube():
+    pytest.importorskip("pybullet")
+    from physsim.grasp.robots import robot_setup
+    from physsim.grasp.run import run_grasp
+
+    timing = Timing(reach=0.4, close=0.8, lift=0.8, hold=0.8, shake=1.0, lower=0.8, open=0.5)
+    record, numbers = run_grasp(robot_setup("panda"), grasp_object("cube"), timing=timing)
+    assert numbers["success"]
+    assert numbers["lift_m"] == pytest.approx(0.1, abs=0.002)
+    assert numbers["carried_n"] == pytest.approx(numbers["object_weight_n"], rel=0.02)
+    assert numbers["slip_mm"] < 0.5
+    assert numbers["finger_force_difference_pct"] < 5.0
+    assert numbers["penetration_mm"] == 0.0
+    assert len(record.frame_times) == pytest.approx(30 * 5.1, abs=2)
+    assert record.stress.max() > 100.0
+
+
+@pytest.mark.slow
+def test_the_command_writes_what_it_says(tmp_path, capsys):
+    pytest.importorskip("pybullet")
+    assert main(out=tmp_path, seconds=0.5, quiet=True) == 0
+    data = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    wanted = {"success", "lift_m", "slip_mm", "finger_force_n", "object_weight_n", "momentum_residual", "penetration_mm"}
+    assert wanted | {"cpu_s_per_sim_s", "launches_per_newton", "hold"} <= set(data)
+    assert len(data["finger_force_n"]) == 2
+    assert "by friction alone" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "success" in capsys.readouterr().out
