@@ -207,8 +207,8 @@ def newton_kernels(real, block_real):
         tolerance_out[env] = linear_loosest
         if running:
             tolerance_out[env] = wp.clamp(linear_share * wp.sqrt(residual[env] / first_residual[env]), linear_tightest, linear_loosest)
-            if rate == f64(0.0) and level_out[env] > 0:
-                level_out[env] = top
+            if rate == f64(0.0) and level_out[env] < top:
+                level_out[env] = 0  # nothing between without inertia
 
     @wp.kernel(module="unique", enable_backward=False)
     def modify(

@@ -284,7 +284,7 @@ class Newton:
             self._held.load()
             right = self._held.right
         todo = running.copy()
-        level = ladder.level if rate > 0.0 else np.where(ladder.level > 0, top, 0)
+        level = ladder.level if rate > 0.0 else np.where(ladder.level == top, top, 0)  # nothing between without inertia
         projected = np.full(len(todo), -1)
         tried = np.zeros(len(todo), int)
         while todo.any():
