@@ -169,6 +169,7 @@ class Command:
         self._parts = parts
         self._set = {}  # what arguments were set to last
         self._lead = int(sliced)  # arguments before the caller's own
+        self._late = {}  # arrays that Warp's own record of the launch has yet to learn of
         self._packed = [_pack(part) for part in parts]
         self._launches = [_direct(*pair) if pair[1] else pair[0].launch for pair in zip(parts, self._packed, strict=True)]
 
@@ -177,7 +178,10 @@ class Command:
         Command.count += 1
         if self._parts and self._parts[0].device.is_capturing:
             for part in self._parts:
+                for index, value in self._late.items():
+                    part.set_param_at_index(index, value)
                 part.launch()
+            self._late.clear()
         elif len(self._launches) > 1:
             _beside(self._launches)
         else:
@@ -191,6 +195,10 @@ class Command:
         self._set[index] = value
         index += self._lead
         for part, packed in zip(self._parts, self._packed, strict=True):
+            if packed is not None and isinstance(value, wp.array):  # Warp's own setting would take six times as long
+                setattr(packed, packed._fields_[index][0], value.__ctype__())
+                self._late[index] = value
+                continue
             part.set_param_at_index(index, value)
             if packed is not None:
                 setattr(packed, packed._fields_[index][0], part.params[index + 1])
