@@ -27,6 +27,7 @@ INTERNAL = {
     "membrane",
     "bending",
     "seam",
+    "pin",
     "contact_point_triangle",
     "contact_edge_edge",
     "point_shape",
@@ -284,6 +285,9 @@ def test_rest_is_stationary(law, step, rng):
         p[:] = 0.0  # a load is nowhere at rest
     if law.name == "seam":
         sample = replace(sample, x=np.tile(sample.x[0], (len(sample.x), 1)))
+    if law.name == "pin":
+        shares = np.append(1.0 - p[0, 1:].sum(), p[0, 1:])
+        sample = replace(sample, x=np.concatenate([[shares @ sample.x[1:5]], sample.x[1:]]))
     if law.name == "rod":
         p[:, law.column("rest_curvature_1") :] = 0.0
     energy, gradient = energy_and_gradient(law, replace(sample, p=p))

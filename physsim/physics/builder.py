@@ -275,6 +275,44 @@ class ModelBuilder:
         rows = self._add_stencils(laws.SEAM, np.stack([a, b], axis=1))
         return self._law_parameter(name, laws.SEAM, "stiffness", rows, np.full(len(a), stiffness))
 
+    def pin(self, body, points, frame, stiffness=0.0, name=None):
+        """Hold points of a soft body to places on a rigid thing, by springs that both feel.
+
+        With the default stiffness of 0 nothing is held: a run pins them when it wants to, by `params`.
+
+        Args:
+            body: Body.
+            points: indices into it, shape [p].
+            frame: Body of a collider, driven frame or rigid body.
+            stiffness: of each spring [N/m].
+            name: None: "BODY.pin".
+
+        Returns:
+            dict of Parameters: "stiffness" [N/m], shape [p], and "shares" [-], shape [p, 3]: those of the frame's second, third and
+            fourth control points in the places (`frame.mesh.weights(local)[:, 1:]` of points [m] in the frame's own coordinates).
+            Where the bodies are placed now is the default.
+
+        Raises:
+            InputError: bodies of another builder, a frame that is none, indices out of range, a stiffness below 0.
+        """
+        points = self._points_of(body, points)
+        if not isinstance(frame, Body) or self._bodies.get(frame.name) is not frame or not hasattr(frame.mesh, "weights"):
+            raise InputError("frame: a collider, driven frame or rigid body of this builder is needed")
+        stiffness = float(validation.array("stiffness", stiffness, (), lower=0.0))
+        name = name or f"{body.name}.pin"
+        rows = self._add_stencils(laws.PIN, np.column_stack([points, np.tile(frame.particles, (len(points), 1))]))
+        pose = np.concatenate(self._poses)
+        place, turn = frame.mesh.pose(pose[frame.particles])
+        shares = frame.mesh.weights((pose[points] - place) @ turn)[:, 1:]
+        held = self._law_parameter(f"{name}.stiffness", laws.PIN, "stiffness", rows, np.full(len(points), stiffness))
+        pick = np.arange(3 * len(points)).reshape(-1, 3)
+        ones = np.ones(len(points))
+        feeds = tuple(
+            Feed(laws.PIN.name, 1 + k, rows, sparse.csr_matrix((ones, (np.arange(len(points)), pick[:, k])), (len(points), pick.size)))
+            for k in range(3)
+        )
+        return {"stiffness": held, "shares": self._register(Parameter(f"{name}.shares", "-", shares, feeds))}
+
     def add_mass(self, body, points, mass, weights=None, name=None):
         """A weight fixed to points of a body: it has inertia and feels gravity.
 

@@ -18,6 +18,7 @@ from physsim.kernels.laws.inertia import inertia
 from physsim.kernels.laws.load import load
 from physsim.kernels.laws.membrane import membrane
 from physsim.kernels.laws.neo_hookean import neo_hookean
+from physsim.kernels.laws.pin import pin
 from physsim.kernels.laws.point_shape import point_shape
 from physsim.kernels.laws.rigid import rigid
 from physsim.kernels.laws.rod import rod
@@ -146,6 +147,7 @@ _SHAPE = (
     LawParameter("kind", "-", lower=0.0, upper=4.0, affine=False),
     *(_not_negative(f"size_{axis}", "m", affine=False) for axis in "xyz"),
 )
+_PIN = (_not_negative("stiffness", "N/m"), *(LawParameter(f"share_{k}", "-", affine=False) for k in (1, 2, 3)))
 _DRIVE = (
     *(
         LawParameter(f"k_{i}{j}", "N/m" if i < 3 else "N" if j < 3 else "N m", lower=0.0 if i == j else None)
@@ -165,6 +167,7 @@ VISCOUS = {n: Law(f"viscous_{n}", n, _VISCOUS, lambda real, n=n: viscous(real, n
 MEMBRANE = Law("membrane", 3, _MEMBRANE, membrane, history=True, rates=("damping",), buckles=True)
 BENDING = Law("bending", 6, _BENDING, bending, history=True, rates=("damping",), buckles=True)
 SEAM = Law("seam", 2, (_not_negative("stiffness", "N/m"),), seam)
+PIN = Law("pin", 5, _PIN, pin)
 DRIVE = Law("drive", 4, _DRIVE, drive, reference="target")
 RIGID = Law("rigid", 4, (_positive("young", "Pa"),), rigid)
 
@@ -174,4 +177,4 @@ EDGE_EDGE = Law("contact_edge_edge", 4, _CONTACT, lambda real: contact(real, "ed
 POINT_SHAPE = Law("point_shape", 5, _CONTACT + _SHAPE, point_shape, **_TOUCH)
 
 CONTACT = (POINT_TRIANGLE, EDGE_EDGE, POINT_SHAPE)
-ALL = (INERTIA, LOAD, TETHER, DRIVE, RIGID, SPRING, MEMBRANE, BENDING, SEAM, ROD, *NEO_HOOKEAN.values(), *VISCOUS.values(), *CONTACT)
+ALL = (INERTIA, LOAD, TETHER, DRIVE, PIN, RIGID, SPRING, MEMBRANE, BENDING, SEAM, ROD, *NEO_HOOKEAN.values(), *VISCOUS.values(), *CONTACT)

@@ -89,6 +89,32 @@ class Probe:
         rows = body.poisson.feeds[0].rows
         return self.model.squeeze(out.numpy()[:, rows])
 
+    def strains(self, state, body):
+        """Green strain E = (F^T F - 1) / 2 of a soft body's tetrahedra or a sheet's triangles [-], shape [(envs,) elements, 3, 3].
+
+        Of ten-node tetrahedra that of their corners; a triangle's normal is not stretched.
+
+        Raises:
+            InputError: the body is not made of tetrahedra or triangles.
+        """
+        validation.instance("body", body, Body, "such as model.body('name')")
+        cells = getattr(body.mesh, "cells", getattr(body.mesh, "triangles", None))
+        if cells is None or self.model.bodies.get(body.name) is not body:
+            raise InputError(f"body: a soft body or sheet of this model is needed, {getattr(body, 'name', body)!r} was given")
+        now = require_state(self.model, state).x.numpy().astype(np.float64)[:, body.particles]
+        F = _edges(now, cells) @ np.linalg.inv(_edges(body.mesh.points, cells))
+        return self.model.squeeze((F.swapaxes(-1, -2) @ F - np.eye(3)) / 2)
+
+
+def _edges(points, cells):
+    """Edges from the first corner as columns, [..., m, 3, 3]; a triangle's third one is its unit normal."""
+    corners = points[..., cells, :]
+    sides = np.moveaxis(corners[..., 1 : min(cells.shape[1], 4), :] - corners[..., :1, :], -1, -2)
+    if cells.shape[1] > 3:
+        return sides
+    normal = np.cross(sides[..., 0], sides[..., 1])
+    return np.concatenate([sides, (normal / np.linalg.norm(normal, axis=-1, keepdims=True))[..., None]], axis=-1)
+
 
 def von_mises(stress):
     """Von Mises stress [Pa], shape [...], from Cauchy stresses [..., 3, 3]."""
