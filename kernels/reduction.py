@@ -30,7 +30,7 @@ NO_ENTRY = wp.constant(-(2**31))  # blocks that touch a fixed particle
 
 
 def reduction_kernels(real, block_real):
-    """Kernels for one pair of scalar types: `gather`, `assemble`, `multiply`, `energy_change`, `magnitude`, `dot`, `largest`, `combine`."""
+    """Kernels for one pair of scalar types: `gather`, `assemble`, `multiply`, `trial`, `descent`, `dot`, `largest`, `combine`."""
     vec3 = wp.types.vector(3, real)
     Block = wp.types.matrix((3, 4), block_real)
     Inertia = wp.types.vector(5, real)  # parameters of the law `inertia`, the mass first
@@ -172,32 +172,76 @@ def reduction_kernels(real, block_real):
                     s[r] += real(B[0, r]) * w[0] + real(B[1, r]) * w[1] + real(B[2, r]) * w[2]
         product_out[env, i] = s
 
-    @wp.kernel(module="unique", enable_backward=False)
-    def energy_change(
-        first: wp.vec2i,
-        count: int,
-        energy: wp.array2d(dtype=wp.float64),
-        base: wp.array2d(dtype=wp.float64),
-        partial_out: wp.array2d(dtype=wp.float64),
-    ):
-        """Sums of energy differences: totals would cancel."""
-        e, row = wp.tid()
-        env = first[0] + e
-        c = first[1] + row
-        s = wp.float64(0.0)
-        for t in range(c * CHUNK, wp.min(count, (c + 1) * CHUNK)):
-            s += energy[env, t] - base[env, t]
-        partial_out[env, c] = s
+    @wp.func
+    def square(u: vec3) -> wp.float64:
+        return wp.float64(u[0]) * wp.float64(u[0]) + wp.float64(u[1]) * wp.float64(u[1]) + wp.float64(u[2]) * wp.float64(u[2])
+
+    @wp.func
+    def larger(s: wp.float64, n: wp.float64) -> wp.float64:
+        """The larger one; infinite when `n` is NaN, which compares false with everything."""
+        t = s
+        if n >= s:
+            t = n
+        elif not (n < s):
+            t = wp.float64(wp.inf)
+        return t
 
     @wp.kernel(module="unique", enable_backward=False)
-    def magnitude(first: wp.vec2i, count: int, energy: wp.array2d(dtype=wp.float64), partial_out: wp.array2d(dtype=wp.float64)):
+    def trial(
+        first: wp.vec2i,
+        particles: int,
+        elements: int,
+        pairs: int,
+        free: wp.array(dtype=int),
+        gradient: wp.array2d(dtype=vec3),
+        energy: wp.array2d(dtype=wp.float64),
+        base: wp.array2d(dtype=wp.float64),
+        pair_energy: wp.array2d(dtype=wp.float64),
+        pair_base: wp.array2d(dtype=wp.float64),
+        partial_out: wp.array2d(dtype=wp.vec3d),
+    ):
+        """Largest gradient of a free particle, squared; sum of energy differences (totals would cancel); sum of |base|."""
         e, row = wp.tid()
         env = first[0] + e
         c = first[1] + row
-        s = wp.float64(0.0)
-        for t in range(c * CHUNK, wp.min(count, (c + 1) * CHUNK)):
-            s += wp.abs(energy[env, t])
-        partial_out[env, c] = s
+        largest_one = wp.float64(0.0)
+        change = wp.float64(0.0)
+        size = wp.float64(0.0)
+        for i in range(c * CHUNK, wp.min(particles, (c + 1) * CHUNK)):
+            if free[i] != 0:
+                largest_one = larger(largest_one, square(gradient[env, i]))
+        for t in range(c * CHUNK, wp.min(elements, (c + 1) * CHUNK)):
+            change += energy[env, t] - base[env, t]
+            size += wp.abs(base[env, t])
+        for t in range(c * CHUNK, wp.min(pairs, (c + 1) * CHUNK)):
+            change += pair_energy[env, t] - pair_base[env, t]
+            size += wp.abs(pair_base[env, t])
+        partial_out[env, c] = wp.vec3d(largest_one, change, size)
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def descent(
+        first: wp.vec2i,
+        particles: int,
+        free: wp.array(dtype=int),
+        gradient: wp.array2d(dtype=vec3),
+        direction: wp.array2d(dtype=vec3),
+        partial_out: wp.array2d(dtype=wp.vec3d),
+    ):
+        """Of free particles: longest direction, squared; gradient . direction; direction . direction."""
+        e, row = wp.tid()
+        env = first[0] + e
+        c = first[1] + row
+        longest = wp.float64(0.0)
+        slope = wp.float64(0.0)
+        whole = wp.float64(0.0)
+        for i in range(c * CHUNK, wp.min(particles, (c + 1) * CHUNK)):
+            if free[i] != 0:
+                g = gradient[env, i]
+                d = direction[env, i]
+                slope += wp.float64(g[0]) * wp.float64(d[0]) + wp.float64(g[1]) * wp.float64(d[1]) + wp.float64(g[2]) * wp.float64(d[2])
+                whole += square(d)
+                longest = larger(longest, square(d))
+        partial_out[env, c] = wp.vec3d(longest, slope, whole)
 
     @wp.kernel(module="unique", enable_backward=False)
     def dot(
@@ -235,12 +279,7 @@ def reduction_kernels(real, block_real):
         s = wp.float64(0.0)
         for i in range(c * CHUNK, wp.min(count, (c + 1) * CHUNK)):
             if free[i] != 0:
-                u = a[env, i]
-                n = wp.float64(u[0]) * wp.float64(u[0]) + wp.float64(u[1]) * wp.float64(u[1]) + wp.float64(u[2]) * wp.float64(u[2])
-                if n >= s:
-                    s = n
-                elif not (n < s):  # NaN compares false with everything
-                    s = wp.float64(wp.inf)
+                s = larger(s, square(a[env, i]))
         partial_out[env, c] = wp.sqrt(s)
 
     @wp.kernel(module="unique", enable_backward=False)
@@ -270,8 +309,8 @@ def reduction_kernels(real, block_real):
         "assemble": assemble,
         "scatter": scatter,
         "multiply": multiply,
-        "energy_change": energy_change,
-        "magnitude": magnitude,
+        "trial": trial,
+        "descent": descent,
         "dot": dot,
         "largest": largest,
         "combine": combine,

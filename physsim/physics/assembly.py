@@ -416,34 +416,34 @@ class Assembly:
             self._all_particles = self._array(np.ones(self.model.particle_count), int)
         return self._all_particles
 
-    def _partial(self, name, count, *arguments):
-        chunks = -(-count // CHUNK)
-        if (name, count) not in self._partials:
-            self._partials[name, count] = _EnvArray(self.model, wp.float64, (chunks,))
-        partial = self._partials[name, count]
+    def _partial(self, name, counts, *arguments):
+        """What chunks of `CHUNK` terms add up to, [envs, chunks] or [envs, chunks, 3]; of the `counts` of terms the largest rules."""
+        chunks = -(-max(counts) // CHUNK)
+        if (name, chunks) not in self._partials:
+            self._partials[name, chunks] = _EnvArray(self.model, wp.vec3d if name in ("trial", "descent") else wp.float64, (chunks,))
+        partial = self._partials[name, chunks]
         kernel = self.kernels[name]
-        inputs = [count, *arguments, partial.array]
-        command = self._command((name, count), lambda: self.launcher.record(kernel, chunks, *inputs, weight=0.003 * CHUNK))
-        for index, array in enumerate(arguments, start=1):
+        inputs = [*counts, *arguments, partial.array]
+        command = self._command((name, *counts), lambda: self.launcher.record(kernel, chunks, *inputs, weight=0.003 * CHUNK))
+        for index, array in enumerate(arguments, start=len(counts)):
             command.set(index, array)
         command()
-        host = partial.get()
-        return host.sum(axis=1) if name != "largest" else host.max(axis=1)
+        return partial.get()
 
-    def energy_change(self):
-        """Energy minus `base_energy` [J], summed stencil by stencil, shape [envs]."""
-        change = self._partial("energy_change", int(self.element_offsets[-1]), self.energy, self.base_energy)
-        if self.contact is not None:
-            c = self.contact
-            change = change + self._partial("energy_change", c.energy.shape[1], c.energy, c.base_energy)
-        return change
+    def measure_trial(self):
+        """Of a trial: (largest gradient of a free particle [N], energy less `base_energy` [J], scale of the base's energies [J]), [envs].
 
-    def energy_magnitude(self):
-        """Sum of the stencils' absolute energies in `base_energy` [J], shape [envs]: the scale of rounding errors."""
-        magnitude = self._partial("magnitude", int(self.element_offsets[-1]), self.base_energy)
-        if self.contact is not None:
-            magnitude = magnitude + self._partial("magnitude", self.contact.energy.shape[1], self.contact.base_energy)
-        return magnitude
+        Differences are summed stencil by stencil; the scale is the sum of absolute energies, whose rounding limits what can be told.
+        """
+        c = self.contact if self.contact is not None else self
+        counts = self.model.particle_count, int(self.element_offsets[-1]), c.energy.shape[1] if c is not self else 0
+        found = self._partial("trial", counts, self.free, self.gradient, self.energy, self.base_energy, c.energy, c.base_energy)
+        return np.sqrt(found[:, :, 0].max(axis=1)), found[:, :, 1].sum(axis=1), found[:, :, 2].sum(axis=1)
+
+    def measure_direction(self):
+        """Of free particles: (longest `direction` [m], gradient . direction [J], sum of squares of the direction [m^2]), [envs]."""
+        found = self._partial("descent", (self.model.particle_count,), self.free, self.gradient, self.direction)
+        return np.sqrt(found[:, :, 0].max(axis=1)), found[:, :, 1].sum(axis=1), found[:, :, 2].sum(axis=1)
 
     def keep_base(self):
         """Remember `x` and `energy` as the start of a line search."""
@@ -454,13 +454,13 @@ class Assembly:
 
     def dot(self, a, b, everywhere=False):
         """Inner product over free particles (`everywhere`: over all), shape [envs]."""
-        return self._partial("dot", self.model.particle_count, self._everyone() if everywhere else self.free, a, b)
+        return self._partial("dot", (self.model.particle_count,), self._everyone() if everywhere else self.free, a, b).sum(axis=1)
 
     def largest(self, a, held=False):
         """Largest vector of a free particle (`held`: of one that is not), infinite when one is NaN, shape [envs]."""
         if held and not hasattr(self, "_held"):
             self._held = self._array(~self.model.free, int)
-        return self._partial("largest", self.model.particle_count, self._held if held else self.free, a)
+        return self._partial("largest", (self.model.particle_count,), self._held if held else self.free, a).max(axis=1)
 
 
 class _EnvArray:

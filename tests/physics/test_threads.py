@@ -36,7 +36,9 @@ def everything(model, slices, monkeypatch):
     u, out = model.vectors(rng.normal(size=shape)), a.vectors(shape[:2])
     a.set_step(100.0, 4 / 3, -1 / 3)
     a.evaluate()
-    found = [a.energy.numpy(), a.gradient.numpy(), a.dot(a.gradient, u), a.largest(u), a.energy_change(), a.energy_magnitude()]
+    found = [a.energy.numpy(), a.gradient.numpy(), a.dot(a.gradient, u), a.largest(u), *a.measure_trial()]
+    a.combine(a.direction, 1.0, u, 0.0, u)
+    found += a.measure_direction()
     a.assemble(3.0)
     found.append(a.values.numpy())
     for operation in (a.product, a.multiply):

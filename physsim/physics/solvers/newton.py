@@ -219,6 +219,7 @@ class Newton:
                 factors, fresh = self._kept_direction(p, running, factors, fresh)
             else:
                 self._assembled_direction(p, running, ladder, first)
+            self._length, self._slope, self._square = a.measure_direction()
             factors = self._shorten(p, running, factors)
             before = p.residual.copy()
             alpha = self._search(p, running, ladder.trusted)
@@ -235,7 +236,7 @@ class Newton:
         definite by rounding alone. The first shift would hold a mean particle against the residual within the scene.
         """
         a = self.assembly
-        long = running & (a.largest(a.direction) > self._extent)
+        long = running & (self._length > self._extent)
         if not long.any():
             return factors
         mass = a.particle_masses().mean(axis=1)
@@ -249,7 +250,8 @@ class Newton:
             else:
                 a.sum_blocks(shift)
                 served = self.linear.solve(a.gradient, a.direction, 0.1)
-            long = long & ((a.largest(a.direction) > self._extent) | ~served)
+            self._length, self._slope, self._square = a.measure_direction()
+            long = long & ((self._length > self._extent) | ~served)
             if not long.any():
                 break
             shift = 10.0 * shift
@@ -283,6 +285,7 @@ class Newton:
         if lagging.any():
             self._held.load()
             right = self._held.right
+            tolerance = np.where(lagging, 1e-2 * rules.LINEAR_TIGHTEST, tolerance)  # what is pushed must hear of it all the way through
         todo = running.copy()
         level = ladder.level if rate > 0.0 else np.where(ladder.level == top, top, 0)  # nothing between without inertia
         projected = np.full(len(todo), -1)
@@ -313,18 +316,18 @@ class Newton:
         """Backtracking on energy differences; leaves `x`, `gradient` and the residual at the accepted point; returns step lengths."""
         a = self.assembly
         start = time.perf_counter()
-        slope, bend = a.dot(a.gradient, a.direction), None
+        slope, bend = self._slope, None
         lagging = self._held.lagging & running if self._held is not None else np.zeros(1, bool)
         if lagging.any():
             work, bend = self._held.complete(lagging)
+            self._length, slope, self._square = a.measure_direction()
             slope = np.where(lagging, work, slope)
-        length = a.largest(a.direction)
-        settled = self.accuracy is not None and a.dot(a.direction, a.direction) <= self.accuracy**2 * self._free_count
+        length = self._length
+        settled = self.accuracy is not None and self._square <= self.accuracy**2 * self._free_count
         before = p.residual.copy()
         if a.contact is not None:
             self._safe = np.maximum(a.contact.prepare_search(a.direction), 1e-300)
         a.keep_base()
-        noise = rules.NOISE * self._precision * a.energy_magnitude()
         alpha = np.where(running, self._safe, 0.0)
         searching = running & np.isfinite(slope) & np.isfinite(length)
         p.failed |= running & ~searching
@@ -332,8 +335,8 @@ class Newton:
             a.set_active(searching)
             a.combine(a.x, 1.0, a.base_x, -alpha, a.direction, fixed=bend is not None)
             a.evaluate()
-            change = a.energy_change()
-            residual = a.largest(a.gradient)
+            residual, change, magnitude = a.measure_trial()
+            noise = rules.NOISE * self._precision * magnitude
             with np.errstate(invalid="ignore"):
                 enough = change <= -ARMIJO * alpha * slope
                 # where energies cannot tell any more, the forces decide
