@@ -19,6 +19,7 @@ def pin(real):
     Parameters = wp.types.vector(4, real)
     vec3 = wp.types.vector(3, real)
     vec5 = wp.types.vector(5, real)
+    points = wp.constant(5)
     half, one = real(0.5), real(1.0)
 
     @wp.func
@@ -45,8 +46,8 @@ def pin(real):
     def hessian(x: Stencil, x1: Stencil, x2: Stencil, reference: Stencil, p: Parameters, step: vec3, project: int) -> Hessian:
         c = shares(p)
         H = Hessian()
-        points = int(5)
-        for a in range(points):
+        count = int(points)  # a dynamic loop
+        for a in range(count):
             for b in range(a + 1):
                 for i in range(3):
                     H[3 * a + i, 3 * b + i] = p[0] * c[a] * c[b]
