@@ -18,6 +18,8 @@ PRECISION = {"float32": 1.2e-7, "float64": 2.2e-16}
 LENGTHENINGS = 12  # times that a shift is raised tenfold where a direction leaves the scene
 STALLED = 1e-2  # share of the way left that held points must go to count as getting on
 STALLS = 8  # steps without getting on after which they stay where they are
+SETTLING, SETTLED = 8, 0.1  # after such a step they rest for so many iterations, or until the residual has fallen to this share
+PUSHING = 1e-5  # inner tolerance of steps in which held particles move: what they push must hear of it all the way through
 FORESEEN = 0.5  # share of what a step with moving held particles was to do to the energy, by which it may do more
 CONTRACTION = 0.3  # a kept factor that shrinks the residual by less than this is replaced
 
@@ -52,15 +54,17 @@ class Progress:
 class _Held:
     """Held particles on their way to their targets, where contact lets them go only so far at a time.
 
-    They move with the Newton steps of what is free, which makes way as the linearised forces say. An environment whose steps get nowhere
-    stays where it is, and what is left of the way is reported.
+    They move with the Newton steps of what is free, which makes way as the linearised forces say. Where a step gets nowhere they rest for
+    a while, so that what they press on finds its balance; where that does not help they stay, and what is left of the way is reported.
+    `moving`: environments in which they move in the next step.
     """
 
     def __init__(self, assembly, smallest):
         self.assembly, self._smallest = assembly, smallest
         shape = assembly.x.shape
         self._way, self._force, self.right = (assembly.vectors(shape) for _ in range(3))
-        self._stalls = np.zeros(assembly.model.envs, int)
+        self._stalls, self._wait = np.zeros((2, assembly.model.envs), int)
+        self._settled = np.zeros(assembly.model.envs)
         self.measure()
 
     def measure(self):
@@ -70,6 +74,7 @@ class _Held:
         a.combine(self._way, -1.0, self._way, 1.0, a.x, fixed=True)
         self.left = a.largest(self._way, held=True)
         self.lagging = (self.left > self._smallest) & (self._stalls < STALLS)
+        self.moving = self.lagging & (self._wait == 0)
 
     def load(self):
         """Right side of a Newton step in which the held particles go all their way: `right` = gradient - H way."""
@@ -84,10 +89,18 @@ class _Held:
         a.product(a.direction, self._force)
         return a.dot(a.gradient, a.direction, everywhere=True), a.dot(a.direction, self._force, everywhere=True)
 
-    def judge(self, moved, alpha):
+    def judge(self, moved, alpha, residual):
         """Note how far environments went."""
-        self._stalls = np.where(moved, np.where(alpha < STALLED, self._stalls + 1, 0), self._stalls)
+        stalled = moved & (alpha < STALLED)
+        self._stalls = np.where(moved, np.where(stalled, self._stalls + 1, 0), self._stalls)
+        self._wait = np.where(stalled, SETTLING + 1, self._wait)
+        self._settled = np.where(stalled, SETTLED * residual, self._settled)
         self.measure()
+
+    def rest(self, running, residual):
+        """Count an iteration of those that rest."""
+        self._wait = np.where(running & (residual > self._settled), np.maximum(self._wait - 1, 0), np.where(running, 0, self._wait))
+        self.moving = self.lagging & (self._wait == 0)
 
 
 class _Ladder:
@@ -223,6 +236,8 @@ class Newton:
             factors = self._shorten(p, running, factors)
             before = p.residual.copy()
             alpha = self._search(p, running, ladder.trusted)
+            if held is not None:
+                held.rest(running, p.residual)
             with np.errstate(invalid="ignore"):
                 ladder.judge(running, alpha / self._safe, p.residual / np.maximum(before, 1e-300), held is not None)
             p.iterations[running] += 1
@@ -281,11 +296,11 @@ class Newton:
         tolerance = np.clip(rules.LINEAR_SHARE * np.sqrt(fall), rules.LINEAR_TIGHTEST, rules.LINEAR_LOOSEST)
         before = self.linear.total_iterations
         right = a.gradient
-        lagging = self._held.lagging & running if self._held is not None else np.zeros(1, bool)
+        lagging = self._held.moving & running if self._held is not None else np.zeros(1, bool)
         if lagging.any():
             self._held.load()
             right = self._held.right
-            tolerance = np.where(lagging, 1e-2 * rules.LINEAR_TIGHTEST, tolerance)  # what is pushed must hear of it all the way through
+            tolerance = np.where(lagging, PUSHING, tolerance)
         todo = running.copy()
         level = ladder.level if rate > 0.0 else np.where(ladder.level == top, top, 0)  # nothing between without inertia
         projected = np.full(len(todo), -1)
@@ -317,7 +332,7 @@ class Newton:
         a = self.assembly
         start = time.perf_counter()
         slope, bend = self._slope, None
-        lagging = self._held.lagging & running if self._held is not None else np.zeros(1, bool)
+        lagging = self._held.moving & running if self._held is not None else np.zeros(1, bool)
         if lagging.any():
             work, bend = self._held.complete(lagging)
             self._length, slope, self._square = a.measure_direction()
@@ -349,11 +364,11 @@ class Newton:
                 good = searching & np.isfinite(residual) & (enough | flat)
             stuck = good & ~lagging & (alpha * length <= self._smallest_step) & (residual > rules.FALLEN * p.residual)
             p.residual = np.where(good, residual, p.residual)
+            if self._held is not None:
+                stuck &= ~self._held.lagging
             if lagging.any():
-                self._held.judge(good & lagging, alpha)
-                good_and_there = good & ~self._held.lagging
-            else:
-                good_and_there = good
+                self._held.judge(good & lagging, alpha, residual)
+            good_and_there = good & ~self._held.lagging if self._held is not None else good
             small_enough = settled & (alpha == 1.0) & (trusted | (residual <= rules.FALLEN * before))
             p.done |= good_and_there & ((residual <= self.tolerance) | small_enough)
             # moves below the precision of positions: as converged as this dtype goes, if that is anywhere near
