@@ -23,6 +23,8 @@ class Plane:
 class Sphere:
     """A ball about its frame's origin.
 
+    A free one slides on other shapes and does not roll: friction with them acts at its centre. Use a TriMesh where it shall roll.
+
     Args:
         radius: [m].
     """
@@ -51,7 +53,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Capsule:
-    """A cylinder along z with round ends, about its frame's origin.
+    """A cylinder along z with round ends, about its frame's origin; like a free Sphere, a free one does not roll on other shapes.
 
     Args:
         radius: [m].

@@ -85,18 +85,18 @@ class TossScene:
     def rest(
         self,
         launches: Launches,
-        friction: float,
-        damping: float = DAMPING,
-        stiffness: float = STIFFNESS,
+        friction: float | np.ndarray,
+        damping: float | np.ndarray = DAMPING,
+        stiffness: float | np.ndarray = STIFFNESS,
         duration: float = 5.0,
     ) -> Rest:
         """Let the cubes go and wait until all lie still.
 
         Args:
             launches: states at which they are let go, in the recording's lengths.
-            friction: of the cube on the table [-].
-            damping: of contact [Pa s/m].
-            stiffness: of contact [Pa].
+            friction: of the cube on the table [-], one or one a toss, shape [n].
+            damping: of contact [Pa s/m], likewise.
+            stiffness: of contact [Pa], likewise.
             duration: longest wait [s].
 
         Raises:
@@ -104,7 +104,8 @@ class TossScene:
             SolverError: a cube still moves after `duration`, or a step failed.
         """
         pair = self.contact
-        params = self.model.resolve({pair.friction: friction, pair.damping: damping, pair.stiffness: stiffness})
+        given = {pair.friction: friction, pair.damping: damping, pair.stiffness: stiffness}
+        params = self.model.resolve({key: value if np.ndim(value) == 0 else np.reshape(value, (-1, 1)) for key, value in given.items()})
         state, iterations = self.state(launches), 0
         for step in range(1, int(np.ceil(duration / self.solver.dt)) + 1):
             state, report = self.solver.step(state, params=params)
