@@ -35,7 +35,7 @@ def test_solver_kernels_compile(factory, tmp_path):
 @pytest.mark.parametrize("points", [4, 5])
 def test_kernels_between_pairs_and_particles_compile(points, tmp_path):
     """Rows of the lists and their blocks; the laws on them stand among the laws."""
-    spread = {"spread": surface.spread_kernel(wp.float32, points), "gather": surface.gather}
+    spread = {"spread": surface.spread_kernel(wp.float32, points)}
     compiles(surface.row_kernels(6 if points == 4 else 10) | spread, tmp_path)
 
 

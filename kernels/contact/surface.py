@@ -34,17 +34,42 @@ def surface_kernels(real):
         s_out[env, i] = s
 
     @wp.kernel(module="unique", enable_backward=False)
-    def pull_back(
+    def embed_way(
+        first: wp.vec2i,
+        active: wp.array(dtype=int),
+        owner_count: wp.array(dtype=int),
+        owners: wp.array2d(dtype=int),
+        weights: wp.array2d(dtype=wp.float64),
+        x: wp.array2d(dtype=vec3),
+        old: wp.array2d(dtype=vec3),
+        s_out: wp.array2d(dtype=wp.vec3d),
+    ):
+        """s = W (x - old)."""
+        e, row = wp.tid()
+        env = first[0] + e
+        i = first[1] + row
+        if active[env] == 0:
+            return
+        s = wp.vec3d()
+        for k in range(owner_count[i]):
+            j = owners[i, k]
+            s += weights[i, k] * (wp.vec3d(x[env, j]) - wp.vec3d(old[env, j]))
+        s_out[env, i] = s
+
+    @wp.kernel(module="unique", enable_backward=False)
+    def gather(
         first: wp.vec2i,
         active: wp.array(dtype=int),
         begin: wp.array(dtype=int),
         points: wp.array(dtype=int),
         weights: wp.array(dtype=wp.float64),
+        offsets: wp.array2d(dtype=int),
+        slots: wp.array2d(dtype=int),
+        shares: wp.array2d(dtype=wp.vec3d),
         scale: wp.float64,
-        s: wp.array2d(dtype=wp.vec3d),
         x_out: wp.array2d(dtype=vec3),
     ):
-        """x += scale W^T s."""
+        """x += scale W^T s, s the pairs' shares summed on points in the order of the slots."""
         e, row = wp.tid()
         env = first[0] + e
         i = first[1] + row
@@ -52,31 +77,14 @@ def surface_kernels(real):
             return
         total = wp.vec3d()
         for k in range(begin[i], begin[i + 1]):
-            total += weights[k] * s[env, points[k]]
+            p = points[k]
+            s = wp.vec3d()
+            for q in range(offsets[env, p], offsets[env, p + 1]):
+                s += shares[env, slots[env, q]]
+            total += weights[k] * s
         x_out[env, i] = x_out[env, i] + vec3(scale * total)
 
-    return {"embed": embed, "pull_back": pull_back}
-
-
-@wp.kernel(module="unique", enable_backward=False)
-def gather(
-    first: wp.vec2i,
-    active: wp.array(dtype=int),
-    offsets: wp.array2d(dtype=int),
-    slots: wp.array2d(dtype=int),
-    shares: wp.array2d(dtype=wp.vec3d),
-    s_out: wp.array2d(dtype=wp.vec3d),
-):
-    """Sum the pairs' shares on points, in the order of the slots."""
-    e, row = wp.tid()
-    env = first[0] + e
-    i = first[1] + row
-    if active[env] == 0:
-        return
-    total = wp.vec3d()
-    for k in range(offsets[env, i], offsets[env, i + 1]):
-        total += shares[env, slots[env, k]]
-    s_out[env, i] = total
+    return {"embed": embed, "embed_way": embed_way, "gather": gather}
 
 
 def row_kernels(width):

@@ -32,7 +32,7 @@ class Contact:
         self.device, self.envs = a.model.device, a.model.envs
         self.detection = Detection(scene, self.device, self.envs, a.active)
         shape = (self.envs, scene.point_count)
-        self.s, self.s1, self.s2, self.motion, self._sum, self._moved = (self._vectors(shape) for _ in range(6))
+        self.s, self.s1, self.s2, self.motion, self._moved = (self._vectors(shape) for _ in range(5))
         used = scene.weights != 0.0
         order = np.argsort(~used, axis=1, kind="stable")  # the owners that count come first
         self._owner_count = self._ints(used.sum(axis=1))
@@ -48,6 +48,7 @@ class Contact:
         self._everyone = self._ints(np.ones(self.envs))  # new arrays are filled for environments at rest as well
         self._gap, self._creep = wp.float64(scene.gap), wp.float64(scene.creep)
         self._commands, self._version, self._step_of = {}, None, None
+        self._rows_in_use = None
         self.entries = a.entries
         self._kernels = _kernels(a.model.dtype, a.block_dtype)
 
@@ -60,20 +61,19 @@ class Contact:
     # ---- points
 
     def _embed(self, x, out, scale=1.0):
-        arguments = [self.assembly.active, self._owner_count, self._owners, self._weights, SIGNS[scale], x, out]
-        self._launch("embed", self._kernels["embed"], self.scene.point_count, arguments, weight=0.02)
+        fixed = [self.assembly.active, self._owner_count, self._owners, self._weights]
+        self._launch("embed", self._kernels["embed"], self.scene.point_count, fixed, [SIGNS[scale], x, out], weight=0.02)
 
-    def _pull_back(self, s, out, scale=1.0):
-        arguments = [self.assembly.active, *self._back, SIGNS[scale], s, out]
-        self._launch("pull_back", self._kernels["pull_back"], self.assembly.model.particle_count, arguments, weight=0.02)
+    def _embed_way(self, x, old, out):
+        fixed = [self.assembly.active, self._owner_count, self._owners, self._weights]
+        self._launch("embed_way", self._kernels["embed_way"], self.scene.point_count, fixed, [x, old, out], weight=0.02)
 
-    def _launch(self, key, kernel, count, arguments, weight=0.01):
-        """Launch with these arguments; arrays come and go, the recorded launch stays."""
-        key = (key, count)
-        if key not in self._commands:
-            self._commands[key] = self.assembly.launcher.record(kernel, count, *arguments, weight=weight)
-        command = self._commands[key]
-        for index, value in enumerate(arguments):
+    def _launch(self, key, kernel, count, fixed, changing, weight=0.01):
+        """Launch with the arguments `fixed`, the same at every call, and then `changing`: arrays come and go, the recorded launch stays."""
+        command = self._commands.get((key, count))
+        if command is None:
+            command = self._commands[key, count] = self.assembly.launcher.record(kernel, count, *fixed, *changing, weight=weight)
+        for index, value in enumerate(changing, start=len(fixed)):
             command.set(index, value)
         command()
 
@@ -82,23 +82,25 @@ class Contact:
     def begin_step(self):
         """Take the old states and go, as far as nothing is passed through, from the last one towards the assembly's `x`."""
         a = self.assembly
-        self._embed(a.x1, self.s1)
-        self._embed(a.x2, self.s2)
-        a.combine(a.direction, 1.0, a.x, -1.0, a.x1, fixed=True)
-        self._embed(a.direction, self.motion)
-        self.cover(self.s1, self.motion)
+        self._cover_way()
         alpha = self.largest_step(self.s1)
-        a.combine(a.x, 1.0, a.x1, alpha, a.direction, fixed=True)
+        if (alpha < 1.0).any():
+            a.combine(a.direction, 1.0, a.x, -1.0, a.x1, fixed=True)
+            a.combine(a.x, 1.0, a.x1, alpha, a.direction, fixed=True)
+
+    def _cover_way(self):
+        """Know every pair on the way from the old state to `x`."""
+        a = self.assembly
+        self._embed(a.x1, self.s1)
+        if a.step[2] != 0.0:  # else nothing looks at it
+            self._embed(a.x2, self.s2)
+        self._embed_way(a.x, a.x1, self.motion)
+        self.cover(self.s1, self.motion)
 
     def place(self):
         """Know the pairs at the assembly's `x`, which a solve has reached from `x1`."""
-        a = self.assembly
-        self._embed(a.x1, self.s1)
-        self._embed(a.x2, self.s2)
-        self._embed(a.x, self.s)
-        a.combine(a.direction, 1.0, a.x, -1.0, a.x1, fixed=True)
-        self._embed(a.direction, self.motion)
-        self.cover(self.s1, self.motion)
+        self._embed(self.assembly.x, self.s)
+        self._cover_way()
 
     def prepare_search(self, direction):
         """Know every pair that may meet on the way from `x` to `x` - direction; returns the longest safe step, at most 1, [envs]."""
@@ -111,6 +113,7 @@ class Contact:
         """Lists for a move from s to s + motion; returns whether they are others than before."""
         changed = self.detection.cover(s, motion, self.s1)
         if changed:
+            self._rows_in_use = None
             self._resize()
             self.energy.zero_()  # rows beyond those in use
             self.fill_rows()
@@ -124,19 +127,24 @@ class Contact:
 
     def rows(self):
         """(name, law, list, rows, number of the first row, first share, first block) of every list that has rows."""
+        if self._rows_in_use is not None:
+            return self._rows_in_use
         row = share = block = 0
+        found = []
         for name, law in LAWS.items():
             pairs = getattr(self.detection, name)
             capacity = pairs.stencil.shape[1]
             if pairs.rows:  # in powers of two, so that few launches need to be recorded
-                yield name, law, pairs, min(capacity, 1 << (pairs.rows - 1).bit_length()), row, share, block
+                found.append((name, law, pairs, min(capacity, 1 << (pairs.rows - 1).bit_length()), row, share, block))
             row += capacity
             share += capacity * law.points
             block += capacity * law.points * (law.points + 1) // 2
+        self._rows_in_use = found
+        return found
 
     def anything_near(self):
         """Whether any list has rows."""
-        return any(True for _ in self.rows())
+        return bool(self.rows())
 
     def _resize(self):
         d = self.detection
@@ -164,10 +172,10 @@ class Contact:
         """Parameters of all rows from the table (or tangents of both)."""
         for name, _law, pairs, count, *_ in self.rows():
             out = (rows or self._rows)[name]
-            arguments = [self._everyone, pairs.stencil, pairs.pair_class, pairs.weight, pairs.offset, pairs.shape]
-            arguments += [self._shape_kind, self._shape_size, self._gap, self._creep]
-            arguments += [int(table is not None), table if table is not None else self.table, out]
-            self._launch(("fill", name), _row_kernels(name)["fill"], count, arguments)
+            fixed = [self._everyone, pairs.stencil, pairs.pair_class, pairs.weight, pairs.offset, pairs.shape]
+            fixed += [self._shape_kind, self._shape_size, self._gap, self._creep]
+            changing = [int(table is not None), table if table is not None else self.table, out]
+            self._launch(("fill", name), _row_kernels(name)["fill"], count, fixed, changing)
 
     def set_table(self, values):
         """Put the table (stiffness, friction, damping) of every pair of materials on the device, [envs, classes, 3]."""
@@ -177,14 +185,19 @@ class Contact:
 
     # ---- what the assembly asks for
 
-    def _law(self, kind, name, law, pairs, count, before, after, rows=None):
+    def _law(self, kind, name, law, pairs, count, before, after):
+        """Launch a law's kernel on a list; `before` and `after` the state are its own arguments."""
         a = self.assembly
-        kernel = law.kernels("float64", a.block_dtype)[kind]
-        state = [pairs.stencil, rows if rows is not None else self._rows[name], self.s, self.s1, self.s2, self.s]
+        command = self._commands.get((kind, name, count))
+        if command is None:
+            kernel = law.kernels("float64", a.block_dtype)[kind]
+            state = [pairs.stencil, self._rows[name], self.s, self.s1, self.s2, self.s]
+            arguments = [a.active, wp.vec3d(*a.step), *before, *state, *after]
+            command = self._commands[kind, name, count] = a.launcher.record(kernel, count, *arguments, weight=COST[kind])
         if self._step_of != a.step:
             self._step_of, self._step = a.step, wp.vec3d(*a.step)
-        arguments = [a.active, self._step, *before, *state, *after]
-        self._launch((kind, name), kernel, count, arguments, weight=COST[kind])
+        command.set(1, self._step)
+        command()
 
     def evaluate(self, energies_only=False):
         """Energies of the pairs at the assembly's `x`; their gradient is added to the assembly's."""
@@ -197,11 +210,11 @@ class Contact:
 
     def _add(self, shares, out, scale=1.0):
         """Add shares of points to particles."""
-        d = self.detection
         if not self.anything_near():
             return
-        self._launch("gather", surface.gather, self.scene.point_count, [self.assembly.active, *d.point_map, shares, self._sum])
-        self._pull_back(self._sum, out, scale)
+        changing = [*self.detection.point_map, shares, SIGNS[scale], out]
+        count = self.assembly.model.particle_count
+        self._launch("gather", self._kernels["gather"], count, [self.assembly.active, *self._back], changing, weight=0.03)
 
     def assemble_blocks(self):
         """Blocks of the pairs at `x`, exact or projected as the assembly's `project` says."""
@@ -215,25 +228,12 @@ class Contact:
             self._commands.clear()
         e.count.zero_()
         for name, law, pairs, count, _, _, block in self.rows():
-            arguments = [
-                a.active,
-                pairs.stencil,
-                self._owner_count,
-                self._owners,
-                self._weights,
-                a.free,
-                *a.lower_pattern,
-                block,
-                self._blocks,
-            ]
-            arguments += [a.values, e.count, e.rows, e.columns, e.blocks]
-            key = ("spread", name, count)
-            if key not in self._commands:
+            command = self._commands.get(("spread", name, count))
+            if command is None:
+                arguments = [a.active, pairs.stencil, self._owner_count, self._owners, self._weights, a.free, *a.lower_pattern]
+                arguments += [block, self._blocks, a.values, e.count, e.rows, e.columns, e.blocks]
                 kernel = _spread(a.block_dtype, law.points)
-                self._commands[key] = a.launcher.record_whole(kernel, (self.envs, count), *arguments)
-            command = self._commands[key]
-            for index, value in enumerate(arguments):
-                command.set(index, value)
+                command = self._commands["spread", name, count] = a.launcher.record_whole(kernel, (self.envs, count), *arguments)
             command()
 
     @cached_property
@@ -275,8 +275,8 @@ class Contact:
             gradients.zero_()
             after = [self._moved, wp.float64(-1.0), share, shares["x"], shares["x1"], shares["x2"], shares["reference"], gradients]
             self._law("adjoint", name, law, pairs, count, [], after)
-            arguments = [self.assembly.active, count, pairs.stencil, pairs.pair_class, pairs.weight, gradients, self._table_gradient]
-            self._launch(("collect", name), _row_kernels(name)["collect"], 1, arguments)
+            fixed = [self.assembly.active, count, pairs.stencil, pairs.pair_class, pairs.weight, gradients]
+            self._launch(("collect", name, count), _row_kernels(name)["collect"], 1, fixed, [self._table_gradient])
         for key in ("x", "x1", "x2"):
             if key in out:
                 self._add(shares[key], out[key], -1.0)
@@ -296,6 +296,7 @@ class Contact:
             rows = {name: wp.zeros((count, *r.shape), dtype=r.dtype, device=self.device) for name, r in self._rows.items()}
             self._tangent = (*points, self._vectors((count, *self.shares.shape)), rows, self._ints(np.ones(count)))
             self._table_rows = self._vectors((count, *self.table.shape))
+            self._commands = {key: command for key, command in self._commands.items() if key[0] != "tangent"}
         x, x1, x2, shares, rows, needed = self._tangent
         self._table_rows.assign(self._table_tangents)
         for d in range(count):
