@@ -15,7 +15,7 @@ from physsim.robots.pybullet_robot import PyBulletRobot
 
 DT = 1 / 240  # of robot and soft bodies [s]
 GAP = 1e-3  # at which contact begins to push [m]
-CREEP = 1e-5  # sliding speed at which friction is fully developed [m/s]
+CREEP = 1e-4  # sliding speed at which friction is fully developed [m/s]
 SAFETY = 2.0  # how many times the least force that carries the object through the shaking the fingers press with
 TOLERANCE = 1e-4  # of the object's weight: force imbalance at which a step has converged
 
