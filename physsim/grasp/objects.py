@@ -115,7 +115,11 @@ def _solid(name: str, mesh: TetMesh, material: NeoHookean, friction: float) -> G
         surface = Surface(mesh.points, mesh.surface())
         found = grasp_candidates(surface, gripper, friction=friction, tilt=TILT, table=0.0, seed=1)
         middle = (mesh.volumes() @ mesh.points[mesh.cells].mean(axis=1) / mesh.volumes().sum())[2]
-        return sorted(found, key=lambda c: c.center[2] < middle)  # what is held above its centre of mass hangs, and does not tip over
+
+        def rank(c):  # what is held above its centre of mass hangs and does not tip over; level fingers share the weight alike
+            return c.center[2] < middle, -c.quality * (1.0 - 3.0 * abs(c.closing_axis[2]))
+
+        return sorted(found, key=rank)
 
     return GraspObject(name, mesh, material, friction, 0.0, choose)
 
