@@ -6,6 +6,8 @@ joints and damping are in the servo (physsim.robots.servo). PyBullet's world is 
 forces are right only where the root is not turned, so gravity and wrenches are turned into that frame instead.
 """
 
+import os
+import sys
 import tempfile
 import weakref
 from dataclasses import replace
@@ -127,10 +129,18 @@ class PyBulletRobot(Robot):
 
 
 def _pybullet():
+    """The module, without the line about its build that its first import writes to the process's output."""
+    sys.stdout.flush()
+    output, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
     try:
         import pybullet
     except ImportError:
         raise InputError("PyBullet is not installed; pip install 'physsim[robots]' brings it") from None
+    finally:
+        os.dup2(output, 1)
+        os.close(output)
+        os.close(nowhere)
     return pybullet
 
 

@@ -21,6 +21,8 @@ class CandidateList:
 
     Args:
         stencil: surface points, [envs, capacity, 4 or 5]; -1 comes first in rows that are not used.
+        live: the same; -1 comes first also in rows that stay out of reach during the motion of the last `max_step` that marked them.
+        touching: 1 for rows that were within the gap at the beginning of the last motion marked so, [envs, capacity].
         count: rows of each environment, [envs]; they come first.
         rows: the largest of them, on the host.
         pair_class: row of the table of contact parameters.
@@ -30,6 +32,8 @@ class CandidateList:
     """
 
     stencil: wp.array
+    live: wp.array
+    touching: wp.array
     count: wp.array
     rows: int
     pair_class: wp.array
@@ -40,7 +44,7 @@ class CandidateList:
 
     def __post_init__(self):
         self.kernels = broad_phase.Candidates()
-        for name in ("stencil", "pair_class", "offset", "weight", "shape"):
+        for name in ("stencil", "live", "touching", "pair_class", "offset", "weight", "shape"):
             setattr(self.kernels, name, getattr(self, name))
 
     @property
@@ -126,7 +130,8 @@ class Detection:
         shapes = self._ints(shape) if name == "point_shape" else self._ints((1, 1))
         stencil = wp.full((*shape, points), -1, dtype=int, device=self.device)
         numbers = self._numbers(shape), self._numbers(shape)
-        return CandidateList(stencil, self._counts[order], 0, self._ints(shape), *numbers, shapes)
+        live = wp.clone(stencil)
+        return CandidateList(stencil, live, self._ints(shape), self._counts[order], 0, self._ints(shape), *numbers, shapes)
 
     @property
     def point_boxes(self):
@@ -226,7 +231,7 @@ class Detection:
             return
         self._shortened = True
         arguments = [self.active, self._limit, motion, self._reach]
-        wp.launch(boxes.limit_reach, self.envs, inputs=arguments, device=self.device)
+        self._run("limit_reach", lambda: self.launcher.record_whole(boxes.limit_reach, self.envs, *arguments), {2: motion})
 
     def _place_trees(self):
         scene = self.scene
@@ -239,7 +244,8 @@ class Detection:
             self._run(kernel.key, lambda k=kernel, n=count, a=arguments: self._record(k, n, *a, weight=0.05))
             if anew:
                 bvh.rebuild()
-                wp.launch(boxes.group_roots, self.envs, inputs=[bvh.id], outputs=[tree.roots], device=self.device)
+                arguments = [bvh.id, tree.roots]
+                self._run(("roots", bvh.id), lambda a=arguments: self.launcher.record_whole(boxes.group_roots, self.envs, *a))
             else:
                 bvh.refit()
         self._refits = 0 if anew else self._refits + 1
@@ -266,6 +272,9 @@ class Detection:
         self._used = counts.copy()
         for made, count in zip(self.lists, counts):
             made.rows = int(count)
+            if count:
+                wp.copy(made.live, made.stencil)
+                made.touching.fill_(1)
 
     def _reserve(self, counts):
         """Make room; lists in new arrays are written anew for all environments."""
@@ -300,7 +309,7 @@ class Detection:
 
     # ---- safe steps
 
-    def max_step(self, s, motion, out=None):
+    def max_step(self, s, motion, out=None, marks=0):
         """Largest share of a motion, at most 1, after which every pair keeps at least a tenth of its free distance.
 
         The lists must cover the motion (`cover`). A pair that touches or overlaps may only move apart.
@@ -308,6 +317,7 @@ class Detection:
         Args:
             s, motion: surface points [m] and where they go [m], device arrays [envs, S].
             out: device array of float64 [envs] to fill; then nothing is read back.
+            marks: as `physsim.kernels.contact.ccd.advance` says: which rows matter during the motion is noted in the lists' `live`.
 
         Returns:
             numpy array [envs], or None with `out`. Zero where a point or a motion is NaN. Inactive environments hold no meaning.
@@ -319,9 +329,9 @@ class Detection:
             self._partial = wp.full((self.envs, _room(chunks)), 1.0, dtype=wp.float64, device=self.device)
             self._commands = {key: c for key, c in self._commands.items() if key[0] not in ("advance", "least")}
         rows = [made.kernels for made in self.lists]
-        arguments = [self.active, chunk, self._counts, self.surfaces, *rows, self._reach, s, motion, self._partial]
+        arguments = [self.active, chunk, self._counts, self.surfaces, *rows, self._reach, s, motion, marks, self._partial]
         record = lambda: self._record(ccd.advance, chunks, *arguments, weight=ADVANCE_COST * chunk)  # noqa: E731
-        self._run(("advance", chunks), record, {8: s, 9: motion})
+        self._run(("advance", chunks, marks), record, {8: s, 9: motion})
         columns = chunks if self._on_host else 1
         arguments = [columns, self._partial, self._reach, step]
         self._run(("least", columns, step.ptr), lambda: self.launcher.record_whole(ccd.least, self.envs, *arguments))
