@@ -198,6 +198,7 @@ def spread_kernel(block_real, points):
         free: wp.array(dtype=int),
         row_begin: wp.array(dtype=int),
         columns: wp.array(dtype=int),
+        split: int,
         block_offset: int,
         block: wp.array2d(dtype=Block),
         values_out: wp.array2d(dtype=Block),
@@ -208,6 +209,8 @@ def spread_kernel(block_real, points):
     ):
         """Blocks within the matrix's pattern are added to `values_out`; the others are appended to the list of entries (row > column).
 
+        Blocks between the two features, whose points are those below `split` and the others, are always appended: the pattern may hold
+        only some of them, and with those alone the matrix in `values_out`, on which preconditioners are built, might not be definite.
         On the CPU threads run in order and so do the sums; on CUDA additions are atomic and their order is not fixed.
         """
         env, t = wp.tid()
@@ -242,7 +245,9 @@ def spread_kernel(block_real, points):
                                 high = wp.max(i, j)
                                 low = wp.min(i, j)
                                 C = scaled(B, w, wp.where(i > j, 0, 1))
-                                own = place_of(columns, row_begin[high], row_begin[high + 1], low)
+                                own = wp.int32(-1)
+                                if a < split or b >= split:
+                                    own = place_of(columns, row_begin[high], row_begin[high + 1], low)
                                 if own >= 0:
                                     wp.atomic_add(values_out, env, particle_count + own, C)
                                 else:

@@ -10,7 +10,7 @@ import numpy as np
 import warp as wp
 from scipy import sparse
 
-from physsim.kernels.contact import surface
+from physsim.kernels.contact import ccd, surface
 from physsim.physics.contact.detection import Detection
 from physsim.physics.laws import EDGE_EDGE, POINT_SHAPE, POINT_TRIANGLE, SCALARS
 
@@ -32,7 +32,7 @@ class Contact:
         self.device, self.envs = a.model.device, a.model.envs
         self.detection = Detection(scene, self.device, self.envs, a.active)
         shape = (self.envs, scene.point_count)
-        self.s, self.s1, self.s2, self.motion, self._moved = (self._vectors(shape) for _ in range(5))
+        self.s, self.s1, self.s2, self.motion, self._moved, self._still_points = (self._vectors(shape) for _ in range(6))
         used = scene.weights != 0.0
         order = np.argsort(~used, axis=1, kind="stable")  # the owners that count come first
         self._owner_count = self._ints(used.sum(axis=1))
@@ -83,7 +83,7 @@ class Contact:
         """Take the old states and go, as far as nothing is passed through, from the last one towards the assembly's `x`."""
         a = self.assembly
         self._cover_way()
-        alpha = self.largest_step(self.s1)
+        alpha = self.largest_step(self.s1, ccd.MARK_TOUCHING)
         if (alpha < 1.0).any():
             a.combine(a.direction, 1.0, a.x, -1.0, a.x1, fixed=True)
             a.combine(a.x, 1.0, a.x1, alpha, a.direction, fixed=True)
@@ -101,13 +101,15 @@ class Contact:
         """Know the pairs at the assembly's `x`, which a solve has reached from `x1`."""
         self._embed(self.assembly.x, self.s)
         self._cover_way()
+        self.largest_step(self.s1, ccd.MARK_TOUCHING)
 
     def prepare_search(self, direction):
         """Know every pair that may meet on the way from `x` to `x` - direction; returns the longest safe step, at most 1, [envs]."""
         self._embed(direction, self.motion, -1.0)
         if self.cover(self.s, self.motion):
             self.evaluate(energies_only=True)
-        return self.largest_step(self.s)
+            self.detection.max_step(self.s1, self._still_points, marks=int(ccd.MARK_TOUCHING))
+        return self.largest_step(self.s, ccd.MARK_LIVE)
 
     def cover(self, s, motion):
         """Lists for a move from s to s + motion; returns whether they are others than before."""
@@ -119,9 +121,9 @@ class Contact:
             self.fill_rows()
         return changed
 
-    def largest_step(self, s):
-        """Largest share of `motion`, at most 1, that passes through nothing, [envs]."""
-        return self.detection.max_step(s, self.motion)
+    def largest_step(self, s, marks):
+        """Largest share of `motion`, at most 1, that passes through nothing, [envs]; rows that matter on the way are marked so."""
+        return self.detection.max_step(s, self.motion, marks=int(marks))
 
     # ---- lists
 
@@ -191,7 +193,8 @@ class Contact:
         command = self._commands.get((kind, name, count))
         if command is None:
             kernel = law.kernels("float64", a.block_dtype)[kind]
-            state = [pairs.stencil, self._rows[name], self.s, self.s1, self.s2, self.s]
+            stencil = pairs.live if kind in ("evaluate", "blocks") else pairs.stencil  # a trial needs what may matter on the way to it
+            state = [stencil, self._rows[name], self.s, self.s1, self.s2, self.s]
             arguments = [a.active, wp.vec3d(*a.step), *before, *state, *after]
             command = self._commands[kind, name, count] = a.launcher.record(kernel, count, *arguments, weight=COST[kind])
         if self._step_of != a.step:
@@ -230,8 +233,8 @@ class Contact:
         for name, law, pairs, count, _, _, block in self.rows():
             command = self._commands.get(("spread", name, count))
             if command is None:
-                arguments = [a.active, pairs.stencil, self._owner_count, self._owners, self._weights, a.free, *a.lower_pattern]
-                arguments += [block, self._blocks, a.values, e.count, e.rows, e.columns, e.blocks]
+                arguments = [a.active, pairs.live, self._owner_count, self._owners, self._weights, a.free, *a.lower_pattern]
+                arguments += [2 if name == "edge_edge" else 1, block, self._blocks, a.values, e.count, e.rows, e.columns, e.blocks]
                 kernel = _spread(a.block_dtype, law.points)
                 command = self._commands["spread", name, count] = a.launcher.record_whole(kernel, (self.envs, count), *arguments)
             command()
