@@ -6,6 +6,7 @@ joints and damping are in the servo (physsim.robots.servo). PyBullet's world is 
 forces are right only where the root is not turned, so gravity and wrenches are turned into that frame instead.
 """
 
+import ctypes
 import os
 import sys
 import tempfile
@@ -138,6 +139,7 @@ def _pybullet():
     except ImportError:
         raise InputError("PyBullet is not installed; pip install 'physsim[robots]' brings it") from None
     finally:
+        ctypes.CDLL(None).fflush(None)  # the line stands in C's buffer where the output is no terminal
         os.dup2(output, 1)
         os.close(output)
         os.close(nowhere)
