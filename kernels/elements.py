@@ -80,6 +80,8 @@ def element_kernels(functions, points, parameter_count, curved, real, block_real
             return
         if stencil[env, t, 0] < 0:
             energy_out[env, element_offset + t] = wp.float64(0.0)
+            for a in range(int(k)):
+                share_out[env, share_offset + k * t + a] = vec3()
             return
         xs = gather(env, t, stencil, x)
         xs1 = gather(env, t, stencil, x1)

@@ -24,6 +24,8 @@ class Candidates:
     """One of the three lists, [envs, capacity]; see `physsim.physics.contact.detection.CandidateList`."""
 
     stencil: wp.array3d(dtype=int)
+    live: wp.array3d(dtype=int)
+    touching: wp.array2d(dtype=int)
     pair_class: wp.array2d(dtype=int)
     offset: wp.array2d(dtype=wp.float64)
     weight: wp.array2d(dtype=wp.float64)

@@ -26,6 +26,7 @@ from physsim.kernels.contact.distance import edge_edge_coefficients, point_trian
 SHARE = wp.constant(wp.float64(0.15))  # of the free distance at the beginning, or of the gap where that is less: no less is left
 NEAR = wp.constant(wp.float64(0.2))  # the advance ends where less than this is left
 ADVANCES = wp.constant(64)  # most looks at a pair; where they do not suffice the step is shorter than it need be
+NO_MARKS, MARK_LIVE, MARK_TOUCHING = (wp.constant(k) for k in range(3))
 WILDEST = wp.constant(wp.float64(1.0e30))  # [m] a direction that turns faster is of edges that are points
 
 vec3 = wp.vec3d
@@ -111,9 +112,11 @@ def features_step(
     v1: vec3,
     v2: vec3,
     v3: vec3,
-) -> wp.float64:
-    """Largest safe t, at most `limit`, of a point and a triangle or of two edges; 0 for NaN."""
+):
+    """(largest safe t, at most `limit`, of a point and a triangle or of two edges, 0 for NaN; whether they are within the gap at t = 0,
+    and whether they may be so at any t in [0, 1])."""
     t = wp.float64(0.0)
+    within = wp.vec2i(1, 1)
     level = wp.float64(0.0)
     near = wp.float64(0.0)
     for k in range(int(ADVANCES)):
@@ -132,11 +135,14 @@ def features_step(
         if k == 0:
             level = offset + wp.min(SHARE * wp.min(free, gap), free)
             near = NEAR * wp.min(free, gap)
+            within[0] = wp.where(free >= gap, 0, 1)
         elif free <= near:
-            return t
+            return t, within
         speed = features_apart(edges, n, v0, v1, v2, v3)
+        if k == 0:
+            within[1] = wp.where(free >= gap and wp.min(apart + speed) >= offset + gap, 0, 1)
         if not (wp.length_sq(n) > wp.float64(0.0) and wp.length_sq(speed) < wp.float64(wp.inf)):
-            return t
+            return t, within
         left = limit - t
         step = wp.float64(left)
         for a in range(4):
@@ -154,11 +160,11 @@ def features_step(
                 turned = first_root(faster[a] - bend, speed[a] + aside[a], apart[a] - level, turned)
             step = wp.max(step, turned)
         if not (step > wp.float64(0.0)):
-            return t
+            return t, within
         if step >= left:
-            return limit
+            return limit, within
         t += step
-    return t
+    return t, within
 
 
 @wp.func
@@ -174,31 +180,35 @@ def shape_step(
     vp: vec3,
     vo: vec3,
     V: wp.mat33d,
-) -> wp.float64:
-    """Largest safe t, at most `limit`, of a point and a shape in the frame (o, A), whose columns are its axes; 0 for NaN."""
+):
+    """The same of a point and a shape in the frame (o, A), whose columns are its axes."""
     t = wp.float64(0.0)
+    within = wp.vec2i(1, 1)
     level = wp.float64(0.0)
     near = wp.float64(0.0)
     zero = wp.float64(0.0)
     for k in range(int(ADVANCES)):
         inverse = wp.inverse(A + t * V)
         if wp.ddot(inverse, inverse) == zero:
-            return t  # the frame has collapsed
+            return t, within  # the frame has collapsed
         X = inverse * (p + t * vp - o - t * vo)
         free = shape_distance(kind, size, X) - offset
         if k == 0:
             level = wp.min(SHARE * wp.min(free, gap), free)
             near = NEAR * wp.min(free, gap)
+            within[0] = wp.where(free >= gap, 0, 1)
         elif free <= near:
-            return t
+            return t, within
         U = inverse * (vp - vo - V * X)
         B = inverse * V
         turn = wp.sqrt(wp.ddot(B, B))
         bend = wp.float64(2.0) * turn * wp.length(U)
         speed = wp.dot(shape_gradient(kind, size, X), U)
         room = free - level
+        if k == 0:
+            within[1] = wp.where(free >= gap and turn <= wp.float64(0.5) and free + speed - bend >= gap, 0, 1)
         if not (bend < wp.float64(wp.inf) and room >= zero):
-            return t
+            return t, within
         step = limit - t
         if turn * step > wp.float64(0.5):
             step = wp.float64(0.5) / turn
@@ -206,11 +216,20 @@ def shape_step(
         if root * step > wp.float64(2.0) * room:
             step = wp.float64(2.0) * room / root
         if not (step > zero):
-            return t
+            return t, within
         if step >= limit - t:
-            return limit
+            return limit, within
         t += step
-    return t
+    return t, within
+
+
+@wp.func
+def mark(rows: Candidates, env: int, row: int, marks: int, within: wp.vec2i):
+    """Note what `advance` says; `within` as from `features_step`."""
+    if marks == MARK_TOUCHING:
+        rows.touching[env, row] = within[0]
+    live = within[1] + rows.touching[env, row] > 0
+    rows.live[env, row, 0] = wp.where(live, rows.stencil[env, row, 0], -1)
 
 
 @wp.kernel(module="unique", enable_backward=False)
@@ -226,9 +245,13 @@ def advance(
     reach: wp.array(dtype=wp.float64),
     s: wp.array2d(dtype=vec3),
     motion: wp.array2d(dtype=vec3),
+    marks: int,
     partial_out: wp.array2d(dtype=wp.float64),
 ):
     """Least safe step of `chunk` rows of the three lists, which count on from one to the next.
+
+    `marks`: NO_MARKS; or MARK_LIVE to note which rows may be within the gap during the motion, or were marked touching; or
+    MARK_TOUCHING to note before which are within the gap at its beginning.
 
     With chunks of one row the least of an environment is gathered in its column 0 right away, which is exact in any order.
     """
@@ -254,7 +277,7 @@ def advance(
                     v[a] = edge_edge.stencil[env, row - first_edge, a]
                 offset = edge_edge.offset[env, row - first_edge]
             x0 = s[env, v[0]]
-            t = features_step(
+            t, within = features_step(
                 row >= first_edge,
                 offset,
                 surfaces.gap,
@@ -268,6 +291,11 @@ def advance(
                 motion[env, v[2]],
                 motion[env, v[3]],
             )
+            if marks != NO_MARKS:
+                if row < first_edge:
+                    mark(point_triangle, env, row, marks, within)
+                else:
+                    mark(edge_edge, env, row - first_edge, marks, within)
         else:
             j = row - first_shape
             p = point_shape.stencil[env, j, 0]
@@ -282,7 +310,7 @@ def advance(
                     A[b, a] = axis[b]
                     V[b, a] = turn[b]
             shape = point_shape.shape[env, j]
-            t = shape_step(
+            t, within = shape_step(
                 surfaces.shape_kind[shape],
                 surfaces.shape_size[shape],
                 point_shape.offset[env, j],
@@ -295,6 +323,8 @@ def advance(
                 motion[env, o],
                 V,
             )
+            if marks != NO_MARKS:
+                mark(point_shape, env, j, marks, within)
     if chunk == 1:
         wp.atomic_min(partial_out, env, 0, t)
     else:
