@@ -147,6 +147,8 @@ class RobotCoupling:
         self._particles = np.concatenate([body.particles for body in self.links.values()])
         self._local = np.array([body.mesh.points for body in self.links.values()])
         firsts = next(b.stencil for b in model.blocks if b.law is DRIVE)[:, 0]
+        number = [b.law for b in model.blocks].index(DRIVE)
+        self._drive_shares = slice(*(int(n) for n in solver.assembly.share_offsets[number : number + 2]))
         self._rows = np.array([int(np.flatnonzero(firsts == body.particles[0])[0]) for body in self.links.values()])
         self._shift = np.zeros((len(self.links), 6))
 
@@ -183,13 +185,13 @@ class RobotCoupling:
                 targets = np.concatenate([others[0], targets[0]]), np.concatenate([others[1], targets[1]], axis=1)
             before, (state, report) = state, solver.advance(state, targets, driven)
             contact = solver.assembly.contact.forces()[0]
-            wrenches = self._wrenches(contact, state.x.numpy()[0], origins)
+            wrenches = self._wrenches(state.x.numpy()[0], origins)
             force = np.einsum("lij,li->j", prediction.jacobians[self._numbers], wrenches)
             speed = speed_free + dt * (prediction.mobility @ force)
             now = now + dt * speed
             self._take_up(prediction, wrenches, force, dt)
             totals += wrenches / self.substeps
-            imbalance = max(imbalance, self._imbalance(before, state, contact, driven))
+            imbalance = max(imbalance, self._imbalance(before, state, contact, wrenches, driven))
             iterations, residual = iterations + report.iterations, max(residual, report.residual)
         pairs = {name: (w[:3], w[3:]) for name, w in zip(self.links, totals, strict=True)}
         robot.apply(pairs)
@@ -226,9 +228,11 @@ class RobotCoupling:
         compliance = (axes * size[:, None]) @ turned / np.outer(scale, scale)
         return K, 1.0 / size.min(axis=1), compliance
 
-    def _wrenches(self, contact, x, origins):
-        """Contact force and torque on each link about the origins [links, 6]."""
-        forces = contact[self._particles].reshape(-1, 4, 3)
+    def _wrenches(self, x, origins):
+        """Force and torque on each link by all but its drive: contact, and pins where there are any; about the origins, [links, 6]."""
+        a = self.solver.assembly
+        drives = a.shares.numpy()[0, self._drive_shares].reshape(-1, 4, 3)[self._rows]
+        forces = drives - a.gradient.numpy()[0, self._particles].reshape(-1, 4, 3)
         arms = x[self._particles].reshape(-1, 4, 3) - origins[:, None]
         return np.concatenate([forces.sum(axis=1), cross(arms, forces).sum(axis=1)], axis=1)
 
@@ -241,23 +245,24 @@ class RobotCoupling:
         given = np.einsum("lij,lj->li", self._compliance, middle)
         self._shift += TAKE_UP * (real - given - self._shift)
 
-    def _imbalance(self, before, after, contact, parameters):
+    def _imbalance(self, before, after, contact, wrenches, parameters):
         """Momentum of the soft bodies that came from nowhere, as a share of the largest force on them.
 
-        What holds points (exactly, or by tethers) takes part with the force that it needs.
+        What holds points (exactly, or by tethers) takes part with the force that it needs, links with what they feel.
         """
         a, model = self.solver.assembly, self.solver.model
         columns = parameters.columns(model.column_shapes)["inertia"][0]
         soft = columns[:, 0] > 0.0
         mass = columns[soft, :1]
-        gained = mass * (after.v.numpy()[0, soft] - before.v.numpy()[0, soft]) / self.solver.dt
-        weight, damped = mass * columns[soft, 2:5], mass * columns[soft, 1:2] * after.v.numpy()[0, soft]
-        held = a.gradient.numpy()[0, soft & ~model.free] + contact[soft & ~model.free]
+        velocity = after.v.numpy()[0, soft]
+        gained = (mass * (velocity - before.v.numpy()[0, soft])).sum(axis=0) / self.solver.dt
+        weight = (mass * (columns[soft, 2:5] - columns[soft, 1:2] * velocity)).sum(axis=0)
+        held = (a.gradient.numpy()[0, soft & ~model.free] + contact[soft & ~model.free]).sum(axis=0)
+        links = -wrenches[:, :3]
+        colliders = -np.delete(contact, self._particles, axis=0)[~np.delete(soft, self._particles)].sum(axis=0)
         tethers = sum((-s.sum(axis=0) for s in self._tether_shares()), np.zeros(3))
-        parts = [contact[soft].sum(axis=0), weight.sum(axis=0) - damped.sum(axis=0), held.sum(axis=0), tethers]
-        links = contact[self._particles].reshape(-1, 4, 3).sum(axis=1)
-        sizes = [np.linalg.norm(part) for part in (*parts, *links)]
-        return float(np.linalg.norm(gained.sum(axis=0) - sum(parts)) / max(*sizes, mass.sum() * 1.0))
+        parts = np.array([weight, held, colliders, tethers, *links])
+        return float(np.linalg.norm(gained - parts.sum(axis=0)) / max(np.linalg.norm(parts, axis=1).max(), mass.sum() * 1.0))
 
     def _tether_shares(self):
         a = self.solver.assembly
