@@ -21,6 +21,7 @@ STALLS = 8  # steps without getting on after which they stay where they are
 SETTLING, SETTLED = 8, 0.1  # after such a step they rest for so many iterations, or until the residual has fallen to this share
 PUSHING = 1e-5  # inner tolerance of steps in which held particles move: what they push must hear of it all the way through
 FORESEEN = 0.5  # share of what a step with moving held particles was to do to the energy, by which it may do more
+FEW, TIGHT = 1000, 1e-4  # particles up to which linear solves are tight, and how tight
 CONTRACTION = 0.3  # a kept factor that shrinks the residual by less than this is replaced
 
 
@@ -186,6 +187,8 @@ class Newton:
         self._extent = extent
         self.accuracy = None  # [m]; see `SolverImplicit`
         self._free_count = int(assembly.model.free.sum())
+        # few particles: a Newton iteration costs as much as hundreds of linear ones, which may as well be done
+        self._few = self._free_count <= FEW and assembly.block_dtype == "float64"
 
     def status_array(self, failed):
         """The failed environments of a solve as a device array [envs]: 2 where one failed."""
@@ -294,6 +297,8 @@ class Newton:
         lagged, top = ladder.lagged, ladder.top
         fall = np.where(running, p.residual, 1.0) / np.where(running, first, 1.0)
         tolerance = np.clip(rules.LINEAR_SHARE * np.sqrt(fall), rules.LINEAR_TIGHTEST, rules.LINEAR_LOOSEST)
+        if self._few:
+            tolerance = np.minimum(tolerance, TIGHT)
         before = self.linear.total_iterations
         right = a.gradient
         lagging = self._held.moving & running if self._held is not None else np.zeros(1, bool)
