@@ -110,6 +110,9 @@ def backward(rollout, pulls, tolerance):
     residual = stepper.residual
     if residual > max(1e-6, 10 * tolerance):
         warnings.warn(f"gradient: a linear solve stopped at the relative residual {residual:.1e}", stacklevel=3)
+    if stepper.unreached is not None:
+        text = "what comes from its target there is as if it had gone all the way"
+        warnings.warn(f"gradient: at t = {stepper.unreached:.6g} s contact kept a held point from its target; {text}", stacklevel=3)
     return Gradients(stepper.assembly.parameter_gradients(), x, v, stepper.target_gradients, residual)
 
 
@@ -168,6 +171,7 @@ class _ImplicitAdjoint:
         self._out = {name: self.exact.array(name) for name in ("x", "x1", "x2", "predictor", "target")}
         self._targets = TargetGradients(rollout)
         self._fixed = ~a.model.free
+        self.unreached = None  # first time at which a held point was kept from its target [s]
 
     @property
     def residual(self):
@@ -184,6 +188,8 @@ class _ImplicitAdjoint:
         before = rollout.state(k)
         s = self.solver.prepare(before, rollout.targets(k), rollout.parameters)
         a.place(after.x)
+        if np.max(rollout.reports[k].unreached, initial=0.0) > 0.0:
+            self.unreached = rollout.time(k + 1)
         total = x + s.rate * v
         self._right.assign(total.astype(self._right.numpy().dtype))
         self.exact.at_new_point(after.cache)
@@ -205,7 +211,7 @@ class _ImplicitAdjoint:
 class ExplicitAdjoint:
     """Reverse of `SolverExplicit.advance`; no linear solve."""
 
-    residual = 0.0
+    residual, unreached = 0.0, None
 
     def __init__(self, rollout):
         self.rollout, self.solver = rollout, rollout.solver

@@ -108,9 +108,9 @@ def build(scene, envs=1, dtype="float64"):
     return builder.finalize(envs=envs, dtype=dtype), ways
 
 
-def solver_of(model, **options):
+def solver_of(model, integrator="backward_euler", **options):
     """Steps that balance to 1e-10 of a particle's weight, so that differences of runs are differences of solutions."""
-    return ps.SolverImplicit(model, DT, "backward_euler", tolerance=1e-5 * default_tolerance(model), **options)
+    return ps.SolverImplicit(model, DT, integrator, tolerance=1e-5 * default_tolerance(model), **options)
 
 
 def draw_inputs(model, ways, rng):
@@ -225,6 +225,31 @@ def test_gradient_by_each_input_equals_central_differences(scene, rng):
     size = np.abs(slopes).max()
     for (name, d), slope in zip(directions.items(), slopes, strict=True):
         assert (found[name] * d).sum() == pytest.approx(slope, rel=1e-6, abs=1e-8 + 1e-7 * size), name
+
+
+@pytest.mark.parametrize("scene", ["landing_bodies", "closing_fold", "squeezed_block"])
+def test_gradient_of_the_second_order_scheme_equals_central_differences(scene, rng):
+    """BDF2 remembers two states, and so do its friction and its damping of the layer; every input moves at once."""
+    model, ways = build(scene)
+    inputs, loss = draw_inputs(model, ways, rng), Loss(model, rng)
+    found, _ = gradient(solver_of(model, integrator="bdf2"), inputs, loss)
+    d = {name: scale * rng.normal(size=scale.shape) for name, scale in scales_of(inputs).items()}
+    h = 5e-5
+    moves = [{name: h * k * part for name, part in d.items()} for k in (1, -1, 2, -2)]
+    many = solver_of(build(scene, envs=4)[0], integrator="bdf2")
+    values = loss(simulate(many, stacked(inputs, moves))).numpy()
+    assert touching(many)
+    slope = (8 * (values[0] - values[1]) - (values[2] - values[3])) / (12 * h)
+    assert sum((found[name] * part).sum() for name, part in d.items()) == pytest.approx(slope, rel=1e-6)
+
+
+def test_gradient_does_not_depend_on_the_linear_solver(rng):
+    model, ways = build("closing_fold")
+    inputs, loss = draw_inputs(model, ways, rng), Loss(model, rng)
+    expected, _ = gradient(solver_of(model, linear="cg"), inputs, loss)
+    found, _ = gradient(solver_of(model, linear="multigrid"), inputs, loss)
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-6, atol=1e-7 * np.abs(expected[name]).max() + 1e-12, err_msg=name)
 
 
 @few
@@ -446,3 +471,23 @@ def test_friction_is_identified_from_a_recorded_slide(rng):
     assert abs(error) < 4 * fit.intervals.std[0] < 4e-3
     low, high = fit.intervals.interval("friction")
     assert low < fit.values["friction"] < high
+
+
+def test_a_target_that_contact_does_not_let_be_reached_is_said():
+    """A plate is told to go below a cloth that lies on the ground."""
+    builder = ps.ModelBuilder()
+    mesh = ps.sheet_mesh((0.05, 0.05), (2, 2))
+    cloth = builder.add_cloth(mesh, FABRIC, pose=mesh.points + [0.0, 0.0, 0.0013])
+    builder.set_surface(cloth, thickness=1e-3)
+    builder.add_collider(ps.Box((0.1, 0.1, 0.02)), (0.025, 0.025, 0.0135), name="plate")
+    builder.add_ground()
+    pair = builder.enable_contact(stiffness=1e4)
+    model = builder.finalize()
+    still = np.tile([1.0, 0.0, 0.0, 0.0], (2, 1))
+    way = np.array([[0.025, 0.025, 0.0135], [0.025, 0.025, 0.009]])
+    control = ps.Control.from_poses(model, [0.0, 0.01], {"plate": (way, still)})
+    stiffness = torch.tensor(pair.stiffness.value, requires_grad=True)
+    run = ps.simulate(ps.SolverImplicit(model, DT, "backward_euler"), control=control, times=[0.01], params={pair.stiffness: stiffness})
+    assert run.reports[-1].unreached > 1e-4
+    with pytest.warns(UserWarning, match=r"at t = 0.0\d+ s contact kept a held point from its target"):
+        run.positions.sum().backward()
