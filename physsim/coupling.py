@@ -22,7 +22,7 @@ import numpy as np
 from physsim.errors import InputError
 from physsim.physics import validation
 from physsim.physics.frames import cross, matrices
-from physsim.physics.laws import DRIVE, TETHER
+from physsim.physics.laws import DRIVE, INERTIA, TETHER
 from physsim.physics.model import require_state
 from physsim.physics.shapes import Box, Capsule, Cylinder, Sphere
 from physsim.physics.sheets import TriMesh
@@ -151,6 +151,7 @@ class RobotCoupling:
         self._drive_shares = slice(*(int(n) for n in solver.assembly.share_offsets[number : number + 2]))
         self._rows = np.array([int(np.flatnonzero(firsts == body.particles[0])[0]) for body in self.links.values()])
         self._shift = np.zeros((len(self.links), 6))
+        self._shapes, self._columns = model.column_shapes, None
 
     def step(self, state, control=None, params=None):
         """One step of the robot.
@@ -196,7 +197,7 @@ class RobotCoupling:
         pairs = {name: (w[:3], w[3:]) for name, w in zip(self.links, totals, strict=True)}
         robot.apply(pairs)
         robot.step()
-        stall = dict(zip(self.links, self._stalls(state), strict=True))
+        stall = dict(zip(self.links, self._stalls(prediction, now, state), strict=True))
         return state, CouplingReport(pairs, imbalance, stall, iterations, residual)
 
     def _drives(self, parameters, prediction, q, dt):
@@ -206,13 +207,13 @@ class RobotCoupling:
         targets = np.einsum("lij,lkj->lki", turns, self._local) + positions[0, self._numbers][:, None]
         middles = targets.mean(axis=1)
         arms = middles - positions[0, self._numbers]
+        self._aim, self._middles, self._arms = q, middles, arms
         targets = targets + self._shift[:, None, :3] + cross(self._shift[:, None, 3:], targets - middles[:, None])
         stiffness, rigidity, self._compliance = self._stiffness(prediction, arms, dt)
         columns = np.empty((1, len(self.links), 22))
         columns[0, self._rows, :21] = stiffness[:, *np.tril_indices(6)]
         columns[0, self._rows, 21] = rigidity
-        model = self.solver.model
-        driven = parameters.with_columns(model.column_shapes, DRIVE.name, columns)
+        driven = parameters.with_columns(self._shapes, DRIVE.name, columns)
         return driven, (self._particles, targets.reshape(1, -1, 3))
 
     def _stiffness(self, prediction, arms, dt):
@@ -251,18 +252,22 @@ class RobotCoupling:
         What holds points (exactly, or by tethers) takes part with the force that it needs, links with what they feel.
         """
         a, model = self.solver.assembly, self.solver.model
-        columns = parameters.columns(model.column_shapes)["inertia"][0]
-        soft = columns[:, 0] > 0.0
-        mass = columns[soft, :1]
-        velocity = after.v.numpy()[0, soft]
-        gained = (mass * (velocity - before.v.numpy()[0, soft])).sum(axis=0) / self.solver.dt
-        weight = (mass * (columns[soft, 2:5] - columns[soft, 1:2] * velocity)).sum(axis=0)
-        held = (a.gradient.numpy()[0, soft & ~model.free] + contact[soft & ~model.free]).sum(axis=0)
-        links = -wrenches[:, :3]
-        colliders = -np.delete(contact, self._particles, axis=0)[~np.delete(soft, self._particles)].sum(axis=0)
+        columns = parameters.columns(self._shapes)[INERTIA.name][0]
+        if columns is not self._columns:  # constant over most runs
+            self._columns, soft = columns, columns[:, 0] > 0.0
+            self._mass, self._damped = columns[:, 0], columns[:, 0] * columns[:, 1]
+            self._weight = columns[:, 0] @ columns[:, 2:5]
+            self._held, colliders = np.flatnonzero(soft & ~model.free), ~soft
+            colliders[self._particles] = False
+            self._colliders = np.flatnonzero(colliders)
+        velocity = after.v.numpy()[0]
+        gained = self._mass @ (velocity - before.v.numpy()[0]) / self.solver.dt
+        weight = self._weight - self._damped @ velocity
+        held = (a.gradient.numpy()[0, self._held] + contact[self._held]).sum(axis=0)
+        links, colliders = -wrenches[:, :3], -contact[self._colliders].sum(axis=0)
         tethers = sum((-s.sum(axis=0) for s in self._tether_shares()), np.zeros(3))
         parts = np.array([weight, held, colliders, tethers, *links])
-        return float(np.linalg.norm(gained - parts.sum(axis=0)) / max(np.linalg.norm(parts, axis=1).max(), mass.sum() * 1.0))
+        return float(np.linalg.norm(gained - parts.sum(axis=0)) / max(np.linalg.norm(parts, axis=1).max(), self._mass.sum() * 1.0))
 
     def _tether_shares(self):
         a = self.solver.assembly
@@ -270,9 +275,9 @@ class RobotCoupling:
             if block.law is TETHER:
                 yield a.shares.numpy()[0, a.share_offsets[i] : a.share_offsets[i + 1]]
 
-    def _stalls(self, state):
-        """How far the middles of frames are from their links' [links]."""
-        positions, quaternions = self.robot.kinematics.poses(self.robot.state().position[None])
-        middles = np.einsum("lij,lj->li", matrices(quaternions[0, self._numbers]), self._local.mean(axis=1)) + positions[0, self._numbers]
+    def _stalls(self, prediction, q, state):
+        """How far the middles of frames are from their links' at the end of the step, where the joints are at q; [links]."""
+        moved = prediction.jacobians[self._numbers] @ (q - self._aim)  # from where the drives' targets were made for
+        middles = self._middles + moved[:, :3] + cross(moved[:, 3:], self._arms)
         frames = state.x.numpy()[0, self._particles].reshape(-1, 4, 3).mean(axis=1)
         return np.linalg.norm(frames - middles, axis=1).tolist()
