@@ -369,7 +369,7 @@ def choose(model, wanted="auto", static=False):
             band = build_band(model, pattern)
             if band.cost <= DIRECT_LIMIT and (static or not thin or band.width <= CHAIN_WIDTH):
                 name, reason = "direct", f"a banded factor costs {band.cost:.1g} multiplications"
-        if on_cpu and name == "cg" and free >= MULTIGRID_FROM and len(model.frames) == 0:
+        if on_cpu and name == "cg" and free >= MULTIGRID_FROM and model.contact is None:  # pairs pressed together spoil coarse levels
             name = "multigrid"
     # a direction need not be exact: single precision serves where the laws are soft in most directions; a contact that is pressed
     # together hides the inertia beside it from single precision

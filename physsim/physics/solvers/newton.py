@@ -219,6 +219,7 @@ class Newton:
         self._held = held = _Held(a, self._smallest_step) if a.contact is not None else None
         if held is not None:
             p.done &= ~held.lagging
+        self._square_before = np.full(envs, np.nan)
         while True:
             running = ~p.done & ~p.failed
             if not running.any():
@@ -374,7 +375,7 @@ class Newton:
             if lagging.any():
                 self._held.judge(good & lagging, alpha, residual)
             good_and_there = good & ~self._held.lagging if self._held is not None else good
-            small_enough = settled & (alpha == 1.0) & (trusted | (residual <= rules.FALLEN * before))
+            small_enough = settled & (alpha == 1.0) & (trusted | (residual <= rules.FALLEN * before) | self._fading())
             p.done |= good_and_there & ((residual <= self.tolerance) | small_enough)
             # moves below the precision of positions: as converged as this dtype goes, if that is anywhere near
             near = residual <= np.maximum(rules.NEAR * self.tolerance, self._rounding(stuck))
@@ -386,8 +387,21 @@ class Newton:
             p.failed |= lost
             searching &= ~lost
         a.set_active(running)
+        self._square_before = np.where(alpha == 1.0, self._square, np.nan)
         p.profile["line search"] += time.perf_counter() - start
         return alpha
+
+    def _fading(self):
+        """Where whole moves grow shorter so fast that all those to come would be below the accuracy; only looked at with contact.
+
+        Pairs that are pressed together leave a solve with projected matrices, whose moves shrink by a share from one to the next.
+        """
+        if self._held is None or self.accuracy is None:
+            return False
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.sqrt(self._square / self._square_before)
+            left = np.where(share < 1.0, np.sqrt(self._square / self._free_count) * share / (1.0 - share), np.inf)
+        return left <= self.accuracy
 
     def _rounding(self, which):
         """Force [N] that a position's last digits make on the stiffest particle; zero for environments not asked for."""
