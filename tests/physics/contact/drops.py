@@ -17,7 +17,6 @@ import physsim as ps
 
 DURATION = 0.5  # [s]
 STEPS = (1 / 60, 1 / 120, 1 / 240)  # [s]
-ACCURACY = 1e-5  # [m], of steps: limp sheets would else spend most iterations on wrinkles far below it
 ITERATIONS = 1000  # of a step: a stiff sheet that folds within one takes hundreds
 
 
@@ -121,7 +120,7 @@ def run(seed, duration=DURATION, dt=None):
     """Outcome of a drop."""
     model, step = drop(seed)
     dt = step if dt is None else dt
-    solver = ps.SolverImplicit(model, dt=dt, integrator="backward_euler", accuracy=ACCURACY, max_iterations=ITERATIONS)
+    solver = ps.SolverImplicit(model, dt=dt, integrator="backward_euler", max_iterations=ITERATIONS)
     judge, probe = Penetration(model.contact), ps.Probe(model)
     state = model.state()
     energy = [float(probe.energy(state))]
