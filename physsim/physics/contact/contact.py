@@ -4,7 +4,7 @@ The laws are those of `physsim.physics.laws.CONTACT` and run through the kernels
 particles and on lists that change. Rows of the lists take their parameters from a table, one row a pair of materials.
 """
 
-from functools import cache, cached_property
+from functools import cache
 
 import numpy as np
 import warp as wp
@@ -48,7 +48,8 @@ class Contact:
         self._everyone = self._ints(np.ones(self.envs))  # new arrays are filled for environments at rest as well
         self._gap, self._creep = wp.float64(scene.gap), wp.float64(scene.creep)
         self._commands, self._version, self._step_of = {}, None, None
-        self._rows_in_use = None
+        self._free_owners = (used & a.model.free[scene.owners]).sum(axis=1)
+        self._rows_in_use = self._most_blocks = None
         self.entries = a.entries
         self._kernels = _kernels(a.model.dtype, a.block_dtype)
 
@@ -115,7 +116,7 @@ class Contact:
         """Lists for a move from s to s + motion; returns whether they are others than before."""
         changed = self.detection.cover(s, motion, self.s1)
         if changed:
-            self._rows_in_use = None
+            self._rows_in_use = self._most_blocks = None
             self._resize()
             self.energy.zero_()  # rows beyond those in use
             self.fill_rows()
@@ -227,7 +228,9 @@ class Contact:
     def add_blocks(self):
         """Add what `assemble_blocks` made: to the diagonal of the assembly's `values`, the rest into `entries`."""
         a, e = self.assembly, self.entries
-        if e.reserve([(law.points, count) for _, law, _, count, *_ in self.rows()], self._frames_move):
+        if self._most_blocks is None:
+            self._most_blocks = self._count_blocks()
+        if e.reserve(self._most_blocks):
             self._commands.clear()
         e.count.zero_()
         for name, law, pairs, count, _, _, block in self.rows():
@@ -239,9 +242,14 @@ class Contact:
                 command = self._commands["spread", name, count] = a.launcher.record_whole(kernel, (self.envs, count), *arguments)
             command()
 
-    @cached_property
-    def _frames_move(self):
-        return bool((self.scene.movable & (np.count_nonzero(self.scene.weights, axis=1) > 1)).any())
+    def _count_blocks(self):
+        """Blocks that an environment's lists may need at most: one for any two free particles of a pair."""
+        needed = 0
+        for _, _, pairs, count, *_ in self.rows():
+            stencil = pairs.stencil.numpy()[:, :count]
+            particles = self._free_owners[stencil].sum(axis=-1) * (stencil[..., 0] >= 0)
+            needed = needed + (particles * (particles - 1) // 2).sum(axis=1)
+        return int(np.max(needed))
 
     def product(self, direction, out):
         """Add the exact Hessian of the pairs times a direction."""

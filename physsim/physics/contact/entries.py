@@ -30,11 +30,8 @@ class Entries:
         """What a linear solver reads: how many [envs], and rows, columns and blocks [envs, capacity]."""
         return self.count, self.rows, self.columns, self.blocks
 
-    def reserve(self, lists, frames_move):
-        """Make room for all pairs of the lists (points, rows); returns whether the arrays are new."""
-        # a point of a moving frame is four particles: sixteen blocks for two of them
-        pairs = [(rows, points, points * (points - 1) // 2) for points, rows in lists]
-        needed = sum(rows * (16 * both + 6 * points if frames_move else both) for rows, points, both in pairs)
+    def reserve(self, needed):
+        """Make room for so many blocks an environment; returns whether the arrays are new."""
         if needed <= self.rows.shape[1]:
             return False
         self._allocate(2 * needed)
