@@ -30,7 +30,7 @@ NO_ENTRY = wp.constant(-(2**31))  # blocks that touch a fixed particle
 
 
 def reduction_kernels(real, block_real):
-    """Kernels for one pair of scalar types: `gather`, `assemble`, `multiply`, `trial`, `descent`, `dot`, `largest`, `combine`."""
+    """Kernels for one pair of scalar types: `gather`, `assemble`, `multiply`, `trial`, `descent`, `way`, `dot`, `largest`, `combine`."""
     vec3 = wp.types.vector(3, real)
     Block = wp.types.matrix((3, 4), block_real)
     Inertia = wp.types.vector(5, real)  # parameters of the law `inertia`, the mass first
@@ -283,6 +283,29 @@ def reduction_kernels(real, block_real):
         partial_out[env, c] = wp.sqrt(s)
 
     @wp.kernel(module="unique", enable_backward=False)
+    def way(
+        first: wp.vec2i,
+        count: int,
+        free: wp.array(dtype=int),
+        x: wp.array2d(dtype=vec3),
+        target: wp.array2d(dtype=vec3),
+        way_out: wp.array2d(dtype=vec3),
+        partial_out: wp.array2d(dtype=wp.float64),
+    ):
+        """x - target of held particles and zero of the others; its largest length, infinite when one is not finite."""
+        e, row = wp.tid()
+        env = first[0] + e
+        c = first[1] + row
+        s = wp.float64(0.0)
+        for i in range(c * CHUNK, wp.min(count, (c + 1) * CHUNK)):
+            w = vec3()
+            if free[i] == 0:
+                w = x[env, i] - target[env, i]
+                s = larger(s, square(w))
+            way_out[env, i] = w
+        partial_out[env, c] = wp.sqrt(s)
+
+    @wp.kernel(module="unique", enable_backward=False)
     def combine(
         first: wp.vec2i,
         active: wp.array(dtype=int),
@@ -311,6 +334,7 @@ def reduction_kernels(real, block_real):
         "multiply": multiply,
         "trial": trial,
         "descent": descent,
+        "way": way,
         "dot": dot,
         "largest": largest,
         "combine": combine,

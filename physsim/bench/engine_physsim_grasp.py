@@ -47,7 +47,7 @@ class GraspRun:
         steps = round(sequence.duration / world.dt)
         for k in range(steps):
             sample = world.step(sequence.command((k + 1) * world.dt))
-            heights.append(sample.centre[2])
+            heights.append(sample.height)
             newton += sample.iterations
         seconds = {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - wall}
         start, end = (round(t / world.dt) for t in sequence.phase("hold"))

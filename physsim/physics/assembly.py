@@ -440,6 +440,10 @@ class Assembly:
         found = self._partial("trial", counts, self.free, self.gradient, self.energy, self.base_energy, c.energy, c.base_energy)
         return np.sqrt(found[:, :, 0].max(axis=1)), found[:, :, 1].sum(axis=1), found[:, :, 2].sum(axis=1)
 
+    def measure_way(self, out):
+        """Put into `out` what is to be taken off `x` to bring held particles to their targets; returns its longest [m], [envs]."""
+        return self._partial("way", (self.model.particle_count,), self.free, self.x, self.target, out).max(axis=1)
+
     def measure_direction(self):
         """Of free particles: (longest `direction` [m], gradient . direction [J], sum of squares of the direction [m^2]), [envs]."""
         found = self._partial("descent", (self.model.particle_count,), self.free, self.gradient, self.direction)
@@ -456,11 +460,9 @@ class Assembly:
         """Inner product over free particles (`everywhere`: over all), shape [envs]."""
         return self._partial("dot", (self.model.particle_count,), self._everyone() if everywhere else self.free, a, b).sum(axis=1)
 
-    def largest(self, a, held=False):
-        """Largest vector of a free particle (`held`: of one that is not), infinite when one is NaN, shape [envs]."""
-        if held and not hasattr(self, "_held"):
-            self._held = self._array(~self.model.free, int)
-        return self._partial("largest", (self.model.particle_count,), self._held if held else self.free, a).max(axis=1)
+    def largest(self, a):
+        """Largest vector of a free particle, infinite when one is NaN, shape [envs]."""
+        return self._partial("largest", (self.model.particle_count,), self.free, a).max(axis=1)
 
 
 class _EnvArray:

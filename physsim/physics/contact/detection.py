@@ -110,7 +110,8 @@ class Detection:
         self._step = self._numbers(envs)
         self._partial = wp.full((envs, 1), 1.0, dtype=wp.float64, device=self.device)
         if self._on_host:
-            self._stale_view, self._counts_view, self._step_view = (a.numpy() for a in (self._stale, self._counts, self._step))
+            self._stale_view, self._counts_view, self._reach_view = (a.numpy() for a in (self._stale, self._counts, self._reach))
+            self._partial_view = self._partial.numpy()
 
     def _tree(self, count):
         """(boundaries below and above, Bvh, the kernels' Tree) over `count` boxes of each environment."""
@@ -327,17 +328,21 @@ class Detection:
         step = self._step if out is None else out
         if self._partial.shape[1] < chunks and self._on_host:
             self._partial = wp.full((self.envs, _room(chunks)), 1.0, dtype=wp.float64, device=self.device)
+            self._partial_view = self._partial.numpy()
             self._commands = {key: c for key, c in self._commands.items() if key[0] not in ("advance", "least")}
         rows = [made.kernels for made in self.lists]
         arguments = [self.active, chunk, self._counts, self.surfaces, *rows, self._reach, s, motion, marks, self._partial]
         record = lambda: self._record(ccd.advance, chunks, *arguments, weight=ADVANCE_COST * chunk)  # noqa: E731
-        self._run(("advance", chunks, marks), record, {8: s, 9: motion})
+        if chunks or not self._on_host:
+            self._run(("advance", chunks, marks), record, {8: s, 9: motion})
+        if self._on_host and out is None:
+            return np.minimum(self._reach_view, self._partial_view[:, :chunks].min(axis=1, initial=1.0))
         columns = chunks if self._on_host else 1
         arguments = [columns, self._partial, self._reach, step]
         self._run(("least", columns, step.ptr), lambda: self.launcher.record_whole(ccd.least, self.envs, *arguments))
         if out is not None:
             return None
-        return (self._step_view if self._on_host else self._step.numpy()).copy()
+        return self._step.numpy().copy()
 
 
 def _room(count):

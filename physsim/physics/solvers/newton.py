@@ -64,16 +64,17 @@ class _Held:
         self.assembly, self._smallest = assembly, smallest
         shape = assembly.x.shape
         self._way, self._force, self.right = (assembly.vectors(shape) for _ in range(3))
-        self._stalls, self._wait = np.zeros((2, assembly.model.envs), int)
-        self._settled = np.zeros(assembly.model.envs)
+
+    def begin(self):
+        """Begin a solve."""
+        envs = self.assembly.model.envs
+        self._stalls, self._wait = np.zeros((2, envs), int)
+        self._settled = np.zeros(envs)
         self.measure()
 
     def measure(self):
         """See how far there is to go, `left` [m], and which environments are on the way, `lagging`; both [envs]."""
-        a = self.assembly
-        a.combine(self._way, 0.0, a.target, 1.0, a.x)  # free particles where they are, the others at their targets
-        a.combine(self._way, -1.0, self._way, 1.0, a.x, fixed=True)
-        self.left = a.largest(self._way, held=True)
+        self.left = self.assembly.measure_way(self._way)
         self.lagging = (self.left > self._smallest) & (self._stalls < STALLS)
         self.moving = self.lagging & (self._wait == 0)
 
@@ -216,8 +217,11 @@ class Newton:
         fresh = np.array([f is None for f in factors or [None] * envs])
         ladder = _Ladder(envs, cache if isinstance(cache, np.ndarray) else None)
         first = np.maximum(p.residual, 1e-300)
-        self._held = held = _Held(a, self._smallest_step) if a.contact is not None else None
+        if a.contact is not None and self._held is None:
+            self._held = _Held(a, self._smallest_step)
+        held = self._held
         if held is not None:
+            held.begin()
             p.done &= ~held.lagging
         self._square_before = np.full(envs, np.nan)
         while True:
@@ -252,10 +256,14 @@ class Newton:
         """Add inertia to the matrix where a direction leaves the scene; returns the factors.
 
         There the matrix has next to nothing to say along it, as across a sheet that hangs slack in a static solve, and a factor may be
-        definite by rounding alone. The first shift would hold a mean particle against the residual within the scene.
+        definite by rounding alone. The first shift would hold a mean particle against the residual within the scene. The same where
+        there is no direction, because contacts that are pressed hard hide all else in a block from its precision.
         """
         a = self.assembly
-        long = running & (self._length > self._extent)
+        none = (self._length == 0.0) & (p.residual > self.tolerance)
+        if self._held is not None:
+            none &= ~self._held.moving
+        long = running & ((self._length > self._extent) | none)
         if not long.any():
             return factors
         mass = a.particle_masses().mean(axis=1)
