@@ -13,8 +13,8 @@ from scipy import sparse
 from physsim.errors import InputError
 from physsim.physics import laws, shapes, validation
 from physsim.physics.contact.scene import COLUMNS, TABLE
-from physsim.physics.contact.surfaces import DEFAULT, ContactPair, Surface, build_scene
-from physsim.physics.frames import body_frame, collider_frame, rotation_matrix, second_moments
+from physsim.physics.contact.surfaces import DEFAULT, GAP, ContactPair, Surface, build_scene
+from physsim.physics.frames import Frame, body_frame, collider_frame, rotation_matrix, second_moments
 from physsim.physics.launch import quiet_warp
 from physsim.physics.materials import NeoHookean, Rod, Shell, Spring
 from physsim.physics.mesh import SpringNet, TetMesh
@@ -515,7 +515,8 @@ class ModelBuilder:
         Args:
             gap: distance at which contact begins to push [m]; None: 1 mm, or less where edges are short.
             friction: coefficient of every pair of materials that `contact_between` does not name [-].
-            stiffness: pressure at about half the gap [Pa]; None: a fifth of Young's modulus of solids, ten times what weights press.
+            stiffness: pressure at about half the gap [Pa]; None: the largest of a fifth of Young's modulus of solids, what stops sheets and
+                rods within the gap after a fall by their extent, and ten times what weights press.
             damping: of the contact layer [Pa s/m]: pressure per speed at which it is pressed together; it takes the bounce away.
             creep: sliding speed at which friction is fully developed [m/s].
 
@@ -622,11 +623,15 @@ class ModelBuilder:
         return masses
 
     def _pressure(self, surface, masses):
-        """A pressure that suits a surface's contacts [Pa]: what its stuff stands, and ten times its weight on a sixth of its extent."""
+        """A pressure that suits a surface's contacts [Pa]: what its stuff stands, and ten times its weight on the square of its extent.
+
+        Sheets, rods and nets: what stops them within the gap once they have fallen by their extent.
+        """
         points = surface.mesh.points
         extent = max(float(np.ptp(points, axis=0).max()), 1e-6)
         weight = masses[surface.particles].sum() * max(np.linalg.norm(self._gravity), 1.0)
-        return max(surface.pressure, 10.0 * weight / extent**2)
+        thin = not isinstance(surface.mesh, (Frame, TetMesh))
+        return max(surface.pressure, (max(10.0, extent / (self._contact["gap"] or GAP)) if thin else 10.0) * weight / extent**2)
 
     def finalize(self, device="cpu", dtype="float64", envs=None):
         """The frozen model.
