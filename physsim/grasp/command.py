@@ -48,7 +48,8 @@ def main(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
 
-    from physsim.grasp.run import FPS, run_grasp
+    from physsim.grasp.diary import FPS
+    from physsim.grasp.run import run_grasp
     from physsim.report.grasp_page import write_report
 
     show("the first run compiles kernels, a minute or two")

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from physsim.coupling import RobotCoupling, add_links
+from physsim.errors import InputError
 from physsim.grasp.objects import GRAVITY, GraspObject
 from physsim.grasp.robots import RobotSetup
 from physsim.grasp.sequence import SHAKE, SHAKE_HZ, Command
@@ -16,8 +17,11 @@ from physsim.robots.pybullet_robot import PyBulletRobot
 DT = 1 / 240  # of robot and soft bodies [s]
 GAP = 1e-3  # at which contact begins to push [m]
 CREEP = 1e-4  # sliding speed at which friction is fully developed [m/s]
+HOLDS = ("friction", "pin")
+PIN_SAG = 1e-5  # way of pinned points under the largest load of the shaking [m]
+TOUCHING = 1e-3  # share of a finger's force above which a point counts as touched
 SAFETY = 2.0  # how many times the least force that carries the object through the shaking the fingers press with
-TOLERANCE = 1e-4  # of the object's weight: force imbalance at which a step has converged
+MOMENTUM = 1e-6  # share of the object's weight that a converged step may leave out of balance: of all its particles together
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,16 @@ class GraspWorld:
         setup: RobotSetup.
         thing: GraspObject.
         start: joint positions of the arm at the beginning [rad], shape [arm].
+        hold: "friction", or "pin" to fix what the fingers touch to them from the end of the closing on, beside friction.
         dt: step of robot and soft bodies [s].
+
+    Raises:
+        InputError: another `hold`.
     """
 
-    def __init__(self, setup: RobotSetup, thing: GraspObject, start: np.ndarray, dt: float = DT) -> None:
+    def __init__(self, setup: RobotSetup, thing: GraspObject, start: np.ndarray, hold: str = "friction", dt: float = DT) -> None:
+        if hold not in HOLDS:
+            raise InputError(f"hold = {hold!r}: choose one of {', '.join(HOLDS)}")
         self.setup, self.thing, self.dt = setup, thing, dt
         self.robot = PyBulletRobot(setup.describe(), dt=dt)
         joints = self.robot.joints
@@ -82,14 +92,21 @@ class GraspWorld:
             builder.ignore_contact(link, ground)
         builder.ignore_contact(*self.links.values())
         builder.enable_contact(gap=GAP, friction=thing.friction, creep=CREEP)
+        self._surface = np.unique(thing.triangles)
+        fingers = [self.links[name] for name in setup.finger_links]
+        self._pins = [builder.pin(self.body, self._surface, f, name=f"{f.name}.pin") for f in fingers] if hold == "pin" else []
+        self._params = None
         self.model = builder.finalize()
         self.masses = builder_masses(self.model, self.body)
         self.weight = float(GRAVITY * self.masses.sum())
-        self.solver = SolverImplicit(self.model, dt=dt, integrator="backward_euler", tolerance=TOLERANCE * self.weight)
+        tolerance = MOMENTUM * self.weight / self.model.particle_count
+        linear = "multigrid" if thing.is_sheet else "auto"
+        self.solver = SolverImplicit(self.model, dt=dt, integrator="backward_euler", tolerance=tolerance, linear=linear)
         self.coupling = RobotCoupling(self.solver, self.robot, self.links)
         self.state = self.model.state()
-        largest = self.weight / GRAVITY * (GRAVITY + SHAKE * (2 * np.pi * SHAKE_HZ) ** 2)  # that the shaking asks the fingers to carry [N]
-        self.grip = max(SAFETY * largest / (2.0 * thing.friction), thing.least_grip)
+        # the most that the shaking asks the fingers to carry [N]
+        self.load = self.weight / GRAVITY * (GRAVITY + SHAKE * (2 * np.pi * SHAKE_HZ) ** 2)
+        self.grip = max(SAFETY * self.load / (2.0 * thing.friction), thing.least_grip)
 
     def step(self, command: Command) -> Sample:
         """Move everything on by dt under a command."""
@@ -102,8 +119,24 @@ class GraspWorld:
             robot.command(position=setup.closed, joints=setup.fingers, effort=effort, speed=command.speed, on_limit="clip")
         else:
             robot.command(torque=self.finger_efforts(), joints=setup.fingers, on_limit="clip")
-        self.state, report = self.coupling.step(self.state)
+        self.state, report = self.coupling.step(self.state, params=self._params)
         return self._sample(report)
+
+    def pin(self) -> int:
+        """Fix the object's points that a finger presses on to that finger, where they are; returns how many. Only with hold="pin"."""
+        push = self.contact_forces()[self._surface] @ self.closing()
+        touched = [push > TOUCHING * self.grip, push < -TOUCHING * self.grip]  # the first finger pushes along, the second against
+        count = int(sum(t.sum() for t in touched))
+        self._params, points = {}, self.object_points()[self._surface]
+        bodies = [self.links[name] for name in self.setup.finger_links]
+        for pins, mask, body, (position, rotation) in zip(self._pins, touched, bodies, self.finger_poses(), strict=True):
+            self._params[pins["stiffness"]] = np.where(mask, self.load / (PIN_SAG * max(count, 1)), 0.0)
+            self._params[pins["shares"]] = body.mesh.weights((points - position) @ rotation)[:, 1:]
+        return count
+
+    def unpin(self) -> None:
+        """Let go of what `pin` fixed."""
+        self._params = None
 
     def finger_efforts(self) -> np.ndarray:
         """Torques or forces of the finger joints that press with `grip` on either side [N m or N], shape [fingers]: by virtual work."""
@@ -133,6 +166,12 @@ class GraspWorld:
         """Contact forces on the object's points in the last step [N], shape [n, 3]."""
         return self.solver.assembly.contact.forces()[0][self.body.particles]
 
+    def closing(self) -> np.ndarray:
+        """Unit vector from the first finger to the second, shape [3]."""
+        x = self.state.x.numpy().reshape(-1, 3)
+        first, second = (x[self.links[name].particles].mean(axis=0) for name in self.setup.finger_links)
+        return (second - first) / np.linalg.norm(second - first)
+
     def finger_poses(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """(position [m], rotation matrix) of both fingers' frames as contact saw them."""
         x = self.state.x.numpy().reshape(-1, 3).astype(np.float64)
@@ -148,13 +187,11 @@ class GraspWorld:
     def _sample(self, report) -> Sample:
         points = self.object_points()
         forces = np.array([report.wrenches[name][0] for name in self.setup.finger_links])
-        frames = [self.state.x.numpy().reshape(-1, 3)[self.links[name].particles].mean(axis=0) for name in self.setup.finger_links]
-        closing = frames[1] - frames[0]
         return Sample(
             self.robot.time,
             self.thing.height(points, self.masses),
             forces,
-            closing / np.linalg.norm(closing),
+            self.closing(),
             report.momentum_residual,
             max(report.stall.values()),
             report.iterations,

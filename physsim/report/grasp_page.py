@@ -10,10 +10,13 @@ from physsim.report.grasp_film import phase_stills, write_film
 from physsim.report.grasp_record import GraspRecord
 from physsim.report.json_file import write_json
 from physsim.report.page import Page, format_cell
-from physsim.report.plot import Panel, Series
+from physsim.report.plot import HeatMap, Panel, Series
 
 MAX_POINTS = 1500  # of a series that are drawn
 TIME = "time [s]"
+
+DATA = ("force_maps", "series")  # in report.json, not in the page's table
+MAPS = "Forces across the fingers' surfaces over the hold, in the axes of their links: the mean, and the largest that each cell felt."
 
 WORDS = {  # of the numbers in report.json: name on the page, unit
     "success": ("held, carried and put down", ""),
@@ -25,6 +28,19 @@ WORDS = {  # of the numbers in report.json: name on the page, unit
     "carried_n": ("fingers carry (mean of the hold)", "N"),
     "object_weight_n": ("weight of the object", "N"),
     "momentum_residual": ("momentum out of balance, largest share", ""),
+    "felt_slip_mm": ("slip that the fingers felt over the hold", "mm"),
+    "slip_shake_mm": ("slip over the shaking", "mm"),
+    "carried_error_pct": ("carried, above the weight", "%"),
+    "stall_mm": ("farthest that contact kept a finger from its link", "mm"),
+    "pinned_points": ("points pinned", ""),
+    "wrist_force_n": ("load on the wrist, axes of the hand (mean of the hold)", "N"),
+    "wrist_torque_nm": ("torque on the wrist (mean of the hold)", "N m"),
+    "largest_stress_pa": ("largest stress in the object, von Mises", "Pa"),
+    "largest_strain": ("largest principal strain", ""),
+    "stored_energy_j": ("elastic energy stored (mean of the hold)", "J"),
+    "newton_per_step": ("Newton iterations a step", ""),
+    "dt_s": ("time step", "s"),
+    "seconds": ("time that the run took", "s"),
     "penetration_mm": ("deepest penetration", "mm"),
     "cpu_s_per_sim_s": ("CPU seconds a simulated second", "s"),
     "launches_per_newton": ("launches a Newton iteration", ""),
@@ -64,9 +80,12 @@ def write_page(
     page.heading("What was felt")
     for group in _panels(record):
         page.plots(group, columns=len(group), height=2.8)
+    if record.force_maps:
+        page.heat_maps(_heat_maps(record), "force on a cell [N]", columns=2, height=2.9, caption=MAPS)
     page.text(*_explanations(record))
     page.heading("Numbers")
-    rows = [(WORDS.get(name, (name, ""))[0], _text(value, WORDS.get(name, (name, ""))[1])) for name, value in numbers.items()]
+    shown = {name: value for name, value in numbers.items() if name not in DATA}
+    rows = [(WORDS.get(name, (name, ""))[0], _text(value, WORDS.get(name, (name, ""))[1])) for name, value in shown.items()]
     page.facts(rows)
     if facts:
         page.heading("Settings")
@@ -99,6 +118,19 @@ def _panels(record: GraspRecord) -> list[list[Panel]]:
 
     pressing = [Series(name, t, record.finger_forces[thin, i]) for i, name in enumerate(("finger 1", "finger 2"))]
     weight = Series("weight", t, np.full(len(t), record.weight), "dashed", "#6b7280", 1.2)
+    felt = []
+    if record.strain is not None and record.energy is not None:
+        felt.append(
+            [
+                panel("Largest strain in the object", [Series("", t, record.strain[thin])], "principal strain [-]"),
+                panel("Energy stored in the object", [Series("", t, 1e3 * record.energy[thin])], "elastic [mJ]"),
+            ]
+        )
+    if record.wrist_force is not None and record.wrist_torque is not None:
+        loads = [("Load on the wrist", record.wrist_force, "force [N]"), ("Torque on the wrist", record.wrist_torque, "[N m]")]
+        felt.append(
+            [panel(title, [Series(n, record.wrist_times, load[:, k]) for k, n in enumerate("xyz")], unit) for title, load, unit in loads]
+        )
     return [
         [panel("Force of the fingers", pressing, "pressing [N]", named=True)],
         [
@@ -109,7 +141,13 @@ def _panels(record: GraspRecord) -> list[list[Panel]]:
             panel("Slip along the fingers", [Series("", t, 1e3 * record.slip[thin])], "[mm]"),
             panel("Largest stress in the object", [Series("", t, record.stress[thin])], "von Mises [Pa]"),
         ],
+        *felt,
     ]
+
+
+def _heat_maps(record: GraspRecord) -> list[HeatMap]:
+    titled = [(f"finger {i}, {what}", m, getattr(m, what)) for what in ("mean", "peak") for i, m in enumerate(record.force_maps, 1)]
+    return [HeatMap(title, values, *(1e3 * e for e in m.edges), *(f"{axis} [mm]" for axis in m.axes)) for title, m, values in titled]
 
 
 def _explanations(record: GraspRecord) -> list[str]:

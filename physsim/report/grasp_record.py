@@ -18,6 +18,24 @@ class LinkMesh:
 
 
 @dataclass(frozen=True)
+class ForceMap:
+    """Forces across a finger's surface, positive where it is pressed back.
+
+    Attributes:
+        name: of the finger
+        mean, peak: over the hold, of each cell [N], shape [a, b]
+        edges: of the cells along both axes [m], shapes [a + 1] and [b + 1]
+        axes: names of the two axes of the finger's link
+    """
+
+    name: str
+    mean: np.ndarray
+    peak: np.ndarray
+    edges: tuple[np.ndarray, np.ndarray]
+    axes: tuple[str, str] = ("x", "y")
+
+
+@dataclass(frozen=True)
 class GraspRecord:
     """A grasp as it happened.
 
@@ -42,6 +60,11 @@ class GraspRecord:
         two_sided: whether the object is an open sheet
         ground: height of the table [m], or None
         gripper: names of the links that the close picture must show
+        strain: largest principal strain in the object, its size [-], shape [k], or None
+        energy: elastic energy that the object stores [J], shape [k], or None
+        wrist_times: of the next two [s], shape [w]
+        wrist_force, wrist_torque: load on the wrist, axes of the hand [N] and [N m], shape [w, 3], or None
+        force_maps: of the fingers over the hold
     """
 
     robot: str
@@ -66,6 +89,12 @@ class GraspRecord:
     two_sided: bool = False
     ground: float | None = 0.0
     gripper: tuple[str, ...] = ()
+    strain: np.ndarray | None = None
+    energy: np.ndarray | None = None
+    wrist_times: np.ndarray | None = None
+    wrist_force: np.ndarray | None = None
+    wrist_torque: np.ndarray | None = None
+    force_maps: tuple[ForceMap, ...] = ()
 
     def __post_init__(self) -> None:
         count, frames, links = len(self.times), len(self.frame_times), len(self.links)

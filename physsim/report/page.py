@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from physsim.errors import InputError
-from physsim.report.plot import Panel, plot_svg
+from physsim.report.plot import HeatMap, Panel, heat_svg, plot_svg
 
 MAX_EMBEDDED_BYTES = 64_000_000
 _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".mp4": "video/mp4"}
@@ -106,6 +106,10 @@ class Page:
     def plots(self, panels: Sequence[Panel], columns: int = 1, caption: str = "", height: float = 2.9) -> None:
         """Add line plots, `columns` side by side, each row `height` inches high at a page width of 9.6 inches."""
         self._figure(plot_svg(panels, columns, height=height), caption)
+
+    def heat_maps(self, maps: Sequence[HeatMap], unit: str = "", columns: int = 2, caption: str = "", height: float = 2.9) -> None:
+        """Add heat maps in the same colours, `columns` side by side, each row `height` inches high at a page width of 9.6 inches."""
+        self._figure(heat_svg(maps, unit, columns, height=height), caption)
 
     def image(self, source: object, alt: str, caption: str = "") -> None:
         """Add a picture: a .png or .jpg file, or a PIL image."""

@@ -67,6 +67,18 @@ class Panel:
     marks: Sequence[tuple[float, str]] = field(default=())
 
 
+@dataclass(frozen=True)
+class HeatMap:
+    """Values over cells of a plane: `values`, shape [a, b]; edges of the cells along x, shape [a + 1], and along y, shape [b + 1]."""
+
+    title: str
+    values: np.ndarray
+    x_edges: np.ndarray
+    y_edges: np.ndarray
+    x_label: str = ""
+    y_label: str = ""
+
+
 def plot_svg(panels: Sequence[Panel], columns: int = 1, width: float = 9.6, height: float = 2.9) -> str:
     """Draw panels in rows.
 
@@ -84,21 +96,60 @@ def plot_svg(panels: Sequence[Panel], columns: int = 1, width: float = 9.6, heig
     """
     if not panels or columns < 1:
         raise InputError(f"{len(panels)} panels in {columns} columns: at least one of each is needed")
+    return _figure_svg(len(panels), columns, (width, height), lambda i, axis, _: _draw_panel(axis, panels[i], width / columns))
+
+
+def heat_svg(maps: Sequence[HeatMap], unit: str = "", columns: int = 2, width: float = 9.6, height: float = 2.9) -> str:
+    """Draw heat maps in rows, all in the same colours.
+
+    Args:
+        maps: what to draw
+        unit: of the values, for the scale beside them
+        columns: maps side by side
+        width: of the whole figure [inch]; a page scales it to its own width
+        height: of one row [inch]
+
+    Returns:
+        An ``<svg>`` element, as `plot_svg`.
+
+    Raises:
+        InputError: there is no map, or `columns` is below 1.
+    """
+    if not maps or columns < 1:
+        raise InputError(f"{len(maps)} heat maps in {columns} columns: at least one of each is needed")
+    top = max(float(np.max(m.values)) for m in maps)
+
+    def draw(i, axis, figure):
+        m = maps[i]
+        mesh = axis.pcolormesh(m.x_edges, m.y_edges, np.transpose(m.values), cmap="viridis", vmin=0.0, vmax=top or 1.0)
+        axis.set_title(m.title, loc="left", fontsize=10.5, fontweight="bold", pad=9)
+        axis.set_xlabel(m.x_label)
+        axis.set_ylabel(m.y_label)
+        axis.set_aspect("equal")
+        axis.tick_params(length=3)
+        if i == len(maps) - 1:
+            figure.colorbar(mesh, ax=figure.axes, label=unit, shrink=0.9).outline.set_visible(False)
+
+    return _figure_svg(len(maps), columns, (width, height), draw)
+
+
+def _figure_svg(count, columns, size, draw):
+    """A figure of `count` axes, each made by draw(number, axis, figure)."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    rows = -(-len(panels) // columns)
+    rows = -(-count // columns)
     with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(width, height * rows), layout="constrained")
+        figure = Figure(figsize=(size[0], size[1] * rows), layout="constrained")
         figure.patch.set_alpha(0.0)
         figure.get_layout_engine().set(hspace=0.07, wspace=0.05)
         canvas = FigureCanvasSVG(figure)
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        for axis, panel in zip(axes, panels):
-            _draw_panel(axis, panel, width / columns)
-        for axis in axes[len(panels) :]:
-            axis.set_visible(False)
+        for axis in axes[count:]:
+            figure.delaxes(axis)
+        for i, axis in enumerate(axes[:count]):
+            draw(i, axis, figure)
         text = io.StringIO()
         canvas.print_svg(text, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _inline(text.getvalue())
