@@ -84,7 +84,7 @@ def run(spec: dict) -> dict:
     """
     case: Case = case_named(spec["case"])
     engine, options = engine_named(spec["engine"]), spec.get("options", {})
-    if case.kind == "grasp":
+    if case.kind == "grasp" and not engine.peer:
         return run_grasp(case)
     engine.build(case.miniature(), 1, options).warm_up()
     started = round(time.time() - spec["launched"], 3) if "launched" in spec else None

@@ -61,7 +61,8 @@ def _document(bodies: str, dt: float) -> str:
     </mujoco>"""
 
 
-def _flex(name: str, dim: int, mass: float, points: np.ndarray, elements: np.ndarray, elasticity: str, contact: str) -> str:
+def flex(name: str, dim: int, mass: float, points: np.ndarray, elements: np.ndarray, elasticity: str, contact: str) -> str:
+    """Return a body of one flexible component in MuJoCo's XML."""
     return f"""
     <body name="{name}">
       <flexcomp name="{name}_flex" type="direct" dim="{dim}" mass="{mass}" radius="{RADIUS}"
@@ -76,14 +77,13 @@ def _cloth(scene: touch_scenes.ClothOnSphere, case: Case) -> str:
     elasticity = f'young="{case.stiffness / scenes.SHELL_THICKNESS}" poisson="{scenes.SHELL_POISSON}" '
     elasticity += f'thickness="{scenes.SHELL_THICKNESS}" elastic2d="both" damping="0"'
     sphere = f'<geom type="sphere" size="{scene.radius}" pos="{numbers(scene.centre)}" friction="{FRICTION}"/>'
-    return sphere + _flex("cloth", 2, scenes.CLOTH_MASS, scene.points, scene.triangles, elasticity, 'selfcollide="auto"')
+    return sphere + flex("cloth", 2, scenes.CLOTH_MASS, scene.points, scene.triangles, elasticity, 'selfcollide="auto"')
 
 
 def _pile(scene: touch_scenes.Pile, case: Case) -> str:
     elasticity = f'young="{case.stiffness}" poisson="{touch_scenes.CUBE_POISSON}" damping="0"'
     ground = f'<geom type="plane" size="5 5 0.1" friction="{FRICTION}"/>'
     cubes = [
-        _flex(f"cube{k}", 3, scene.cube_mass, points, scene.cells, elasticity, 'selfcollide="none"')
-        for k, points in enumerate(scene.points)
+        flex(f"cube{k}", 3, scene.cube_mass, points, scene.cells, elasticity, 'selfcollide="none"') for k, points in enumerate(scene.points)
     ]
     return ground + "".join(cubes)

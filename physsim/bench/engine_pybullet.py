@@ -16,6 +16,8 @@ from physsim.bench.cases import FRAMES, Case
 
 MARGIN = 1.0e-3
 """Collision margin [m], as large as the gap of physsim's contact."""
+ARM, FINGERS, GRASP_POINT = list(range(7)), [9, 10], 11
+"""Numbers of the Panda's joints, and of the link between its fingers."""
 VERSION = str(pybullet.getAPIVersion())
 
 
@@ -27,6 +29,8 @@ class TouchSimulation:
         if case.kind == "touch-cloth":
             scene = touch_scenes.cloth_on_sphere(case.size)
             self.depth = lambda x: scene.radius - np.linalg.norm(x - scene.centre, axis=1).min()
+        elif case.kind == "grasp":
+            scene, self.depth = None, lambda x: 0.0
         else:
             scene = touch_scenes.pile(case.size)
             self.depth = lambda x: -x[:, 2].min()
@@ -42,8 +46,7 @@ class TouchSimulation:
         pybullet.setPhysicsEngineParameter(sparseSdfVoxelSize=0.25)
         pybullet.setTimeStep(1.0 / (FRAMES * self.substeps))
         with tempfile.TemporaryDirectory() as folder:
-            build = self._cloth if self.case.kind == "touch-cloth" else self._pile
-            self.bodies = build(Path(folder))
+            self.bodies = {"touch-cloth": self._cloth, "touch-pile": self._pile, "grasp": self._grasp}[self.case.kind](Path(folder))
 
     def _cloth(self, folder: Path) -> list[int]:
         scene = self.scene
@@ -68,27 +71,48 @@ class TouchSimulation:
     def _pile(self, folder: Path) -> list[int]:
         plane = pybullet.createCollisionShape(pybullet.GEOM_BOX, halfExtents=[5.0, 5.0, 0.5])
         pybullet.createMultiBody(0, plane, basePosition=[0.0, 0.0, -0.5])
+        return [self._solid(folder / str(k), points, self.scene.cells) for k, points in enumerate(self.scene.points)]
+
+    def _grasp(self, folder: Path) -> list[int]:
+        """A Panda from PyBullet's data over a cube on a block."""
+        import pybullet_data
+
+        self.robot = pybullet.loadURDF(f"{pybullet_data.getDataPath()}/franka_panda/panda.urdf", useFixedBase=True)
+        for joint, value in zip(ARM + FINGERS, (*touch_scenes.HOME, touch_scenes.OPEN, touch_scenes.OPEN), strict=True):
+            pybullet.resetJointState(self.robot, joint, value)
+        middle = np.array(pybullet.getLinkState(self.robot, GRASP_POINT, computeForwardKinematics=1)[4])
+        block = pybullet.createCollisionShape(pybullet.GEOM_BOX, halfExtents=[0.1, 0.1, 0.02])
+        below = middle - [0.0, 0.0, 0.5 * touch_scenes.CUBE_SIZE + 0.0215]
+        pybullet.createMultiBody(0, block, basePosition=below.tolist())
+        points, cells = touch_scenes.robot_cube()
+        self.middle, self.time = middle, 0.0
+        return [self._solid(folder / "cube", points + middle, cells)]
+
+    def _solid(self, path: Path, points: np.ndarray, cells: np.ndarray) -> int:
         young, poisson = self.case.stiffness, touch_scenes.CUBE_POISSON
-        mu, lam = young / (2.0 * (1.0 + poisson)), young * poisson / ((1.0 + poisson) * (1.0 - 2.0 * poisson))
-        bodies = []
-        for k, points in enumerate(self.scene.points):
-            bodies.append(
-                pybullet.loadSoftBody(
-                    _surface_file(folder / f"{k}.obj", points, _faces(self.scene.cells)),
-                    simFileName=_solid_file(folder / f"{k}.vtk", points, self.scene.cells),
-                    mass=self.scene.cube_mass,
-                    useNeoHookean=1,
-                    NeoHookeanMu=mu,
-                    NeoHookeanLambda=lam,
-                    NeoHookeanDamping=0.001,
-                    useSelfCollision=0,
-                    useFaceContact=1,
-                    frictionCoeff=touch_scenes.FRICTION,
-                    collisionMargin=MARGIN,
-                    repulsionStiffness=800,
-                )
-            )
-        return bodies
+        return pybullet.loadSoftBody(
+            _surface_file(path.with_suffix(".obj"), points, _faces(cells)),
+            simFileName=_solid_file(path.with_suffix(".vtk"), points, cells),
+            mass=touch_scenes.CUBE_DENSITY * touch_scenes.CUBE_SIZE**3,
+            useNeoHookean=1,
+            NeoHookeanMu=young / (2.0 * (1.0 + poisson)),
+            NeoHookeanLambda=young * poisson / ((1.0 + poisson) * (1.0 - 2.0 * poisson)),
+            NeoHookeanDamping=0.001,
+            useSelfCollision=0,
+            useFaceContact=1,
+            frictionCoeff=touch_scenes.FRICTION,
+            collisionMargin=MARGIN,
+            repulsionStiffness=800,
+        )
+
+    def _step(self) -> None:
+        if self.case.kind == "grasp":
+            joints = touch_scenes.robot_arm(self.time).tolist()
+            pybullet.setJointMotorControlArray(self.robot, ARM, pybullet.POSITION_CONTROL, joints, forces=[87.0] * 7)
+            force = [touch_scenes.GRIP_FORCE] * 2
+            pybullet.setJointMotorControlArray(self.robot, FINGERS, pybullet.POSITION_CONTROL, [0.0, 0.0], forces=force)
+            self.time += 1.0 / (FRAMES * self.substeps)
+        pybullet.stepSimulation()
 
     def warm_up(self) -> None:
         """Take a step."""
@@ -105,11 +129,12 @@ class TouchSimulation:
         curve, self.deepest = np.full(FRAMES, np.nan), 0.0
         for frame in range(FRAMES):
             for _ in range(self.substeps):
-                pybullet.stepSimulation()
+                self._step()
             places = self._places()
             if not np.isfinite(places).all():
                 break
-            curve[frame], self.deepest = places[:, 2].mean(), max(self.deepest, float(self.depth(places)))
+            ground = self.middle[2] if self.case.kind == "grasp" else 0.0
+            curve[frame], self.deepest = places[:, 2].mean() - ground, max(self.deepest, float(self.depth(places)))
         self._build()
         return curve
 

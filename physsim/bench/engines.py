@@ -63,8 +63,14 @@ class Engine:
     peer: bool = False
     touch: str | None = None
     """Module of the cases in which things touch, where it is another; its class is `TouchSimulation`."""
+    grasp: str | None = None
+    """The same for a robot's grasp of a cube."""
     touch_substeps: int = 1
     """Steps in 1/60 s at which it carries those out."""
+
+    def runs(self, case: Case) -> bool:
+        """Whether it can run a case: one of its kinds; of grasps, peers only that of the cube."""
+        return case.kind in self.kinds and (case.kind != "grasp" or not self.peer or case.name == "grasp-cube")
 
     def missing(self) -> str | None:
         """Return why this engine cannot run here, in plain words, or None."""
@@ -78,10 +84,11 @@ class Engine:
         Raises:
             InputError: the engine has no such kind of case.
         """
-        if case.kind not in self.kinds:
+        if not self.runs(case):
             raise InputError(f"case = {case.name!r}: {self.name} cannot run a {case.kind}; it can run {', '.join(self.kinds)}")
         if case.touches:
-            return importlib.import_module(f"physsim.bench.{self.touch}").TouchSimulation(case, substeps, options)
+            module = self.grasp if case.kind == "grasp" else self.touch
+            return importlib.import_module(f"physsim.bench.{module}").TouchSimulation(case, substeps, options)
         module = importlib.import_module(f"physsim.bench.{self.module}")
         name = self.gradient if case.kind == "gradient" else self.simulation
         return getattr(module, name)(case, substeps, options)
@@ -104,12 +111,23 @@ ENGINES = (
         "engine_mujoco",
         "mujoco",
         "MujocoSimulation",
-        ("shell", "beam", "touch-cloth", "touch-pile"),
+        ("shell", "beam", "touch-cloth", "touch-pile", "grasp"),
         peer=True,
         touch="engine_mujoco_touch",
+        grasp="engine_mujoco_grasp",
         touch_substeps=8,
     ),
-    Engine("pybullet", "", "pybullet", "", ("touch-cloth", "touch-pile"), peer=True, touch="engine_pybullet", touch_substeps=32),
+    Engine(
+        "pybullet",
+        "",
+        "pybullet",
+        "",
+        ("touch-cloth", "touch-pile", "grasp"),
+        peer=True,
+        touch="engine_pybullet",
+        grasp="engine_pybullet",
+        touch_substeps=32,
+    ),
     Engine("taichi", "engine_taichi", "taichi", "TaichiSimulation", ("cloth", "gradient"), "TaichiGradient", peer=True),
 )
 
@@ -128,4 +146,4 @@ def engine_named(name: str) -> Engine:
 
 def engines_for(case: Case, peers: bool) -> tuple[Engine, ...]:
     """Return the engines that can run `case`: physsim's, and with `peers` the others."""
-    return tuple(engine for engine in ENGINES if case.kind in engine.kinds and (peers or not engine.peer))
+    return tuple(engine for engine in ENGINES if engine.runs(case) and (peers or not engine.peer))

@@ -110,3 +110,26 @@ def grasp(boxes: int = 3) -> Grasp:
     height = 0.001 + 0.5 * CUBE_SIZE + np.array([0.0, 0.0, LIFT, LIFT])
     still = np.zeros(4)
     return Grasp(points, cells, times, {n: np.stack([side * apart, still, height], 1) for n, side in (("left", -1.0), ("right", 1.0))})
+
+
+HOME = (0.0, -0.4, 0.0, -2.2, 0.0, 1.8, 0.785)
+"""Joints of the Panda's arm with the hand upright over the cube [rad]."""
+OPEN = 0.04
+"""Joint of each open finger [m]."""
+GRIP_FORCE = 5.0
+"""With which each finger presses [N]."""
+ROBOT_BOXES = 4
+"""Boxes of five tetrahedra along each edge of the cube that a robot grasps."""
+
+
+def robot_cube() -> tuple[np.ndarray, np.ndarray]:
+    """Return points [m] about the cube's middle, shape [n, 3], and cells of the cube that a robot grasps."""
+    points, cells = bar((CUBE_SIZE,) * 3, (ROBOT_BOXES,) * 3)
+    return points - 0.5 * CUBE_SIZE, cells
+
+
+def robot_arm(time: float) -> np.ndarray:
+    """Return the joints that the arm shall have at a time [rad]: still for 0.5 s, while the fingers close, and up by 0.1 m in the next."""
+    joints = np.array(HOME)
+    joints[1] -= 0.25 * np.clip((time - 0.5) / 0.5, 0.0, 1.0)
+    return joints
