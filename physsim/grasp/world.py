@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from physsim.coupling import RobotCoupling, add_links
 from physsim.errors import InputError
@@ -11,6 +10,7 @@ from physsim.grasp.objects import GRAVITY, GraspObject
 from physsim.grasp.robots import RobotSetup
 from physsim.grasp.sequence import SHAKE, SHAKE_HZ, Command
 from physsim.physics.builder import ModelBuilder
+from physsim.physics.frames import rotation_matrix
 from physsim.physics.solvers.implicit import SolverImplicit
 from physsim.robots.pybullet_robot import PyBulletRobot
 
@@ -78,7 +78,9 @@ class GraspWorld:
         self.robot = PyBulletRobot(setup.describe(), dt=dt)
         joints = self.robot.joints
         self._arm = [joints.index(name) for name in setup.arm]
-        tree = self.robot.limits
+        tree, links = self.robot.limits, self.robot.kinematics.links
+        self._tool, self._fingers = links.index(setup.tool), [links.index(name) for name in setup.finger_links]
+        self._closing_joints = [list(tree.free).index(tree.joint(name)) for name in setup.fingers]
         q = self.robot.kinematics.rest()
         q[self._arm] = start
         q[[joints.index(name) for name in setup.fingers]] = setup.opened
@@ -141,22 +143,16 @@ class GraspWorld:
     def finger_efforts(self) -> np.ndarray:
         """Torques or forces of the finger joints that press with `grip` on either side [N m or N], shape [fingers]: by virtual work."""
         tree, kinematics = self.robot.limits, self.robot.kinematics
-        q = self.robot.state().position
-        positions, quaternions, _ = (value[0] for value in kinematics.motion(q[None]))
-        tool = kinematics.links.index(self.setup.tool)
-        turn = Rotation.from_quat(quaternions[tool], scalar_first=True)
-        held = positions[tool] + turn.apply(self.setup.point)
-        closing = turn.apply(self.setup.closing)
+        positions, quaternions, jacobians = (value[0] for value in kinematics.motion(self.robot.state().position[None]))
+        turn = rotation_matrix(quaternions[self._tool])
+        held, closing = positions[self._tool] + turn @ self.setup.point, turn @ self.setup.closing
         efforts = np.zeros(len(tree.free))
-        for link in self.setup.finger_links:
-            number = kinematics.links.index(link)
-            jacobian = kinematics.jacobian(
-                q, link, Rotation.from_quat(quaternions[number], scalar_first=True).inv().apply(held - positions[number])
-            )
+        for number in self._fingers:
             own = positions[number] - held
             inward = -np.sign(own @ closing) * closing
-            efforts += self.grip * (inward @ jacobian[:3]) @ tree.follow
-        return efforts[[list(tree.free).index(tree.joint(name)) for name in self.setup.fingers]]
+            wrench = np.concatenate([inward, np.cross(-own, inward)])  # of a unit force at the held place, about the link's origin
+            efforts += self.grip * (wrench @ jacobians[number]) @ tree.follow
+        return efforts[self._closing_joints]
 
     def object_points(self) -> np.ndarray:
         """Where the object's points are [m], shape [n, 3]."""
