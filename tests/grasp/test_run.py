@@ -2,12 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from physsim import InputError
 from physsim.grasp.command import main
 from physsim.grasp.objects import grasp_object
 from physsim.grasp.sequence import Timing
+from physsim.grasp.world import GraspWorld
+
+QUICK = Timing(reach=0.8, close=0.8, lift=0.8, hold=0.5, shake=1.0, lower=0.8, open=0.4)
 
 
 def test_what_the_worker_cannot_use_is_refused(tmp_path):
@@ -17,6 +21,8 @@ def test_what_the_worker_cannot_use_is_refused(tmp_path):
         main(robot="hand", out=tmp_path)
     with pytest.raises(InputError, match=r"seconds = 0.1: at least 0.5 s"):
         main(seconds=0.1, out=tmp_path)
+    with pytest.raises(InputError, match="hold = 'glue': choose one of friction, pin"):
+        GraspWorld(None, None, None, hold="glue")
 
 
 @pytest.mark.slow
@@ -25,16 +31,33 @@ def test_a_panda_lifts_holds_and_puts_down_the_cube():
     from physsim.grasp.robots import robot_setup
     from physsim.grasp.run import run_grasp
 
-    timing = Timing(reach=0.4, close=0.8, lift=0.8, hold=0.8, shake=1.0, lower=0.8, open=0.5)
-    record, numbers = run_grasp(robot_setup("panda"), grasp_object("cube"), timing=timing)
+    record, numbers = run_grasp(robot_setup("panda"), grasp_object("cube"), timing=QUICK)
     assert numbers["success"]
     assert numbers["lift_m"] == pytest.approx(0.1, abs=0.002)
     assert numbers["carried_n"] == pytest.approx(numbers["object_weight_n"], rel=0.02)
     assert numbers["slip_mm"] < 0.5
     assert numbers["finger_force_difference_pct"] < 5.0
     assert numbers["penetration_mm"] == 0.0
+    assert numbers["momentum_residual"] < 1e-6
+    assert numbers["felt_slip_mm"] == pytest.approx(numbers["slip_mm"], abs=0.01)
+    for found, force in zip(numbers["force_maps"], numbers["finger_force_n"], strict=True):
+        assert np.sum(found["mean_n"]) == pytest.approx(force, rel=0.01)
     assert len(record.frame_times) == pytest.approx(30 * 5.1, abs=2)
     assert record.stress.max() > 100.0
+
+
+@pytest.mark.slow
+def test_pinned_points_stay_where_they_are_on_the_fingers_until_these_open():
+    pytest.importorskip("pybullet")
+    from physsim.grasp.robots import robot_setup
+    from physsim.grasp.run import run_grasp
+
+    _, numbers = run_grasp(robot_setup("panda"), grasp_object("cube"), hold="pin", timing=QUICK)
+    assert numbers["success"]
+    assert numbers["pinned_points"] > 4
+    assert numbers["slip_mm"] < 0.01
+    assert numbers["carried_n"] == pytest.approx(numbers["object_weight_n"], rel=0.02)
+    assert numbers["momentum_residual"] < 1e-6
 
 
 @pytest.mark.slow

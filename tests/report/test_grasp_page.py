@@ -9,7 +9,7 @@ import pytest
 from physsim.errors import InputError
 from physsim.report.grasp_film import close_frames, coarse_link, phase_stills, solids, viewing_direction
 from physsim.report.grasp_page import write_page, write_report
-from physsim.report.grasp_record import GraspRecord, LinkMesh
+from physsim.report.grasp_record import ForceMap, GraspRecord, LinkMesh
 from physsim.report.render import box_surface
 
 NUMBERS = {
@@ -91,6 +91,23 @@ def test_the_folder_holds_page_film_and_numbers(record, tmp_path):
     pinned = (tmp_path / "pin.html").read_text(encoding="utf-8")
     assert "pinned to the fingers" in pinned
     assert "by friction alone" not in pinned
+
+
+def test_what_was_felt_is_on_the_page_only_where_it_is_known(record, tmp_path, rng):
+    write_report(tmp_path, record, NUMBERS)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Load on the wrist" not in text
+    assert "finger 1, mean" not in text
+    count, edges = len(record.times), (np.linspace(-0.01, 0.01, 5), np.linspace(0.0, 0.02, 4))
+    maps = tuple(ForceMap(name, *rng.random((2, 4, 3)), edges, ("x", "z")) for name in ("left", "right"))
+    loads = {name: rng.normal(size=(5, 3)) for name in ("wrist_force", "wrist_torque")}
+    felt = {"strain": rng.random(count), "energy": rng.random(count), "wrist_times": record.frame_times, "force_maps": maps, **loads}
+    write_report(tmp_path, replace(record, **felt), NUMBERS | {"series": {"time_s": [0.0]}})
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for words in ("Largest strain", "Energy stored", "Load on the wrist", "finger 1, mean", "finger 2, peak", "z [mm]"):
+        assert words in text
+    assert "time_s" not in text
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["series"] == {"time_s": [0.0]}
 
 
 def test_links_stand_where_their_poses_put_them(record):
