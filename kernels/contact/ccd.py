@@ -23,8 +23,10 @@ from physsim.kernels.contact.boxes import Surfaces
 from physsim.kernels.contact.broad_phase import Candidates
 from physsim.kernels.contact.distance import edge_edge_coefficients, point_triangle_coefficients, shape_distance, shape_gradient
 
-SHARE = wp.constant(wp.float64(0.15))  # of the free distance at the beginning, or of the gap where that is less: no less is left
-NEAR = wp.constant(wp.float64(0.2))  # the advance ends where less than this is left
+# No less is left than these shares: of the gap, or of the free distance at the beginning where that is less. A solve that goes on from
+# there pushes a pair apart by a factor of two at a time: what presses it together may not be faster.
+SHARE, CLOSE_SHARE = (wp.constant(wp.float64(c)) for c in (0.15, 0.5))
+NEAR, CLOSE_NEAR = (wp.constant(wp.float64(c)) for c in (0.2, 0.55))  # the advance ends where less than this is left
 ADVANCES = wp.constant(64)  # most looks at a pair; where they do not suffice the step is shorter than it need be
 NO_MARKS, MARK_LIVE, MARK_TOUCHING = (wp.constant(k) for k in range(3))
 WILDEST = wp.constant(wp.float64(1.0e30))  # [m] a direction that turns faster is of edges that are points
@@ -99,6 +101,12 @@ def first_root(a: wp.float64, b: wp.float64, c: wp.float64, limit: wp.float64) -
 
 
 @wp.func
+def kept(free: wp.float64, gap: wp.float64, share: wp.float64, close: wp.float64) -> wp.float64:
+    """What is left of a distance [m]: a share of the gap, or a close pair's share of itself."""
+    return wp.where(free < gap, close * free, share * gap)
+
+
+@wp.func
 def features_step(
     edges: bool,
     offset: wp.float64,
@@ -133,8 +141,8 @@ def features_step(
         apart = features_apart(edges, n, y0, y1, y2, y3)
         free = wp.min(apart) - offset
         if k == 0:
-            level = offset + wp.min(SHARE * wp.min(free, gap), free)
-            near = NEAR * wp.min(free, gap)
+            level = offset + wp.min(kept(free, gap, SHARE, CLOSE_SHARE), free)
+            near = kept(free, gap, NEAR, CLOSE_NEAR)
             within[0] = wp.where(free >= gap, 0, 1)
         elif free <= near:
             return t, within
@@ -194,8 +202,8 @@ def shape_step(
         X = inverse * (p + t * vp - o - t * vo)
         free = shape_distance(kind, size, X) - offset
         if k == 0:
-            level = wp.min(SHARE * wp.min(free, gap), free)
-            near = NEAR * wp.min(free, gap)
+            level = wp.min(kept(free, gap, SHARE, CLOSE_SHARE), free)
+            near = kept(free, gap, NEAR, CLOSE_NEAR)
             within[0] = wp.where(free >= gap, 0, 1)
         elif free <= near:
             return t, within
