@@ -41,12 +41,12 @@ def close_frames(record: GraspRecord) -> Iterator[Image.Image]:
     for i, time in enumerate(record.frame_times):
         k = min(int(np.searchsorted(record.times, time)), len(record.times) - 1)
         forces = " and ".join(f"{force:.2f}" for force in record.finger_forces[k])
-        note = f"{record.phase_at(time)}\nfingers press with {forces} N\nobject {1e3 * record.heights[k]:.0f} mm up"
+        note = f"{record.phase_at(time)}\nfingers press with {forces} N\nobject {round(1e3 * record.heights[k])} mm up"
         dots = [Dots(record.contact_points[i], CONTACT, radius=2.5)] if record.contact_points and len(record.contact_points[i]) else []
         yield renderer.frame(solids(record, i), dots, f"{record.robot}, {record.object_name}: {time:.2f} s", note)
 
 
-def phase_stills(record: GraspRecord, columns: int = 3) -> Image.Image:
+def phase_stills(record: GraspRecord, columns: int = 4) -> Image.Image:
     """One picture of the whole robot near the end of every phase, in rows."""
     wanted = [(name, end) for name, _, end in record.phases] or [("", record.frame_times[-1])]
     chosen = [(name, int(np.argmin(np.abs(record.frame_times - end)))) for name, end in wanted]
