@@ -5,7 +5,7 @@ import numpy as np
 from physsim.grasp.sequence import LIFT, SHAKE, Sequence
 
 HELD = 0.9  # share of the lift that the object must keep through the hold, and of its weight that the fingers must carry then
-DOWN = 0.01  # how near to its first height the object must be at the end [m]
+DOWN = 2e-3  # how near to the table's top, where it began, the object's lowest point must be at the end [m]
 
 
 class Slip:
@@ -66,7 +66,7 @@ def judge(sequence: Sequence, samples: list, slip: np.ndarray, weight: float) ->
     forces = pressing[still].mean(axis=0)
     up = heights[hold].min() >= HELD * LIFT and heights[shake].min() >= HELD * LIFT - 1.2 * SHAKE
     held = bool(up and carried[still].mean() >= HELD * weight)
-    ended = bool(abs(heights[-1]) < DOWN and pressing[-1].max() < 0.01 * max(forces.max(), 1e-12))
+    ended = bool(samples[-1].lowest - samples[0].lowest < DOWN and pressing[-1].max() < 0.01 * max(forces.max(), 1e-12))
     mean = max(float(forces.mean()), 1e-12)
     return {
         "success": held and ended,

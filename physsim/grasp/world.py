@@ -31,6 +31,7 @@ class Sample:
     Attributes:
         time: [s]
         height: of the object, as `GraspObject.height` [m]
+        lowest: height of its lowest point [m]
         wrenches: force on the two finger links [N], shape [2, 3], world axes, means over the step
         closing: unit vector from the first finger to the second, shape [3]
         momentum_residual: share of momentum out of balance in this step
@@ -40,6 +41,7 @@ class Sample:
 
     time: float
     height: float
+    lowest: float
     wrenches: np.ndarray
     closing: np.ndarray
     momentum_residual: float
@@ -186,6 +188,7 @@ class GraspWorld:
         return Sample(
             self.robot.time,
             self.thing.height(points, self.masses),
+            float(points[:, 2].min()),
             forces,
             self.closing(),
             report.momentum_residual,
