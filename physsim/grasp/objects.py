@@ -30,6 +30,7 @@ class GraspObject:
         thickness: of its surface in contact [m]
         choose: from a Gripper to the GraspCandidates, the best first
         least_grip: least force that fingers press with, such as to close a fold [N]
+        release: height above the place of the grasp at which it is let go [m]; what hangs down would else be pressed on the table
     """
 
     name: str
@@ -39,6 +40,7 @@ class GraspObject:
     thickness: float
     choose: Callable[[Gripper], list[GraspCandidate]]
     least_grip: float = 0.0
+    release: float = 0.0
 
     @property
     def points(self) -> np.ndarray:
@@ -104,7 +106,7 @@ def folded_cloth() -> GraspObject:
     mesh = TriMesh(np.stack([x, centred[:, 1], z], axis=1), sheet.triangles)
     stuff = Shell(stretch=2000.0, bending=3e-5, area_density=0.25, thickness=1e-3, stretch_damping=0.5, bending_damping=1e-6)
     hold = GraspCandidate(np.array([0.0, 0.0, 0.6 * height]), np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, -1.0]), 0.5 * foot, 1.0)
-    return GraspObject("cloth", mesh, stuff, 0.6, 1e-3, lambda gripper: [hold], least_grip=0.5)
+    return GraspObject("cloth", mesh, stuff, 0.6, 1e-3, lambda gripper: [hold], least_grip=0.5, release=0.04)
 
 
 OBJECTS = {"cube": soft_cube, "plush": plush, "cloth": folded_cloth}

@@ -36,7 +36,7 @@ def run_grasp(
         SolverError: a step failed.
     """
     candidates = [replace(c, center=c.center + [*setup.place, 0.0]) for c in thing.choose(setup.gripper)]
-    sequence = plan(Kinematics(setup.describe()), setup, candidates, timing)
+    sequence = plan(Kinematics(setup.describe()), setup, candidates, timing, thing.release)
     world = GraspWorld(setup, thing, sequence.command(0.0).arm, hold)
     show(f"{setup.name} presses with {world.grip:.2f} N a finger; the {thing.name} weighs {world.weight:.3f} N")
     diary = Diary(world, sequence)

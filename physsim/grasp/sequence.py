@@ -58,6 +58,7 @@ class Sequence:
         approach, vertical: splines from the way along a line [m] to the arm's joints
         opened, closed: positions of the finger joints
         candidate: the grasp that is taken, in the world
+        release: height above the place where it gripped at which the hand lets go [m]
     """
 
     phases: tuple[tuple[str, float, float], ...]
@@ -66,6 +67,7 @@ class Sequence:
     opened: float
     closed: float
     candidate: GraspCandidate
+    release: float = 0.0
 
     @property
     def duration(self) -> float:
@@ -89,7 +91,7 @@ class Sequence:
                 swell = minimum_jerk(min(1.0, 4.0 * share, 4.0 * (1.0 - share)))
                 value += SHAKE * swell * np.sin(2.0 * np.pi * SHAKE_HZ * (time - start))
             elif name == "lower":
-                value -= LIFT * minimum_jerk(share)
+                value -= (LIFT - self.release) * minimum_jerk(share)
         return float(value)
 
     def command(self, time: float) -> Command:
@@ -108,7 +110,7 @@ def minimum_jerk(share: float) -> float:
     return share**3 * (10.0 - 15.0 * share + 6.0 * share**2)
 
 
-def plan(kinematics, setup: RobotSetup, candidates: list[GraspCandidate], timing: Timing | None = None) -> Sequence:
+def plan(kinematics, setup: RobotSetup, candidates: list[GraspCandidate], timing: Timing | None = None, release: float = 0.0) -> Sequence:
     """A sequence for the first of the candidates that the robot can reach along the whole way.
 
     Args:
@@ -116,6 +118,7 @@ def plan(kinematics, setup: RobotSetup, candidates: list[GraspCandidate], timing
         setup: RobotSetup.
         candidates: GraspCandidates in the world, the best first.
         timing: Timing; None: the usual.
+        release: height above the place where it gripped at which the hand lets go [m].
 
     Returns:
         Sequence.
@@ -132,7 +135,7 @@ def plan(kinematics, setup: RobotSetup, candidates: list[GraspCandidate], timing
             lines = _lines(kinematics, setup, candidate, rotation)
             if lines is None:
                 continue
-            sequence = Sequence(phases, *lines, setup.opened, setup.closed, candidate)
+            sequence = Sequence(phases, *lines, setup.opened, setup.closed, candidate, release)
             if _slow_enough(kinematics, setup, sequence):
                 return sequence
     raise InputError(
