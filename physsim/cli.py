@@ -25,7 +25,7 @@ _EXAMPLES = """examples:
   physsim grasp --object plush --out results    a robot lifts, shakes and puts down a soft thing, by friction
   physsim warmup                                compile the kernels now, so that later runs start at once
   physsim bench --case cloth --json bench.json  time this machine
-  physsim bench --peers --json bench.json       the same, next to MuJoCo and Taichi where they are installed
+  physsim bench --peers --json bench.json       the same, next to MuJoCo, Taichi and PyBullet where installed
 """
 
 _DEMO_EXAMPLES = """examples:
@@ -155,13 +155,13 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "bench",
         help="time this machine, alone or next to other engines",
-        description="Time cloth, beams and gradients; print a table and write its rows as JSON.",
+        description="Time cloth, beams, gradients, touch and grasps; print a table and write its rows as JSON.",
         epilog="examples:\n  physsim bench --json bench.json\n  physsim bench --case cloth --peers --json bench.json\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("--case", metavar="NAME", help="only the cases whose name begins so")
-    parser.add_argument("--peers", action="store_true", help="also run MuJoCo and Taichi where they are installed")
+    parser.add_argument("--peers", action="store_true", help="also run MuJoCo, Taichi and PyBullet where they are installed")
     parser.add_argument("--json", dest="json_path", type=_output_file, required=True, metavar="FILE", help="file for the rows")
     parser.set_defaults(run=_bench)
 
