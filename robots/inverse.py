@@ -11,7 +11,7 @@ import numpy as np
 
 from physsim.errors import InputError
 from physsim.physics import validation
-from physsim.robots.tree import unit_quaternion
+from physsim.physics.frames import unit_quaternion
 
 _FLOOR = 1e-3  # of the damping, as a share of the mean square of the Jacobian's entries
 _TIGHT = 1e-3  # of the tolerances; a start that is this near is not improved further

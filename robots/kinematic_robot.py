@@ -27,8 +27,12 @@ class KinematicRobot(Robot):
 
     def __init__(self, description, dt=1 / 240, base_pose=None, device="cpu"):
         super().__init__(description, dt, base_pose, device)
-        self.times, self.trajectory = None, None
         self.reset()
+
+    def reset(self, q=None, qd=None):
+        """As `Robot.reset`; a trajectory is no longer followed."""
+        super().reset(q, qd)
+        self.times, self.trajectory = None, None
 
     def state(self):
         """JointState at this moment; torques are zero."""
@@ -55,9 +59,11 @@ class KinematicRobot(Robot):
         self.time += self.dt
 
     def command(self, position=None, velocity=None, torque=None, joints=None, on_limit="raise", effort=None, speed=None):
-        """As `Robot.command`, without torques; a trajectory is no longer followed."""
+        """As `Robot.command`, without torques; a trajectory is no longer followed, joints that are not named stay where they are."""
         if torque is not None:
             raise InputError("torque: a KinematicRobot has no mass; command a position or a velocity, or use PyBulletRobot")
+        if self.times is not None:  # joints that are not named stay where the trajectory has brought them
+            self.commands.hold(self._state.position)
         super().command(position, velocity, torque, joints, on_limit, effort, speed)
         self.times, self.trajectory = None, None
 

@@ -8,6 +8,7 @@ import warp as wp
 from physsim.errors import InputError
 from physsim.kernels.kinematics.tree import SLIDE, kinematics_kernels
 from physsim.physics import validation
+from physsim.physics.frames import cross, turned
 from physsim.physics.launch import Launcher, quiet_warp
 from physsim.robots.inverse import solve_inverse
 from physsim.robots.tree import joint_tree
@@ -248,19 +249,3 @@ def _write(array, value):
         array.numpy()[...] = value  # a view; `assign` takes twenty times as long for one pose
     else:
         array.assign(value)
-
-
-def cross(a, b):
-    """Cross product of vectors [..., 3]; numpy's own takes five times as long for few of them."""
-    out = np.empty(np.broadcast_shapes(a.shape, b.shape))
-    out[..., 0] = a[..., 1] * b[..., 2] - a[..., 2] * b[..., 1]
-    out[..., 1] = a[..., 2] * b[..., 0] - a[..., 0] * b[..., 2]
-    out[..., 2] = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-    return out
-
-
-def turned(quaternions, vectors):
-    """Vectors [..., 3] turned by unit quaternions (w, x, y, z) [..., 4]."""
-    axis = quaternions[..., 1:]
-    once = cross(axis, vectors)
-    return vectors + 2.0 * (quaternions[..., :1] * once + cross(axis, once))

@@ -14,12 +14,11 @@ import weakref
 from dataclasses import replace
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from physsim.errors import InputError, SolverError
 from physsim.io.urdf_writer import write_urdf
 from physsim.physics import validation
-from physsim.robots.kinematics import cross, turned
+from physsim.physics.frames import cross, matrices, turned
 from physsim.robots.robot import JointState, Prediction, Robot, Wrench, in_world
 from physsim.robots.servo import Servo
 
@@ -59,7 +58,7 @@ class PyBulletRobot(Robot):
         super().__init__(description, dt, base_pose, device)
         tree = self.kinematics.tree
         self._servo = Servo(tree, self.dt, bandwidth, damping_ratio)
-        self._to_base = Rotation.from_quat(tree.orientation[0], scalar_first=True).as_matrix().T
+        self._to_base = matrices(tree.orientation[0]).T
         self._place = tree.origin[0]
         self._world = _Skeleton(description, tree, self.dt, self._to_base @ validation.array("gravity", gravity, (3,)))
         self.reset()
@@ -110,14 +109,17 @@ class PyBulletRobot(Robot):
         torque, saturated, stopped = np.zeros(len(q)), np.zeros(len(q), bool), np.zeros(len(q), bool)
         torque[free] = servo.level - servo.gain * wanted[free]
         saturated[free], stopped[free] = servo.saturated, servo.stopped
+        self._felt = True
         self.commands.advance(servo.setpoint, servo.rate)
         self._state = JointState(q, qd, torque, saturated, stopped)
         self.applied, self._waiting = self._waiting, {}
         self.time += self.dt
 
     def wrench(self, link, frame="link"):
-        """What a force and torque sensor in the joint that holds a link read over the last step; as `Robot.wrench`."""
+        """What a force and torque sensor in the joint that holds a link read over the last step; as `Robot.wrench`. 0 before a step."""
         number = self._held_link(link, frame)
+        if not self._felt:  # PyBullet keeps what its sensors read before a reset
+            return Wrench()
         load = self._world.load(number)
         if frame == "link":
             return load
@@ -126,6 +128,7 @@ class PyBulletRobot(Robot):
     def _set_state(self, q, qd):
         none = np.zeros(len(q), bool)
         self._state = JointState(q.copy(), qd.copy(), np.zeros(len(q)), none, none.copy())
+        self._felt = False
         self._world.reset(q, qd)
 
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from physsim.errors import InputError
 from physsim.physics import validation
+from physsim.physics.frames import turned
 from physsim.robots.commands import JointCommands
-from physsim.robots.kinematics import Kinematics, turned
+from physsim.robots.kinematics import Kinematics
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from physsim.errors import InputError
 from physsim.io.description import RobotDescription
 from physsim.kernels.kinematics.tree import FIXED, SLIDE, TURN
 from physsim.physics import validation
+from physsim.physics.frames import unit_quaternion
 
 _KINDS = {"fixed": FIXED, "revolute": TURN, "continuous": TURN, "prismatic": SLIDE}
 
@@ -130,15 +131,6 @@ def base_place(base_pose):
         raise InputError("base_pose: a pair of a position [3] and a quaternion (w, x, y, z) [4] is needed")
     position = validation.array("position of base_pose", base_pose[0], (3,))
     return position, unit_quaternion("quaternion of base_pose", base_pose[1])
-
-
-def unit_quaternion(name, value):
-    """A quaternion (w, x, y, z) of length one, float64 [4]; InputError where it is zero."""
-    quaternion = validation.array(name, value, (4,))
-    size = np.linalg.norm(quaternion)
-    if size < 1e-9:
-        raise InputError(f"{name}: zero was given; (1, 0, 0, 0) stands for no turn")
-    return quaternion / size
 
 
 def _moved(parent, column, joint_count):

@@ -149,3 +149,26 @@ def test_a_trajectory_in_which_a_follower_does_not_follow_is_refused(robots):
     joints[1, robot.kinematics.tree.joint("right_finger_joint")] += 0.1
     with pytest.raises(physsim.InputError, match="'right_finger_joint' follows another joint"):
         robot.follow([0.0, 1.0], joints)
+
+
+def test_a_robot_that_begins_anew_leaves_its_trajectory(panda):
+    goal = HOME + 0.2 * np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0])
+    panda.follow([0.0, 1.0], np.array([HOME, goal]))
+    panda.step()
+    panda.reset(HOME)
+    for _ in range(10):
+        panda.step()
+    np.testing.assert_array_equal(panda.state().position, HOME)
+
+
+def test_joints_that_are_not_named_stay_where_the_trajectory_has_brought_them(panda):
+    goal = HOME + 0.2 * np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0])
+    panda.follow([0.0, 1.0], np.array([HOME, goal]))
+    for _ in range(120):
+        panda.step()
+    reached = panda.state().position
+    panda.command(position=HOME[0], joints=[panda.joints[0]])
+    for _ in range(120):
+        panda.step()
+    assert panda.state().position[0] == pytest.approx(HOME[0], abs=1e-12)
+    np.testing.assert_allclose(panda.state().position[1:], reached[1:], atol=1e-12)

@@ -319,3 +319,11 @@ def test_without_pybullet_the_message_says_what_to_install(robots, monkeypatch):
     monkeypatch.setitem(sys.modules, "pybullet", None)
     with pytest.raises(physsim.InputError, match=re.escape("pip install 'physsim[robots]'")):
         PyBulletRobot(robots["panda"])
+
+
+def test_sensors_read_nothing_between_a_reset_and_the_first_step(panda):
+    panda.step()
+    assert np.linalg.norm(panda.wrench("panda_hand").force) > 1.0
+    panda.reset(HOME)
+    assert not panda.wrench("panda_hand").force.any()
+    assert not panda.wrench("panda_hand", frame="world").torque.any()
