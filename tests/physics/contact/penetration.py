@@ -71,6 +71,6 @@ class Penetration:
         if first is second:
             i, j = i[i < j], j[i < j]
         pairs = np.concatenate([first[i], second[j]], axis=1)
-        a, b = self._owners[first[i]].reshape(len(i), -1), self._owners[second[j]].reshape(len(i), -1)
+        a, b = (self._owners[f].reshape(len(i), 4 * f.shape[1]) for f in (first[i], second[j]))
         shared = ((a[:, :, None] == b[:, None, :]) & (a[:, :, None] >= 0)).any(axis=(1, 2))
         return pairs[~shared & scene.movable[pairs].any(axis=1)]
