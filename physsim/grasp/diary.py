@@ -9,6 +9,7 @@ from physsim.grasp.robots import RobotSetup
 from physsim.grasp.sequence import Sequence
 from physsim.grasp.world import GraspWorld
 from physsim.physics.contact.intersections import Inspection
+from physsim.physics.contact.readout import contact_points
 from physsim.physics.launch import Command as Launch
 from physsim.physics.probe import Probe, von_mises
 from physsim.report.grasp_film import coarse_link
@@ -73,16 +74,15 @@ class Diary:
     def _picture(self, sample):
         world = self._world
         positions, quaternions = world.link_poses(tuple(link.name for link in self._links))
-        points, forces = world.object_points(), world.contact_forces()
-        pressed = np.abs(forces @ sample.closing)  # by the fingers; the table pushes across
-        touched = pressed > np.maximum(1e-3 * world.weight, 0.3 * np.linalg.norm(forces, axis=1))
+        seen = contact_points(world.solver, world.state)
+        touched = np.concatenate([seen.on(world.links[name].name).points for name in world.setup.finger_links])
         s = wp.array(world.model.contact.embed(world.state.x.numpy().reshape(1, -1, 3).astype(np.float64)), dtype=wp.vec3d)
         depth = self._inspection.intersections(s).depth
         self.deepest = max(self.deepest, float(np.nanmax(depth, initial=0.0)))
         stress = von_mises(self._probe.stresses(world.state, world.body))
         if world.thing.is_sheet:
             stress = stress / world.thing.thickness
-        return sample.time, positions, quaternions, points, points[touched], stress
+        return sample.time, positions, quaternions, world.object_points(), touched, stress
 
     def felt(self) -> dict:
         """Numbers of report.json about what the robot and its fingers felt, and what the object suffered.

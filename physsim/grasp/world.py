@@ -195,12 +195,3 @@ class GraspWorld:
             max(report.stall.values()),
             report.iterations,
         )
-
-
-def builder_masses(model, body) -> np.ndarray:
-    """Masses of a body's particles [kg], shape [n]."""
-    from physsim.physics.assembly import Assembly
-
-    assembly = Assembly(model)
-    assembly.set_parameters(model.resolve(None))
-    return assembly.particle_masses().reshape(-1)[body.particles].astype(np.float64)

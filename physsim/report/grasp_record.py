@@ -115,4 +115,4 @@ class GraspRecord:
 
     def phase_at(self, time: float) -> str:
         """Name of the phase at a time; empty outside all."""
-        return next((name for name, start, end in reversed(self.phases) if start <= time <= end), "")
+        return next((name for name, start, end in reversed(self.phases) if start <= time <= end + 1e-9), "")
