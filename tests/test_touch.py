@@ -81,3 +81,40 @@ def test_a_body_that_is_no_finger_is_refused():
     solver, _, _, _, cube = held_by_plates(friction=0.8, squeeze=0.003)
     with pytest.raises(ps.InputError, match="collider"):
         TouchSensor(solver, cube)
+
+
+@pytest.mark.parametrize("friction", [0.3, 1.0])
+@pytest.mark.parametrize("table", ["plane", "mesh"])
+def test_slip_of_a_brick_that_slides_at_full_friction(friction, table):
+    builder = ps.ModelBuilder()
+    box = ps.box_mesh((0.04, 0.04, 0.02), (1, 1, 1), origin=(0, 0, 0.00099))
+    brick = builder.add_soft_body(box, ps.NeoHookean(1e6, 0.3, 1000.0), velocity=(1.5, 0, 0))
+    if table == "plane":
+        floor = builder.add_ground()
+    else:
+        floor = builder.add_collider(ps.sheet_mesh((2.0, 0.4), (2, 1), origin=(-1.0, -0.2, 0.0)), name="floor")
+    builder.enable_contact(friction=friction)
+    solver = ps.SolverImplicit(builder.finalize(), dt=1 / 240, integrator="backward_euler")
+    state = solver.model.state()
+    for _ in range(4):
+        state, _ = solver.step(state)
+    sensor = TouchSensor(solver, floor)
+    sensor.read(state)
+    start = state.positions[brick.particles].mean(axis=0)[0]
+    for _ in range(12):
+        state, _ = solver.step(state)
+        touch = sensor.read(state)
+    assert np.isclose(touch.slip, state.positions[brick.particles].mean(axis=0)[0] - start, rtol=0.02)
+    assert abs(touch.sliding[2]) < 0.01
+
+
+def test_contacts_are_read_from_the_last_step_alone():
+    solver, state, control, _, _ = held_by_plates(friction=0.8, squeeze=0.003)
+    with pytest.raises(ps.InputError, match="last step"):
+        contact_points(solver, state)
+    assert not solver.assembly.contact.forces().any()
+    older, _ = solver.step(state, control)
+    newer, _ = solver.step(older, control)
+    contact_points(solver, newer)
+    with pytest.raises(ps.InputError, match="last step"):
+        contact_points(solver, older)

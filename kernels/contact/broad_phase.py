@@ -16,7 +16,6 @@ from physsim.kernels.contact.distance import edge_edge_coefficients, point_trian
 
 KEPT = wp.constant(12)  # partners that a query keeps between counting and writing; with more it asks again
 NARROWEST = wp.constant(wp.float64(0.1))  # least stretch of a shape's frame within its boxes for which a distance is bounded
-POINT_TRIANGLE, EDGE_EDGE, POINT_SHAPE = (wp.constant(k) for k in range(3))
 
 
 @wp.struct

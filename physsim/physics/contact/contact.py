@@ -50,6 +50,8 @@ class Contact:
         self._commands, self._version, self._step_of = {}, None, None
         self._free_owners = (used & a.model.free[scene.owners]).sum(axis=1)
         self._rows_in_use = self._most_blocks = None
+        self._lost = False  # whether environments at rest lost their shares to larger arrays
+        self._forces = a.vectors(a.x.shape)
         self.entries = a.entries
         self._kernels = _kernels(a.model.dtype, a.block_dtype)
 
@@ -86,23 +88,36 @@ class Contact:
         self._cover_way()
         alpha = self.largest_step(self.s1, ccd.MARK_TOUCHING)
         if (alpha < 1.0).any():
+            a.set_active(alpha < 1.0)  # the others keep every bit
             a.combine(a.direction, 1.0, a.x, -1.0, a.x1, fixed=True)
             a.combine(a.x, 1.0, a.x1, alpha, a.direction, fixed=True)
+            a.set_active(True)
 
     def _cover_way(self):
         """Know every pair on the way from the old state to `x`."""
+        self._embed_old()
+        self.cover(self.s1, self.motion)
+
+    def _embed_old(self):
         a = self.assembly
         self._embed(a.x1, self.s1)
         if a.step[2] != 0.0:  # else nothing looks at it
             self._embed(a.x2, self.s2)
         self._embed_way(a.x, a.x1, self.motion)
-        self.cover(self.s1, self.motion)
 
     def place(self):
-        """Know the pairs at the assembly's `x`, which a solve has reached from `x1`."""
+        """Know the pairs at the assembly's `x`, which a solve has reached from `x1`, however far that is."""
         self._embed(self.assembly.x, self.s)
-        self._cover_way()
+        self._embed_old()
+        self.cover(self.s, self._still_points)  # as a motion, a long way would be covered in part
         self.largest_step(self.s1, ccd.MARK_TOUCHING)
+
+    def restore(self):
+        """Evaluate all environments once more where lists grew in a solve: those that rested by then lost what they had."""
+        if self._lost:
+            self.assembly.set_active(True)
+            self.assembly.evaluate()
+            self._lost = False
 
     def prepare_search(self, direction):
         """Know every pair that may meet on the way from `x` to `x` - direction; returns the longest safe step, at most 1, [envs]."""
@@ -154,12 +169,14 @@ class Contact:
         if self._version == d.capacity_version:
             return
         self._version = d.capacity_version
+        self._lost = True
         self._commands.clear()
         capacities = [getattr(d, name).stencil.shape[1] for name in LAWS]
         points = np.array([law.points for law in LAWS.values()])
         rows = int(sum(capacities))
-        self.energy, self.base_energy = (wp.zeros((self.envs, max(rows, 1)), dtype=wp.float64, device=self.device) for _ in range(2))
-        self.shares = self._vectors((self.envs, max(1, int(np.dot(capacities, points)))))
+        numbers = (wp.zeros((self.envs, max(rows, 1)), dtype=wp.float64, device=self.device) for _ in range(3))
+        self.energy, self.base_energy, self._push_energy = numbers
+        self.shares, self._product_shares = (self._vectors((self.envs, max(1, int(np.dot(capacities, points))))) for _ in range(2))
         self._blocks = wp.zeros(
             (self.envs, max(1, int(np.dot(capacities, points * (points + 1) // 2)))), dtype=self.entries.Block, device=self.device
         )
@@ -188,16 +205,16 @@ class Contact:
 
     # ---- what the assembly asks for
 
-    def _law(self, kind, name, law, pairs, count, before, after):
-        """Launch a law's kernel on a list; `before` and `after` the state are its own arguments."""
+    def _law(self, kind, name, law, pairs, count, before, after, use=""):
+        """Launch a law's kernel on a list; `before` and `after` the state are its own arguments, the same for the same `use`."""
         a = self.assembly
-        command = self._commands.get((kind, name, count))
+        command = self._commands.get((kind, name, count, use))
         if command is None:
             kernel = law.kernels("float64", a.block_dtype)[kind]
             stencil = pairs.live if kind in ("evaluate", "blocks") else pairs.stencil  # a trial needs what may matter on the way to it
             state = [stencil, self._rows[name], self.s, self.s1, self.s2, self.s]
             arguments = [a.active, wp.vec3d(*a.step), *before, *state, *after]
-            command = self._commands[kind, name, count] = a.launcher.record(kernel, count, *arguments, weight=COST[kind])
+            command = self._commands[kind, name, count, use] = a.launcher.record(kernel, count, *arguments, weight=COST[kind])
         if self._step_of != a.step:
             self._step_of, self._step = a.step, wp.vec3d(*a.step)
         command.set(1, self._step)
@@ -255,18 +272,27 @@ class Contact:
         """Add the exact Hessian of the pairs times a direction."""
         self._embed(direction, self._moved)
         for name, law, pairs, count, _, share, _ in self.rows():
-            self._law("product", name, law, pairs, count, [], [self._moved, share, self.shares])
-        self._add(self.shares, out)
+            self._law("product", name, law, pairs, count, [], [self._moved, share, self._product_shares])
+        self._add(self._product_shares, out)
 
     def forces(self):
         """Contact forces on particles [N], at the assembly's `x` where it was last evaluated, numpy [envs, n, 3]."""
         a = self.assembly
-        if not hasattr(self, "_forces"):
-            self._forces = a.vectors(a.x.shape)
         self._forces.zero_()
         a.set_active(True)
-        self._add(self.shares, self._forces, -1.0)
+        if self.anything_near():
+            self._add(self.shares, self._forces, -1.0)
         return self._forces.numpy().astype(np.float64)
+
+    def pushes(self):
+        """What the layers alone do to the points of the pairs, without friction and damping: shares as `shares`, numpy [envs, slots, 3]."""
+        a, step = self.assembly, self.assembly.step
+        a.set_active(True)
+        a.set_step(0.0, 1.0, 0.0)
+        for name, law, pairs, count, row, share, _ in self.rows():
+            self._law("evaluate", name, law, pairs, count, [], [row, share, self._push_energy, self._product_shares], use="push")
+        a.set_step(*step)
+        return self._product_shares.numpy()
 
     # ---- derivatives
 

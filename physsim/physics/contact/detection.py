@@ -311,7 +311,7 @@ class Detection:
     # ---- safe steps
 
     def max_step(self, s, motion, out=None, marks=0):
-        """Largest share of a motion, at most 1, after which every pair keeps at least a tenth of its free distance.
+        """Largest share of a motion, at most 1, after which every pair keeps half its free distance, or 0.15 of the gap.
 
         The lists must cover the motion (`cover`). A pair that touches or overlaps may only move apart.
 

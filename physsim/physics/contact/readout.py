@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from physsim.errors import InputError
+from physsim.physics.model import require_state
+
 SIDE = {"point_triangle": 1, "edge_edge": 2, "point_shape": 1}  # vertices of a pair that are the first surface's
 
 
@@ -16,7 +19,7 @@ class ContactPoints:
         bodies: names of the two surfaces, [k, 2].
         points: where they touch [m], [k, 3]: on one of the two, the other is nearer than the scene's gap.
         forces: on the first one [N], [k, 3]: push, damping and friction.
-        sliding: velocity of the first one relative to the second across the force's main direction [m/s], [k, 3].
+        sliding: velocity of the first one relative to the second along the surfaces [m/s], [k, 3].
     """
 
     env: np.ndarray
@@ -46,30 +49,39 @@ def contact_points(solver, state):
 
     Returns:
         ContactPoints.
+
+    Raises:
+        InputError: a model without contact, or a state of another step (a backward pass, too, moves the solver elsewhere).
     """
     contact = solver.assembly.contact
+    if contact is None:
+        raise InputError("solver: its model has no contact; call enable_contact before finalize")
+    if require_state(solver.model, state).x1 is None or not np.array_equal(state.x.numpy(), solver.assembly.x.numpy()):
+        raise InputError("state: it must be the one that the solver's last step returned; read contacts step by step")
     scene = contact.scene
     positions = scene.embed(state.x.numpy().astype(np.float64))
     velocities = scene.embed(state.v.numpy().astype(np.float64))
-    shares = contact.shares.numpy() if contact.anything_near() else None
+    near = contact.anything_near()
+    shares, pushes = (contact.shares.numpy().copy(), contact.pushes()) if near else (None, None)
     names = np.array(scene.names)
     found = []
     for name, law, pairs, count, _, first_share, _ in contact.rows():
         stencil = pairs.stencil.numpy()[:, :count]
-        forces = -shares[:, first_share : first_share + count * law.points].reshape(*stencil.shape, 3)
+        slots = slice(first_share, first_share + count * law.points)
+        forces, push = (-part[:, slots].reshape(*stencil.shape, 3) for part in (shares, pushes))
         side = SIDE[name]
-        total = forces[:, :, :side].sum(axis=2)
-        size = np.einsum("etc,etc->et", total, total)
-        env, row = np.nonzero((stencil[:, :, 0] >= 0) & (size > 0.0))
-        members = stencil[env, row]
+        env, row = np.nonzero((stencil[:, :, 0] >= 0) & (np.abs(push).sum(axis=(2, 3)) > 0.0))
+        members, push = stencil[env, row], push[env, row]
         at, moving = positions[env[:, None], members], velocities[env[:, None], members]
-        share = np.einsum("kvc,kc->kv", forces[env, row], total[env, row]) / size[env, row][:, None]  # +1 in all on the first surface
-        along = total[env, row] / np.sqrt(size[env, row])[:, None]
+        normal = push[:, :side].sum(axis=1)
+        size = np.linalg.norm(normal, axis=1)
+        normal = normal / size[:, None]
+        share = np.einsum("kvc,kc->kv", push, normal) / size[:, None]  # how the points take part: +1 in all on the first surface
         relative = np.einsum("kv,kvc->kc", share, moving)
-        relative -= np.einsum("kc,kc->k", relative, along)[:, None] * along
+        relative -= np.einsum("kc,kc->k", relative, normal)[:, None] * normal
         point = np.einsum("kv,kvc->kc", share[:, :side], at[:, :side])
         bodies = names[scene.body[members[:, [0, side]]]]
-        found.append((env, bodies, point, total[env, row], relative))
+        found.append((env, bodies, point, forces[env, row, :side].sum(axis=1), relative))
     if not found:
         return ContactPoints(np.zeros(0, int), np.zeros((0, 2), names.dtype), *(np.zeros((0, 3)) for _ in range(3)))
     return ContactPoints(*(np.concatenate(part) for part in zip(*found, strict=True)))

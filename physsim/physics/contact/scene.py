@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from physsim.kernels.contact.distance import BOX, CAPSULE, CYLINDER, PLANE, SPHERE  # noqa: F401
+
 TABLE = "contact"  # under this name parameters feed the table, as they feed the columns of a law
 COLUMNS = ("stiffness", "friction", "damping")  # of the table
-PLANE, SPHERE, BOX, CAPSULE, CYLINDER = range(5)
 
 
 @dataclass(frozen=True, eq=False)

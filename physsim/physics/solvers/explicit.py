@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import warp as wp
 
+from physsim.errors import InputError
 from physsim.kernels.explicit import march_kernel
 from physsim.physics import laws, validation
 from physsim.physics.assembly import Assembly
@@ -25,11 +26,13 @@ class SolverExplicit:
         strict: True raises when any environment turns NaN; False reports it.
 
     Raises:
-        InputError: dt not above 0.
+        InputError: dt not above 0, a model with contact.
     """
 
     def __init__(self, model, dt, *, strict=True):
         self.model = require_model(model)
+        if model.contact is not None:
+            raise InputError("model: explicit steps know no contact; use SolverImplicit, or leave out enable_contact")
         self.dt = float(validation.array("dt", dt, (), lower=0.0, lower_open=True))
         self.strict = bool(strict)
         self.assembly = Assembly(model)

@@ -180,6 +180,7 @@ def make_report(model, progress):
         factorisations=progress.factorisations,
         linear_iterations=progress.linear_iterations,
         profile=progress.profile,
+        launches=progress.launches,
         unreached=pick(progress.unreached if progress.unreached is not None else np.zeros(model.envs)),
     )
 

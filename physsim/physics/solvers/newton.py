@@ -11,6 +11,7 @@ import numpy as np
 
 from physsim.kernels import newton as rules
 from physsim.kernels.newton import EXACT, LAGGED, PROJECTED
+from physsim.physics.launch import Command
 from physsim.physics.solvers.linear import SHIFTS
 
 ARMIJO = 1e-4
@@ -36,6 +37,7 @@ class StepReport:
     linear_iterations: int = 0
     profile: dict = field(default_factory=dict)  # CPU-side seconds by part
     unreached: object = 0.0  # how far contact kept a held point from its target [m]
+    launches: int = 0  # in its iterations, all environments together
 
 
 @dataclass
@@ -50,6 +52,7 @@ class Progress:
     linear_iterations: int = 0
     profile: dict = field(default_factory=lambda: {"assemble": 0.0, "solve": 0.0, "line search": 0.0})
     unreached: np.ndarray | None = None  # of held points, from their targets [m]
+    launches: int = 0
 
 
 class _Held:
@@ -78,11 +81,11 @@ class _Held:
         self.lagging = (self.left > self._smallest) & (self._stalls < STALLS)
         self.moving = self.lagging & (self._wait == 0)
 
-    def load(self):
-        """Right side of a Newton step in which the held particles go all their way: `right` = gradient - H way."""
+    def load(self, mask):
+        """Right side of a Newton step in which the held particles of some environments go all their way: `right` = gradient - H way."""
         a = self.assembly
         a.product(self._way, self._force)
-        a.combine(self.right, 1.0, a.gradient, -1.0, self._force, fixed=True)
+        a.combine(self.right, 1.0, a.gradient, np.where(mask, -1.0, 0.0), self._force, fixed=True)
 
     def complete(self, mask):
         """Add the way of the held particles to the assembly's direction; returns first and second order of the energy, each [envs]."""
@@ -224,11 +227,14 @@ class Newton:
             held.begin()
             p.done &= ~held.lagging
         self._square_before = np.full(envs, np.nan)
+        launched = Command.count
         while True:
             running = ~p.done & ~p.failed
             if not running.any():
+                p.launches = Command.count - launched
                 if held is not None:
                     p.unreached = held.left
+                    a.contact.restore()
                 return p, factors if self.linear.keeps else ladder.begin
             late = running & (p.iterations >= self.max_iterations)
             p.failed |= late
@@ -312,7 +318,7 @@ class Newton:
         right = a.gradient
         lagging = self._held.moving & running if self._held is not None else np.zeros(1, bool)
         if lagging.any():
-            self._held.load()
+            self._held.load(lagging)
             right = self._held.right
             tolerance = np.where(lagging, PUSHING, tolerance)
         todo = running.copy()
