@@ -14,6 +14,7 @@
 E is convex in d, twice differentiable where contact begins, and without bound where the surfaces meet. At and below u = 0 the energy is a
 huge number, which no line search accepts, and its derivatives are those at the smallest u, so that all stays finite. D is zero, too, where
 contact ends, whatever the layer was before: a pair that comes apart has no jump in its energy.
+The layer's damping resists opening as well as closing, as a viscous layer does: where a pair parts faster than about 3 N/c it holds back.
 Friction never exceeds mu lambda1, equals it above the creep, and its matrix is positive semi-definite.
 Sources: Li et al. 2020, Incremental Potential Contact, eqs. 6, 13 and 24.
 """
