@@ -52,10 +52,11 @@ def draw_overlay(image: Image.Image, legend: Legend, caption: str = "", note: st
     unit = image.height / 540.0
     margin = round(22 * unit)
     pen = ImageDraw.Draw(image)
-    pen.text((margin, margin - round(4 * unit)), caption, fill=INK, font=typeface(round(19 * unit), bold=True))
+    halo = {"stroke_width": max(1, round(2 * unit)), "stroke_fill": "white"}  # readable on dark things too
+    pen.text((margin, margin - round(4 * unit)), caption, fill=INK, font=typeface(round(19 * unit), bold=True), **halo)
     if note:
         spacing = round(5 * unit)
-        pen.multiline_text((margin, margin + round(24 * unit)), note, fill=MUTED, font=typeface(round(14 * unit)), spacing=spacing)
+        pen.multiline_text((margin, margin + round(24 * unit)), note, fill=MUTED, font=typeface(round(14 * unit)), spacing=spacing, **halo)
     _draw_entries(image, legend.entries, margin, unit)
     if legend.bar is not None:
         _draw_bar(image, pen, legend.bar, margin, unit)
