@@ -18,7 +18,7 @@ class GraspRun:
     """A Panda takes the object that the case's name ends with, lifts, holds, shakes and puts it down."""
 
     def __init__(self, case: Case):
-        self.case = case
+        self.case, self.launches = case, 0
         self.samples: list[tuple] = []
 
     def row(self) -> dict:
@@ -26,7 +26,7 @@ class GraspRun:
 
         Returns:
             dict with `cpu_s` and `wall_s` of a simulated second (robot and soft bodies), `end_m` (height of the lift),
-            `iterations_per_step`, `launches_per_newton`, and what `contact_cost` gives.
+            `iterations_per_step`, `launches_per_newton` (within iterations), `launches_per_step` (all), and what `contact_cost` gives.
         """
         from physsim.grasp.objects import grasp_object
         from physsim.grasp.robots import robot_setup
@@ -37,12 +37,12 @@ class GraspRun:
         thing, setup = grasp_object(self.case.name.rsplit("-", 1)[1]), robot_setup("panda")
         timing = Timing(reach=0.5, close=1.0, lift=1.0, hold=0.5, shake=0.5, lower=1.0, open=0.5)
         candidates = [replace(c, center=c.center + [*setup.place, 0.0]) for c in thing.choose(setup.gripper)]
-        sequence = plan(Kinematics(setup.describe()), setup, candidates, timing)
+        sequence = plan(Kinematics(setup.describe()), setup, candidates, timing, thing.release)
         arm = sequence.command(0.0).arm
         GraspWorld(setup, thing, arm).step(sequence.command(0.0))  # loads or compiles the kernels
         world = GraspWorld(setup, thing, arm)
         self._watch(world.solver)
-        heights, newton, launches = [], 0, Command.count
+        heights, newton, self.launches, launches = [], 0, 0, Command.count
         cpu, wall = time.process_time(), time.perf_counter()
         steps = round(sequence.duration / world.dt)
         for k in range(steps):
@@ -55,7 +55,8 @@ class GraspRun:
         return row | {
             "end_m": float(np.mean(heights[start:end]) - heights[0]),
             "iterations_per_step": round(newton / steps, 2),
-            "launches_per_newton": round((Command.count - launches) / max(1, newton), 1),
+            "launches_per_newton": round(self.launches / max(1, newton), 1),
+            "launches_per_step": round((Command.count - launches) / steps, 1),
             "version": ps.__version__,
             "threads": thread_count(),
             "dt": world.dt,
@@ -73,7 +74,9 @@ class GraspRun:
             count += 1
             if count % SAMPLE_EVERY == 0:
                 self.samples.append((state, targets, parameters))
-            return advance(state, targets, parameters)
+            after, report = advance(state, targets, parameters)
+            self.launches += report.launches
+            return after, report
 
         solver.advance = watched
 

@@ -9,7 +9,7 @@
 Step by step, to look at anything on the way:
 
     candidates = [replace(c, center=c.center + [*robot.place, 0.0]) for c in thing.choose(robot.gripper)]  # dataclasses.replace
-    sequence = plan(Kinematics(robot.describe()), robot, candidates)  # physsim.robots.kinematics
+    sequence = plan(Kinematics(robot.describe()), robot, candidates, release=thing.release)  # physsim.robots.kinematics
     world = GraspWorld(robot, thing, sequence.command(0.0).arm)
     while world.robot.time < sequence.duration:
         sample = world.step(sequence.command(world.robot.time + world.dt))
