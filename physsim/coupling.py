@@ -44,6 +44,7 @@ class CouplingReport:
         stall: link -> how far its frame stayed from where the link was to be [m].
         iterations: Newton iterations of the step.
         residual: largest force imbalance on a particle [N].
+        launches: of kernels in the Newton iterations.
     """
 
     wrenches: dict
@@ -51,6 +52,7 @@ class CouplingReport:
     stall: dict
     iterations: int
     residual: float
+    launches: int = 0
 
 
 def add_links(builder, robot, links, material=None, hulls=True):
@@ -177,7 +179,7 @@ class RobotCoupling:
         free = (prediction.qd - speed) / robot.dt  # acceleration without contact
         dt, force = solver.dt, np.zeros(len(now))
         totals = np.zeros((len(self.links), 6))
-        imbalance = iterations = residual = 0.0
+        imbalance = iterations = residual = launches = 0
         for _ in range(self.substeps):
             speed_free = speed + dt * free
             driven, targets = self._drives(parameters, prediction, now + dt * speed_free, dt)
@@ -194,11 +196,12 @@ class RobotCoupling:
             totals += wrenches / self.substeps
             imbalance = max(imbalance, self._imbalance(before, state, contact, wrenches, driven))
             iterations, residual = iterations + report.iterations, max(residual, report.residual)
+            launches += report.launches
         pairs = {name: (w[:3], w[3:]) for name, w in zip(self.links, totals, strict=True)}
         robot.apply(pairs)
         robot.step()
         stall = dict(zip(self.links, self._stalls(prediction, now, state), strict=True))
-        return state, CouplingReport(pairs, imbalance, stall, iterations, residual)
+        return state, CouplingReport(pairs, imbalance, stall, iterations, residual, launches)
 
     def _drives(self, parameters, prediction, q, dt):
         """Parameters and targets (particles, positions [1, p, 3]) of all links' drives for a step that would end at q."""

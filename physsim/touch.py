@@ -38,7 +38,8 @@ class Touch:
         Args:
             axis: 0, 1 or 2: that points out of the surface.
             cells: of the map.
-            extent: ((low, high), (low, high)) of the other two axes [m]; None: of the points of contact.
+            extent: ((low, high), (low, high)) of the other two axes [m]; None: of the points of contact, or 0.2 mm about the
+                origin where nothing touches.
 
         Returns:
             Sums of the forces along the axis [N], shape `cells`, positive where the finger is pressed back along -axis; edges of the
@@ -87,7 +88,10 @@ class TouchSensor:
 
         Args:
             state: State that `step` returned.
-            env: environment.
+            env: number of the environment.
+
+        Returns:
+            Touch of that environment.
         """
         seen = contact_points(self.solver, state).on(self.finger.name)
         keep = seen.env == env

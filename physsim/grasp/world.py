@@ -11,6 +11,7 @@ from physsim.grasp.robots import RobotSetup
 from physsim.grasp.sequence import SHAKE, SHAKE_HZ, Command
 from physsim.physics.builder import ModelBuilder
 from physsim.physics.frames import rotation_matrix
+from physsim.physics.laws import INERTIA
 from physsim.physics.solvers.implicit import SolverImplicit
 from physsim.robots.pybullet_robot import PyBulletRobot
 
@@ -37,6 +38,7 @@ class Sample:
         momentum_residual: share of momentum out of balance in this step
         stall: how far the fingers stayed from where they were to be [m]
         iterations: Newton iterations
+        launches: of kernels in them
     """
 
     time: float
@@ -47,6 +49,7 @@ class Sample:
     momentum_residual: float
     stall: float
     iterations: int
+    launches: int
 
     @property
     def pressing(self) -> np.ndarray:
@@ -101,7 +104,8 @@ class GraspWorld:
         self._pins = [builder.pin(self.body, self._surface, f, name=f"{f.name}.pin") for f in fingers] if hold == "pin" else []
         self._params = None
         self.model = builder.finalize()
-        self.masses = builder_masses(self.model, self.body)
+        inertia = self.model.resolve(None).columns(self.model.column_shapes)[INERTIA.name]
+        self.masses = inertia[0, self.body.particles, 0]
         self.weight = float(GRAVITY * self.masses.sum())
         tolerance = MOMENTUM * self.weight / self.model.particle_count
         linear = "multigrid" if thing.is_sheet else "auto"
@@ -194,4 +198,5 @@ class GraspWorld:
             report.momentum_residual,
             max(report.stall.values()),
             report.iterations,
+            report.launches,
         )

@@ -79,7 +79,7 @@ def _run_child(request: dict, names: str) -> dict[str, np.ndarray]:
 def serve() -> None:
     """What the child does: set its bounds, read the files named on standard input, write arrays to standard output."""
     request = json.loads(sys.stdin.buffer.read())
-    _set_bounds(request)
+    set_bounds(request["seconds"], request["memory"])
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a library that prints must not spoil the answer
     arrays = {}
@@ -96,14 +96,19 @@ def serve() -> None:
         np.savez(answer, **arrays)
 
 
-def _set_bounds(request: dict) -> None:
-    """Bounds on this very process, where the system offers them (elsewhere only the parent's patience counts)."""
+def set_bounds(seconds: float, memory_bytes: int, file_bytes: int = 0) -> None:
+    """Bounds on this very process, where the system offers them (elsewhere only the parent's patience counts).
+
+    Args:
+        seconds: of processor time [s]
+        memory_bytes: of address space
+        file_bytes: of a file that it may write
+    """
     try:
         import resource
     except ImportError:
         return
-    seconds = int(np.ceil(request["seconds"]))
-    wanted = {"RLIMIT_AS": request["memory"], "RLIMIT_CPU": seconds, "RLIMIT_CORE": 0, "RLIMIT_FSIZE": 0}
+    wanted = {"RLIMIT_AS": memory_bytes, "RLIMIT_CPU": int(np.ceil(seconds)), "RLIMIT_CORE": 0, "RLIMIT_FSIZE": file_bytes}
     for name, bound in wanted.items():
         kind = getattr(resource, name)
         hard = resource.getrlimit(kind)[1]

@@ -1,7 +1,8 @@
 """Tetrahedra inside a closed surface by fTetWild, run in a child process: its compiled code ends the process on some inputs.
 
-`python -m physsim.io.mesher FOLDER` is the child: it reads `surface.npz` there and writes `tetrahedra.npz`. pytetwild's compiled module
-is loaded by itself, because its package also imports PyVista, 300 MB that meshing does not need.
+`python -m physsim.io.mesher FOLDER SECONDS BYTES` is the child, bounded in processor time and address space: it reads `surface.npz` there
+and writes `tetrahedra.npz`. pytetwild's compiled module is loaded by itself, because its package also imports PyVista, 300 MB that meshing
+does not need.
 
 Source: Hu, Schneider, Wang, Zorin, Panozzo 2020, Fast tetrahedral meshing in the wild.
 """
@@ -17,9 +18,12 @@ import numpy as np
 
 import physsim
 from physsim.errors import InputError
+from physsim.io import confined
 
 STOP_ENERGY = 8.0  # of the worst element's shape (3 is regular); 10 is fTetWild's own, and leaves angles of some 10 degrees
 ROUNDS = 80  # of its optimisation at most
+MEMORY_BYTES = 16 << 30  # of the address space; much of it is reserved and never used
+FILE_BYTES = 4 << 30
 EXTRA = "pip install physsim[mesh]"
 
 
@@ -29,7 +33,12 @@ def available() -> bool:
 
 
 def fill(
-    points: np.ndarray, triangles: np.ndarray, edge_length: float, deviation: float, time_limit: float = 300.0
+    points: np.ndarray,
+    triangles: np.ndarray,
+    edge_length: float,
+    deviation: float,
+    time_limit: float = 300.0,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fill a closed surface with tetrahedra.
 
@@ -39,12 +48,13 @@ def fill(
         edge_length: that the tetrahedra should have [m]
         deviation: how far the new surface may lie from the old one [m]
         time_limit: after which it is given up [s]
+        memory_bytes: most address space that it may take
 
     Returns:
         Points [m], shape [k, 3], and positive tetrahedra, shape [m, 4].
 
     Raises:
-        InputError: pytetwild is not installed, or it found no tetrahedra, failed or took too long.
+        InputError: pytetwild is not installed, or it found no tetrahedra, failed, or took too much time or memory.
     """
     if not available():
         raise InputError(f"tetrahedra: pytetwild is not installed; {EXTRA}, or read a mesh of tetrahedra by load_mesh")
@@ -56,7 +66,7 @@ def fill(
         np.savez(Path(folder, "surface.npz"), points=(points - centre) / size, triangles=triangles.astype(np.uint32), lengths=lengths)
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "physsim.io.mesher", folder],
+                [sys.executable, "-m", "physsim.io.mesher", folder, str(time_limit * (os.cpu_count() or 1)), str(memory_bytes)],
                 cwd=folder,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
                 capture_output=True,
@@ -70,7 +80,10 @@ def fill(
             ) from None
         if done.returncode != 0:
             reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-            raise InputError(f"tetrahedra: the mesher failed on this surface ({reason[:200]}); repair or simplify it")
+            raise InputError(
+                f"tetrahedra: the mesher failed on this surface ({reason[:200]}; it may take {memory_bytes >> 20} MiB); repair or simplify "
+                f"it, or take an edge_length above {edge_length:g} m"
+            )
         with np.load(Path(folder, "tetrahedra.npz"), allow_pickle=False) as found:
             filled, cells = found["points"], found["cells"]
     if len(cells) == 0:
@@ -123,4 +136,5 @@ def _compiled():
 
 
 if __name__ == "__main__":
+    confined.set_bounds(float(sys.argv[2]), int(sys.argv[3]), FILE_BYTES)
     _child(sys.argv[1])

@@ -517,7 +517,8 @@ class ModelBuilder:
             friction: coefficient of every pair of materials that `contact_between` does not name [-].
             stiffness: pressure at about half the gap [Pa]; None: the largest of a fifth of Young's modulus of solids, what stops sheets and
                 rods within the gap after a fall by their extent, and ten times what weights press.
-            damping: of the contact layer [Pa s/m]: pressure per speed at which it is pressed together; it takes the bounce away.
+            damping: of the contact layer [Pa s/m]: pressure per speed at which it is pressed together; it takes the bounce away. The
+                layer resists opening, too: what parts faster than about 3 stiffness / damping is held back a little.
             creep: sliding speed at which friction is fully developed [m/s].
 
         Returns:
@@ -594,24 +595,24 @@ class ModelBuilder:
         return self._surfaces[body.name]
 
     def _contact_scene(self, free):
-        """The ContactScene, or None where contact was not asked for; completes stiffnesses that were not given."""
+        """(ContactScene, stiffnesses that were not given: dict from Parameter to value [Pa]); (None, {}) without contact."""
         if self._contact is None:
-            return None
+            return None, {}
         surfaces = list(self._surfaces.values())
         used = sorted({s.material for s in surfaces})
         for a in used:
             for b in used:
                 if tuple(sorted((a, b))) not in self._pairs:
                     self.contact_between(a, b)
-        masses = self._masses()
+        masses, stiffnesses = self._masses(), {}
         for names, pair in self._pairs.items():
             if np.isnan(pair.stiffness.value[0]):
                 pressures = [self._pressure(s, masses) for s in surfaces if s.material in names]
-                pair.stiffness.value[0] = max(pressures, default=0.0) or 1.0
+                stiffnesses[pair.stiffness] = max(pressures, default=0.0) or 1.0
         numbers = {s.name: k for k, s in enumerate(surfaces)}
         ignored = [(numbers[a], numbers[b]) for a, b in self._ignored]
         classes = {names: row for row, names in enumerate(self._pairs)}
-        return build_scene(surfaces, free, ignored, classes, **self._contact)
+        return build_scene(surfaces, free, ignored, classes, **self._contact), stiffnesses
 
     def _masses(self):
         """Masses of all particles as added [kg], [n]."""
@@ -657,7 +658,7 @@ class ModelBuilder:
         free = np.ones(self._count, bool)
         for points in self._fixed:
             free[points] = False
-        contact = self._contact_scene(free)
+        contact, stiffnesses = self._contact_scene(free)
         feeds = _vector_feeds(laws.INERTIA, "gravity", everyone, heavy)
         parameters = {"gravity": Parameter("gravity", "m/s^2", self._gravity, feeds)} | self._parameters
         stencils = {laws.INERTIA: [everyone[:, None]]} | self._stencils
@@ -673,7 +674,7 @@ class ModelBuilder:
             blocks=tuple(LawBlock(law, np.concatenate(parts)) for law, parts in stencils.items()),
             bodies=dict(self._bodies),
             attachments=dict(self._attachments),
-            parameters=ParameterSet(parameters, count),
+            parameters=ParameterSet(parameters, count).replace(stiffnesses),
             contact=contact,
             frames=np.array(self._frames, int),
         )

@@ -78,7 +78,8 @@ def second_moments(inertia, mass):
     second = (np.trace(inertia) / 2 * np.eye(3) - inertia) / mass
     if np.linalg.eigvalsh((second + second.T) / 2).min() < 0:
         raise InputError(
-            "inertia: a principal moment is larger than the sum of the other two, which no body has; give it about the centre of mass, in kg m^2"
+            "inertia: a principal moment is larger than the sum of the other two, which no body has; "
+            "give it about the centre of mass and in kg m^2"
         )
     return (second + second.T) / 2
 

@@ -1,5 +1,7 @@
 """Closed surfaces become solids: right volume, right size, sound elements; what is not closed is refused."""
 
+import sys
+
 import numpy as np
 import pytest
 import trimesh
@@ -145,3 +147,11 @@ def test_a_mesher_that_dies_or_takes_too_long_is_an_error():
         mesher.fill(surface.points, surface.triangles, 0.01, 0.001, time_limit=0.05)
     with pytest.raises(InputError, match="the mesher failed on this surface"):
         mesher.fill(surface.points, np.concatenate([surface.triangles, [[0, 1, 10**6]]]), 0.01, 0.001)
+
+
+@with_mesher
+@pytest.mark.skipif(sys.platform != "linux", reason="bounds on memory are Linux's")
+def test_a_mesher_that_takes_too_much_memory_is_an_error():
+    surface = ball(2)
+    with pytest.raises(InputError, match=r"it may take 200 MiB.*above 0.01 m"):
+        mesher.fill(surface.points, surface.triangles, 0.01, 0.001, memory_bytes=200 << 20)

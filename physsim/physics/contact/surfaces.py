@@ -42,7 +42,10 @@ class Surface:
 
 @dataclass(frozen=True)
 class ContactPair:
-    """Handles of the contact parameters of two materials: `stiffness` [Pa], `friction` [-], `damping` [Pa s/m]."""
+    """Handles of the contact parameters of two materials: `stiffness` [Pa], `friction` [-], `damping` [Pa s/m].
+
+    A stiffness that was not given is found by `finalize`, for the bodies that there are then: `model.parameters[pair.stiffness]`.
+    """
 
     materials: tuple
     stiffness: object

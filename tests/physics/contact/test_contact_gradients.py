@@ -491,7 +491,7 @@ def test_a_target_that_contact_does_not_let_be_reached_is_said():
     still = np.tile([1.0, 0.0, 0.0, 0.0], (2, 1))
     way = np.array([[0.025, 0.025, 0.0135], [0.025, 0.025, 0.009]])
     control = ps.Control.from_poses(model, [0.0, 0.01], {"plate": (way, still)})
-    stiffness = torch.tensor(pair.stiffness.value, requires_grad=True)
+    stiffness = torch.tensor(model.parameters[pair.stiffness][0], requires_grad=True)
     run = ps.simulate(ps.SolverImplicit(model, DT, "backward_euler"), control=control, times=[0.01], params={pair.stiffness: stiffness})
     assert run.reports[-1].unreached > 1e-4
     with pytest.warns(UserWarning, match=r"at t = 0.0\d+ s contact kept a held point from its target"):

@@ -119,3 +119,15 @@ def test_a_drop_never_gains_energy(dt):
         energies.append(probe.energy(state))
     assert np.diff(energies).max() <= 1e-6 * energies[0]
     assert energies[-1] < 0.5 * energies[0]
+
+
+def test_a_stiffness_that_was_not_given_is_that_of_the_bodies_of_each_model():
+    builder = ps.ModelBuilder()
+    mesh = ps.box_mesh((0.1, 0.1, 0.1), (1, 1, 1))
+    builder.add_soft_body(mesh, ps.NeoHookean(1e4, 0.3, 100.0))
+    pair = builder.enable_contact()
+    soft = builder.finalize()
+    builder.add_soft_body(ps.TetMesh(mesh.points + 1.0, mesh.cells), ps.NeoHookean(5e6, 0.3, 100.0))
+    stiff = builder.finalize()
+    assert soft.parameters[pair.stiffness].item() == pytest.approx(2e3)
+    assert stiff.parameters[pair.stiffness].item() == pytest.approx(1e6)
