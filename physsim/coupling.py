@@ -19,11 +19,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physsim.errors import InputError
+from physsim.errors import InputError, SolverError
 from physsim.physics import validation
 from physsim.physics.frames import cross, matrices
 from physsim.physics.laws import DRIVE, INERTIA, TETHER
-from physsim.physics.model import require_state
+from physsim.physics.model import Body, require_state
 from physsim.physics.shapes import Box, Capsule, Cylinder, Sphere
 from physsim.physics.sheets import TriMesh
 from physsim.physics.solvers.implicit import SolverImplicit, bind, targets_at
@@ -104,10 +104,8 @@ def hull(points):
     from scipy.spatial import ConvexHull
 
     found = ConvexHull(points)
-    corners, triangles = points[found.vertices], np.searchsorted(found.vertices, found.simplices)
-    if not np.all(np.diff(found.vertices) > 0):
-        order = np.argsort(found.vertices)
-        corners, triangles = points[found.vertices[order]], np.searchsorted(found.vertices[order], found.simplices)
+    used = np.sort(found.vertices)
+    corners, triangles = points[used], np.searchsorted(used, found.simplices)
     a, b, c = (corners[triangles[:, k]] for k in range(3))
     inwards = (np.cross(b - a, c - a) * found.equations[:, :3]).sum(axis=1) < 0
     triangles[inwards] = triangles[inwards][:, [0, 2, 1]]
@@ -129,7 +127,7 @@ class RobotCoupling:
         links: dict from link to driven Body, as `add_links` gives it.
 
     Raises:
-        InputError: steps that do not fit, a body that is not driven, several environments.
+        InputError: steps that do not fit, no contact, no links or none of that name, a body that is not driven, several environments.
     """
 
     def __init__(self, solver, robot, links):
@@ -141,10 +139,16 @@ class RobotCoupling:
             raise InputError(f"solver.dt = {solver.dt:g} s: the robot's dt = {robot.dt:g} s must be a whole multiple of it")
         if model.envs != 1:
             raise InputError(f"model: it has {model.envs} environments; a robot of one body of mass moves in one, use KinematicRobot")
+        if model.contact is None:
+            raise InputError("model: nothing touches in it; call builder.enable_contact before finalize")
+        if not self.links:
+            raise InputError("links: none are given; name those that may touch in add_links")
         names = list(robot.kinematics.links)
         for name, body in self.links.items():
-            if name not in names or "drive" not in body.parameters:
-                raise InputError(f"links: {name!r} must be a link of the robot and its body one of `add_links`")
+            if name not in names:
+                raise InputError(f"links: the robot has no link {name!r}; it must be one of {', '.join(names)}")
+            if not isinstance(body, Body) or model.bodies.get(body.name) is not body or "drive" not in body.parameters:
+                raise InputError(f"links: the body of {name!r} must be what add_links gave for it, from this model's builder")
         self._numbers = [names.index(name) for name in self.links]
         self._particles = np.concatenate([body.particles for body in self.links.values()])
         self._local = np.array([body.mesh.points for body in self.links.values()])
@@ -167,8 +171,16 @@ class RobotCoupling:
             (State one robot step later, CouplingReport).
 
         Raises:
-            SolverError: a step failed; the robot has not moved then.
+            SolverError: a step failed; robot and coupling are then as before it.
         """
+        before = self._shift.copy()
+        try:
+            return self._advance(state, control, params)
+        except SolverError:
+            self._shift = before
+            raise
+
+    def _advance(self, state, control, params):
         solver, robot = self.solver, self.robot
         state = require_state(solver.model, state)
         parameters = solver.model.resolve(params)

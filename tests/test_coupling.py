@@ -134,6 +134,48 @@ def test_steps_that_do_not_fit_are_refused(description):
         RobotCoupling(solver, robot, coupling.links)
 
 
+def test_a_model_without_contact_and_links_that_do_not_fit_are_refused(description):
+    robot = arm(description, 0.03)
+    coupling, cube, _ = cube_between_fingers(robot, 5e4, (0, 0, 0), cells=1)
+    for links, text in (
+        ({}, "none are given; name those that may touch in add_links"),
+        ({"nose": cube}, "the robot has no link 'nose'; it must be one of"),
+        ({FINGERS[0]: cube}, f"the body of '{FINGERS[0]}' must be what add_links gave"),
+    ):
+        with pytest.raises(ps.InputError, match=text):
+            RobotCoupling(coupling.solver, robot, links)
+    builder = ps.ModelBuilder()
+    links = add_links(builder, robot, FINGERS)
+    with pytest.raises(ps.InputError, match="nothing touches in it; call"):
+        RobotCoupling(ps.SolverImplicit(builder.finalize(), dt=DT, tolerance=1e-6), robot, links)
+
+
+def test_a_step_that_failed_can_be_tried_again_with_the_same_result(description, monkeypatch):
+    results = []
+    for fails in (False, True):
+        robot = arm(description, 0.026)
+        coupling, _, state = cube_between_fingers(robot, 5e5, (0, 0, 0), cells=1, substeps=2)
+        robot.command(position=0.0, joints=["panda_finger_joint1"], effort=10.0)
+        for _ in range(20):
+            state, _ = coupling.step(state)
+        if fails:
+            advance, calls = coupling.solver.advance, []
+
+            def second_fails(*arguments, advance=advance, calls=calls):
+                calls.append(0)
+                if len(calls) == 2:
+                    raise ps.SolverError("asked for")
+                return advance(*arguments)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(coupling.solver, "advance", second_fails)
+                with pytest.raises(ps.SolverError):
+                    coupling.step(state)
+        results.append(coupling.step(state)[1].wrenches[FINGERS[0]][0])
+    assert np.linalg.norm(results[0]) > 1.0
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-6)
+
+
 def test_a_hull_is_closed_and_looks_outwards(rng):
     mesh = hull(rng.normal(size=(40, 3)))
     corners = mesh.points[mesh.triangles]
