@@ -58,7 +58,7 @@ class _Scene:
         material = ps.NeoHookean(case.stiffness, touch_scenes.CUBE_POISSON, touch_scenes.CUBE_DENSITY)
         self.bodies = [self.builder.add_soft_body(ps.TetMesh(scene.points, scene.cells), material)]
         for name, places in scene.fingers.items():
-            self.builder.add_collider(ps.Box(touch_scenes.FINGER_HALF), places[0], name=name)
+            self.builder.add_collider(ps.Box(tuple(2.0 * half for half in touch_scenes.FINGER_HALF)), places[0], name=name)
         self.builder.add_ground()
         self.depth = lambda x: -x[..., 2].min()
         self.keys = scene

@@ -90,3 +90,9 @@ def test_peers_carry_the_pile_out():
     pytest.importorskip("mujoco")
     row = launch(case_named("touch-pile"), engine_named("mujoco"), 8)
     assert row["curve"][-1] == pytest.approx(0.035, abs=0.015)
+
+
+def test_fingers_are_as_large_as_the_scene_says_they_are():
+    bodies = TouchSimulation(Case("one", "environments", 1, 5.0e4), 2, {}).scene.model.bodies
+    for name in ("left", "right"):
+        np.testing.assert_allclose(0.5 * np.array(bodies[name].mesh.shape[0][0].size), touch_scenes.FINGER_HALF)
