@@ -4,6 +4,7 @@ The laws are those of `physsim.physics.laws.CONTACT` and run through the kernels
 particles and on lists that change. Rows of the lists take their parameters from a table, one row a pair of materials.
 """
 
+import warnings
 from functools import cache
 
 import numpy as np
@@ -12,9 +13,11 @@ from scipy import sparse
 
 from physsim.kernels.contact import ccd, surface
 from physsim.physics.contact.detection import Detection
+from physsim.physics.contact.scene import PLANE
 from physsim.physics.laws import EDGE_EDGE, POINT_SHAPE, POINT_TRIANGLE, SCALARS
 
 LAWS = {"point_triangle": POINT_TRIANGLE, "edge_edge": EDGE_EDGE, "point_shape": POINT_SHAPE}
+FLAT = 0.05  # least over largest extent of a sheet, which nothing is led around within a step
 SIGNS = {1.0: wp.float64(1.0), -1.0: wp.float64(-1.0)}
 COST = {"evaluate": 0.3, "blocks": 2.0, "product": 1.0, "adjoint": 1.5, "tangent": 4.0}  # [us] of a row
 
@@ -50,10 +53,23 @@ class Contact:
         self._commands, self._version, self._step_of = {}, None, None
         self._free_owners = (used & a.model.free[scene.owners]).sum(axis=1)
         self._rows_in_use = self._most_blocks = None
+        self._warned, self._thinnest = False, self._least_thickness()
         self._lost = False  # whether environments at rest lost their shares to larger arrays
         self._forces = a.vectors(a.x.shape)
         self.entries = a.entries
         self._kernels = _kernels(a.model.dtype, a.block_dtype)
+
+    def _least_thickness(self):
+        """Least extent of a thing that is not flat [m]; a step that would carry another beyond it may find the way around."""
+        scene = self.scene
+        points = scene.embed(self.assembly.model.positions)
+        least = np.inf
+        for body in np.setdiff1d(np.arange(len(scene.allowed)), scene.shape_body[scene.shape_kind == PLANE]):
+            own = np.intersect1d(np.flatnonzero(scene.body == body), scene.vertices)
+            extents = np.ptp(points[own], axis=0) + 2.0 * scene.radius[own].max() if len(own) else np.zeros(1)
+            if extents.min() > FLAT * extents.max():
+                least = min(least, float(extents.min()))
+        return least
 
     def _vectors(self, shape):
         return wp.zeros(shape, dtype=wp.vec3d, device=self.device)
@@ -90,8 +106,16 @@ class Contact:
         if (alpha < 1.0).any():
             a.set_active(alpha < 1.0)  # the others keep every bit
             a.combine(a.direction, 1.0, a.x, -1.0, a.x1, fixed=True)
+            left = (1.0 - alpha) * a.largest(a.direction)
             a.combine(a.x, 1.0, a.x1, alpha, a.direction, fixed=True)
             a.set_active(True)
+            if not self._warned and (np.where(alpha < 1.0, left, 0.0) > self._thinnest).any():
+                self._warned = True
+                warnings.warn(
+                    f"something is hit that is {1e3 * self._thinnest:.3g} mm thick at the least, by what would go on for "
+                    f"{1e3 * left[alpha < 1.0].max():.3g} mm in this step: it may be led around it; take a smaller dt",
+                    stacklevel=7,
+                )
 
     def _cover_way(self):
         """Know every pair on the way from the old state to `x`."""

@@ -191,6 +191,8 @@ class Newton:
         self._extent = extent
         self.accuracy = None  # [m]; see `SolverImplicit`
         self._free_count = int(assembly.model.free.sum())
+        # single precision's energies cannot see friction set in: steps that need no line search, those of the projected matrix
+        self._blunt = assembly.contact is not None and assembly.model.dtype == "float32"
         # few particles: a Newton iteration costs as much as hundreds of linear ones, which may as well be done
         self._few = self._free_count <= FEW and assembly.block_dtype == "float64"
 
@@ -266,9 +268,9 @@ class Newton:
         there is no direction, because contacts that are pressed hard hide all else in a block from its precision.
         """
         a = self.assembly
-        none = (self._length == 0.0) & (p.residual > self.tolerance)
+        none = np.zeros(len(running), bool)
         if self._held is not None:
-            none &= ~self._held.moving
+            none = (self._length == 0.0) & (p.residual > self.tolerance) & ~self._held.moving
         long = running & ((self._length > self._extent) | none)
         if not long.any():
             return factors
@@ -322,6 +324,8 @@ class Newton:
             right = self._held.right
             tolerance = np.where(lagging, PUSHING, tolerance)
         todo = running.copy()
+        if self._blunt:
+            ladder.level[:] = top
         level = ladder.level if rate > 0.0 else np.where(ladder.level == top, top, 0)  # nothing between without inertia
         projected = np.full(len(todo), -1)
         tried = np.zeros(len(todo), int)
