@@ -8,7 +8,7 @@ import physsim as ps
 from physsim.bench import scenes, touch_scenes
 from physsim.bench.cases import FRAMES, Case
 from physsim.bench.profile import StepProfile, launch_seconds
-from physsim.physics.launch import Command, thread_count
+from physsim.physics.launch import thread_count
 from physsim.physics.model import State
 
 OPTIONS = {"integrator": "backward_euler", "accuracy": 1e-4}
@@ -94,7 +94,6 @@ class TouchSimulation:
         """Return the bodies' mean height [m] at each frame, over all environments; nan from the frame in which a step failed."""
         curve = np.full(FRAMES, np.nan)
         profile, self.samples, self.deepest = StepProfile(), [], 0.0
-        launches = Command.count
         state = self.scene.model.state()
         try:
             for frame in range(FRAMES):
@@ -108,7 +107,6 @@ class TouchSimulation:
         except ps.SolverError as error:
             self.failure = str(error)
         self.profiled = profile.columns(FRAMES * self.substeps)
-        self.profiled["launches_per_newton"] = round((Command.count - launches) / max(1, profile.newton), 1)
         return curve
 
     def facts(self) -> dict:

@@ -72,6 +72,10 @@ class Engine:
         """Whether it can run a case: one of its kinds; of grasps, peers only that of the cube."""
         return case.kind in self.kinds and (case.kind != "grasp" or not self.peer or case.name == "grasp-cube")
 
+    def own_substeps(self, case: Case) -> int:
+        """Steps in 1/60 s at which it carries out a case in which things touch; the robots of `physsim grasp` have a step of their own."""
+        return 4 if case.kind == "grasp" and not self.peer else self.touch_substeps
+
     def missing(self) -> str | None:
         """Return why this engine cannot run here, in plain words, or None."""
         if importlib.util.find_spec(self.requires) is None:

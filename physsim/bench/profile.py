@@ -40,13 +40,14 @@ class StepProfile:
         self._command, self._launches = Command, Command.count
         self._start = time.perf_counter()
         self.parts: dict[str, float] = {}
-        self.newton = self.linear = self.factorisations = 0
+        self.newton = self.linear = self.factorisations = self.in_iterations = 0
 
     def note(self, report: object) -> None:
         """Add a report's iterations (the most of any environment) and its seconds by part."""
         self.newton += int(np.max(report.iterations))
         self.linear += int(report.linear_iterations)
         self.factorisations += int(report.factorisations)
+        self.in_iterations += int(getattr(report, "launches", 0))
         for part, seconds in report.profile.items():
             self.parts[part] = self.parts.get(part, 0.0) + seconds
 
@@ -54,8 +55,8 @@ class StepProfile:
         """Return what to add to a row, for a run of `steps` steps that ends now.
 
         `profile`: wall seconds by part, 'other' being what no part accounts for; `launches_s`: the launches' number times the time
-        of an empty one (it is contained in the parts); `step_s`, and per step `launches`, `iterations`, `linear_iterations`, and
-        `factorisations`.
+        of an empty one (it is contained in the parts); `launches_per_newton`: those within an iteration; `step_s`, and per step
+        `launches` (all), `iterations`, `linear_iterations`, and `factorisations`.
         """
         wall = time.perf_counter() - self._start
         launches = self._command.count - self._launches
@@ -63,6 +64,7 @@ class StepProfile:
         return {
             "profile": {part: round(seconds, 5) for part, seconds in parts.items()},
             "launches_s": round(launches * launch_seconds(), 5),
+            "launches_per_newton": round(self.in_iterations / max(1, self.newton), 1),
             "step_s": wall / steps,
             "launches_per_step": round(launches / steps, 2),
             "iterations_per_step": round(self.newton / steps, 2),

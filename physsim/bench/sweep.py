@@ -187,9 +187,10 @@ def own_step_row(case: Case, engine: Engine, run: Callable[[Case, Engine, int], 
         engine: who runs it.
         run: as in `sweep`.
     """
-    row = run(case, engine, engine.touch_substeps)
+    substeps = engine.own_substeps(case)
+    row = run(case, engine, substeps)
     curve = _curve(row)
-    out = _labelled(case, engine, engine.touch_substeps, row) | {"error": None, "compared": False}
+    out = _labelled(case, engine, substeps, row) | {"error": None, "compared": False}
     out.setdefault("end_m", float(curve[-1]) if np.isfinite(curve[-1]) else None)
     if "curve" in row and not np.isfinite(curve).all():
         out["note"] = "broke down at this step" + (f": {out['note']}" if out.get("note") else "")
