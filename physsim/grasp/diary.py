@@ -10,7 +10,6 @@ from physsim.grasp.sequence import Sequence
 from physsim.grasp.world import GraspWorld
 from physsim.physics.contact.intersections import Inspection
 from physsim.physics.contact.readout import contact_points
-from physsim.physics.launch import Command as Launch
 from physsim.physics.probe import Probe, von_mises
 from physsim.report.grasp_film import coarse_link
 from physsim.report.grasp_record import ForceMap, GraspRecord, LinkMesh
@@ -38,12 +37,11 @@ class Diary:
         self._sensors = [TouchSensor(world.solver, world.links[name]) for name in world.setup.finger_links]
         self._touches = []  # of both fingers, at the pictures of the hold
         self._felt_slip = 0.0
-        self.deepest, self.launches, self._seen = 0.0, 0, Launch.count
+        self.deepest = 0.0
         self._links = tuple(_link_meshes(world.robot.description, world.setup))
 
     def note(self, sample) -> None:
         """Take down a step."""
-        self.launches += Launch.count - self._seen
         world = self._world
         self.samples.append(sample)
         begin, end = self._sequence.phase("hold")
@@ -61,7 +59,6 @@ class Diary:
         if pictured:
             self._frames.append(self._picture(sample))
             self._series.append(self._feelings(sample))
-        self._seen = Launch.count
 
     def _feelings(self, sample):
         world = self._world

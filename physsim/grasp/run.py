@@ -62,7 +62,7 @@ def run_grasp(
     numbers |= {
         "penetration_mm": 1e3 * diary.deepest,
         "cpu_s_per_sim_s": seconds / sequence.duration,
-        "launches_per_newton": diary.launches / max(newton, 1),
+        "launches_per_newton": sum(s.launches for s in diary.samples) / max(newton, 1),
         "newton_per_step": newton / steps,
         "steps": steps,
         "dt_s": world.dt,
