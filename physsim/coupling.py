@@ -27,6 +27,7 @@ from physsim.physics.model import Body, require_state
 from physsim.physics.shapes import Box, Capsule, Cylinder, Sphere
 from physsim.physics.sheets import TriMesh
 from physsim.physics.solvers.implicit import SolverImplicit, bind, targets_at
+from physsim.robots.kinematic_robot import KinematicRobot
 
 ARM = 0.1  # that weighs turns against shifts [m]
 SOFTEST = 1e-4  # least mobility of a link in any direction, as a share of its largest
@@ -55,7 +56,7 @@ class CouplingReport:
     launches: int = 0
 
 
-def add_links(builder, robot, links, material=None, hulls=True):
+def add_links(builder, robot, links, material=None, hulls=True, driven=True):
     """Make links of a robot touchable, at their present poses. They do not touch each other: the robot sees to that.
 
     Args:
@@ -63,6 +64,7 @@ def add_links(builder, robot, links, material=None, hulls=True):
         robot: Robot.
         links: names of the links.
         material: of their surfaces, as in `ModelBuilder.set_surface`.
+        driven: whether links give way (for `RobotCoupling`); False: colliders, which a Control moves by their names.
         hulls: whether meshes are taken as their convex hulls, as robot simulators do; False: as they are, which must be clean surfaces.
 
     Returns:
@@ -80,7 +82,7 @@ def add_links(builder, robot, links, material=None, hulls=True):
         if not geometries:
             raise InputError(f"link {name!r}: it has no collision geometry; name one that has")
         shapes = [(_shape_of(g, hulls), g.origin[:3, 3], _quaternion(g.origin[:3, :3])) for g in geometries]
-        bodies[name] = builder.add_driven(shapes, position, quaternion, name=name)
+        bodies[name] = (builder.add_driven if driven else builder.add_collider)(shapes, position, quaternion, name=name)
         if material is not None:
             builder.set_surface(bodies[name], material=material)
         for other in bodies.values():
@@ -134,11 +136,16 @@ class RobotCoupling:
         self.solver = validation.instance("solver", solver, SolverImplicit)
         self.robot, self.links = robot, dict(links)
         model = solver.model
+        if isinstance(robot, KinematicRobot):
+            raise InputError(
+                "robot: a KinematicRobot gives way to nothing; make its links colliders (add_links with driven=False) and move them by "
+                "Control.from_poses(model, times, robot.link_poses(times))"
+            )
         self.substeps = round(robot.dt / solver.dt)
         if self.substeps < 1 or abs(self.substeps * solver.dt - robot.dt) > 1e-9 * robot.dt:
             raise InputError(f"solver.dt = {solver.dt:g} s: the robot's dt = {robot.dt:g} s must be a whole multiple of it")
         if model.envs != 1:
-            raise InputError(f"model: it has {model.envs} environments; a robot of one body of mass moves in one, use KinematicRobot")
+            raise InputError(f"model: it has {model.envs} environments, a coupled robot moves in one; for many move colliders by a Control")
         if model.contact is None:
             raise InputError("model: nothing touches in it; call builder.enable_contact before finalize")
         if not self.links:

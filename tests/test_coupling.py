@@ -181,3 +181,30 @@ def test_a_hull_is_closed_and_looks_outwards(rng):
     corners = mesh.points[mesh.triangles]
     assert len(mesh.boundary()) == 0
     assert np.linalg.det(corners).sum() > 0
+
+
+def test_kinematic_links_are_colliders_that_a_control_moves(description):
+    from physsim.robots import KinematicRobot
+
+    robot = KinematicRobot(description)
+    robot.reset(np.append(HOME, [0.03, 0.03]))
+    middle, _ = robot.links().pose("panda_grasptarget")
+    builder = ps.ModelBuilder(gravity=(0, 0, 0))
+    box = ps.box_mesh((0.05, 0.05, 0.05), (2, 2, 2))
+    builder.add_soft_body(ps.TetMesh(box.points - 0.025 + middle, box.cells), ps.NeoHookean(5e4, 0.3, 300.0))
+    links = add_links(builder, robot, FINGERS, driven=False)
+    builder.enable_contact()
+    solver = ps.SolverImplicit(builder.finalize(), dt=DT, integrator="backward_euler")
+    with pytest.raises(ps.InputError, match="driven=False"):
+        RobotCoupling(solver, robot, links)
+    times = np.linspace(0, 0.1, 5)
+    opening = np.linspace(0.03, 0.0235, 5)
+    robot.follow(times, np.column_stack([np.tile(HOME, (5, 1)), opening, opening]))
+    control = ps.Control.from_poses(solver.model, times, robot.link_poses(times, FINGERS))
+    state = solver.model.state()
+    for _ in range(30):
+        state, report = solver.step(state, control)
+    pressed = [solver.assembly.contact.forces()[0, links[name].particles].sum(axis=0)[1] for name in FINGERS]
+    assert report.unreached < 1e-12
+    assert min(np.abs(pressed)) > 1.0
+    assert np.isclose(*np.abs(pressed), rtol=0.05)

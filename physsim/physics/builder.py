@@ -512,6 +512,8 @@ class ModelBuilder:
     def enable_contact(self, gap=None, friction=0.5, stiffness=None, damping=0.0, creep=1e-4):
         """Let everything touch everything, and each soft thing itself.
 
+        What is held (colliders, exact attachments) does not touch what is held. Static solves know contact without friction.
+
         Args:
             gap: distance at which contact begins to push [m]; None: 1 mm, or less where edges are short.
             friction: coefficient of every pair of materials that `contact_between` does not name [-].
@@ -551,7 +553,9 @@ class ModelBuilder:
         """
         if self._contact is None:
             raise InputError("contact_between: call enable_contact first")
-        names = tuple(sorted((str(material_a), str(material_b))))
+        for material in (material_a, material_b):
+            validation.instance("material", material, str, "the name that set_surface gave")
+        names = tuple(sorted((material_a, material_b)))
         if names in self._pairs:
             raise InputError(f"contact_between: {names[0]!r} and {names[1]!r} have parameters already; change them by params")
         given = {"stiffness": stiffness, "friction": friction, "damping": damping}
