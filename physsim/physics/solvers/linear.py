@@ -371,7 +371,8 @@ def choose(model, wanted="auto", static=False):
                 name, reason = "direct", f"a banded factor costs {band.cost:.1g} multiplications"
         if on_cpu and name == "cg" and free >= MULTIGRID_FROM and model.contact is None:  # pairs pressed together spoil coarse levels
             name = "multigrid"
-        if on_cpu and name == "cg" and chain and model.contact is not None and not len(model.frames):
+        wire = chain and model.contact is not None and not len(model.frames) and build_band(model, pattern).width <= CHAIN_WIDTH
+        if on_cpu and name == "cg" and wire:
             name, reason = "multigrid", "a stiff chain that may touch"  # a wire's axial stiffness is too much for blocks alone
     # a direction need not be exact: single precision serves where the laws are soft in most directions; a contact that is pressed
     # together hides the inertia beside it from single precision
