@@ -9,8 +9,11 @@ import torch
 from scipy.spatial.transform import Rotation
 
 import physsim
+from physsim.errors import InputError
 from physsim.io.description import Joint, Link, RobotDescription
 from physsim.robots import Kinematics
+from physsim.robots.inverse import rotation_between
+from physsim.robots.tree import base_place
 
 FILES = {"panda": "franka_panda/panda.urdf", "kuka": "kuka_iiwa/model.urdf", "xarm": "xarm/xarm6_with_gripper.urdf"}
 
@@ -220,3 +223,31 @@ def test_followers_follow_in_inverse_kinematics(robots):
 def test_what_does_not_fit_is_refused(arm, call, message):
     with pytest.raises(physsim.InputError, match=re.escape(message)):
         call(arm)
+
+
+def test_a_rotation_vector_between_turns_is_scipys(rng):
+    a, b = rng.normal(size=(20, 4)), rng.normal(size=4)
+    a, b = a / np.linalg.norm(a, axis=1)[:, None], b / np.linalg.norm(b)
+    first, second = (Rotation.from_quat(q, scalar_first=True) for q in (a, b))
+    np.testing.assert_allclose(rotation_between(a, b), (second * first.inv()).as_rotvec(), atol=1e-12)
+    np.testing.assert_allclose(rotation_between(b[None], -b), 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("pose", "text"),
+    [
+        ((np.zeros(3),), "a pair of a position"),
+        ((np.zeros(2), np.ones(4)), "position of base_pose"),
+        ((np.zeros(3), np.zeros(4)), "zero was given"),
+    ],
+)
+def test_a_base_that_is_no_pose_is_refused(pose, text):
+    with pytest.raises(InputError, match=text):
+        base_place(pose)
+
+
+def test_a_base_has_a_position_and_a_unit_quaternion():
+    position, quaternion = base_place(([1, 2, 3], [0, 2, 0, 0]))
+    np.testing.assert_array_equal(position, [1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(quaternion, [0.0, 1.0, 0.0, 0.0])
+    np.testing.assert_array_equal(base_place(None)[1], [1.0, 0.0, 0.0, 0.0])

@@ -56,8 +56,9 @@ class Contact:
         self._warned, self._thinnest = False, self._least_thickness()
         self._lost = False  # whether environments at rest lost their shares to larger arrays
         self._forces = a.vectors(a.x.shape)
+        self._still = {}  # number of directions -> motions of zero
         self.entries = a.entries
-        self._kernels = _kernels(a.model.dtype, a.block_dtype)
+        self._kernels = _kernels(a.model.dtype)
 
     def _least_thickness(self):
         """Least extent of a thing that is not flat [m]; a step that would carry another beyond it may find the way around."""
@@ -364,8 +365,6 @@ class Contact:
             self.fill_rows(self._table_rows[d], {name: r[d] for name, r in rows.items()})
             for points, key in ((x, "x"), (x1, "x1"), (x2, "x2")):
                 self._embed(moved[key][d], points[d])
-        if not hasattr(self, "_still"):
-            self._still = {}
         if count not in self._still:
             self._still[count] = self._vectors((count, *self.s.shape))
         for name, law, pairs, number, _, share, _ in self.rows():
@@ -376,7 +375,7 @@ class Contact:
 
 
 @cache
-def _kernels(dtype, block_dtype):
+def _kernels(dtype):
     return surface.surface_kernels(SCALARS[dtype])
 
 

@@ -88,6 +88,8 @@ class Detection:
         for name, points in (("point_triangle", 4), ("edge_edge", 4), ("point_shape", 5)):
             setattr(self, name, self._new_list(name, points, 1))
         self._used = np.zeros(3, int)  # rows that may hold pairs
+        self._shortened = False  # whether only a share of the motion may be gone
+        self._keys, self._slots = self._ints(0), self._ints(0)
         self.point_map = PointMap(self._ints((envs, scene.point_count + 1)), self._ints((envs, 1)))
 
     def _ints(self, shape):
@@ -226,7 +228,7 @@ class Detection:
     def _set_reach(self, motion):
         """Whole motions (None), or what part of these may be gone."""
         if motion is None:
-            if self.__dict__.get("_shortened"):
+            if self._shortened:
                 self._reach.fill_(1.0)
             self._shortened = False
             return
@@ -297,7 +299,7 @@ class Detection:
         if not size:
             self.point_map.offsets.zero_()
             return
-        if "_keys" not in self.__dict__ or self._keys.size < 2 * total:
+        if self._keys.size < 2 * total:
             self._keys, self._slots = self._ints(2 * _room(total)), self._ints(2 * _room(total))
             self._commands = {key: c for key, c in self._commands.items() if key[0] not in ("keys", "begins")}
         shares = [made.kernels for made in self.lists]
