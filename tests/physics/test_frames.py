@@ -30,5 +30,5 @@ def test_second_moments_of_a_box_are_twelfths_of_its_squared_edges():
 
 
 def test_moments_that_no_body_has_are_refused_with_what_to_check():
-    with pytest.raises(InputError, match="larger than the sum of the other two.*about the centre of mass"):
+    with pytest.raises(InputError, match=r"larger than the sum of the other two.*about the centre of mass"):
         second_moments(np.diag([1.0, 1.0, 2.1]), 1.0)
