@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 import physsim as ps
 
 DURATION = 0.5  # [s]
-STEPS = (1 / 60, 1 / 120, 1 / 240)  # [s]
+STEPS = (1 / 120, 1 / 240)  # [s]; in a sixtieth things at 5 m/s go past each other's corners, and backward Euler may gain energy there
 ITERATIONS = 1000  # of a step: a stiff sheet that folds within one takes hundreds
 
 
@@ -49,7 +49,7 @@ class Outcome:
             return self.error
         if self.crossings or not self.least_free > 0.0:
             return f"{self.crossings} crossings, least free distance {self.least_free:.3g} m"
-        return "" if self.rise < 1e-3 else f"energy rose by {self.rise:.3g} of the fall"
+        return "" if self.rise < 1e-4 else f"energy rose by {self.rise:.3g} of the fall"
 
 
 def turned(rng):
