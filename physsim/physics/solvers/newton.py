@@ -193,8 +193,8 @@ class Newton:
         self._free_count = int(assembly.model.free.sum())
         # single precision's energies cannot see friction set in: steps that need no line search, those of the projected matrix
         self._blunt = assembly.contact is not None and assembly.model.dtype == "float32"
-        # few particles: a Newton iteration costs as much as hundreds of linear ones, which may as well be done
-        self._few = self._free_count <= FEW and assembly.block_dtype == "float64"
+        # few particles that touch: a Newton iteration costs as much as hundreds of linear ones, which may as well be done
+        self._few = assembly.contact is not None and self._free_count <= FEW and assembly.block_dtype == "float64"
 
     def status_array(self, failed):
         """The failed environments of a solve as a device array [envs]: 2 where one failed."""
