@@ -2,6 +2,8 @@
 
 Exact Hessian where it is positive definite, shifted by a little inertia, lagged or projected where it is not; the line search compares
 energies summed stencil by stencil; an environment that has converged or failed is left alone while the others go on.
+
+Ladder, held particles, direction and search stand in one file because they are the stages of one iteration and share its numbers.
 """
 
 import time
@@ -193,8 +195,8 @@ class Newton:
         self._free_count = int(assembly.model.free.sum())
         # single precision's energies cannot see friction set in: steps that need no line search, those of the projected matrix
         self._blunt = assembly.contact is not None and assembly.model.dtype == "float32"
-        # few particles that touch: a Newton iteration costs as much as hundreds of linear ones, which may as well be done
-        self._few = assembly.contact is not None and self._free_count <= FEW and assembly.block_dtype == "float64"
+        # few particles, of things that touch or rest: a Newton iteration costs as much as hundreds of linear ones, which may as well be done
+        self._few = self._free_count <= FEW and assembly.block_dtype == "float64"
 
     def status_array(self, failed):
         """The failed environments of a solve as a device array [envs]: 2 where one failed."""
@@ -314,7 +316,7 @@ class Newton:
         lagged, top = ladder.lagged, ladder.top
         fall = np.where(running, p.residual, 1.0) / np.where(running, first, 1.0)
         tolerance = np.clip(rules.LINEAR_SHARE * np.sqrt(fall), rules.LINEAR_TIGHTEST, rules.LINEAR_LOOSEST)
-        if self._few:
+        if self._few and (a.contact is not None or rate == 0.0):
             tolerance = np.minimum(tolerance, TIGHT)
         before = self.linear.total_iterations
         right = a.gradient
