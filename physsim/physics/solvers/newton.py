@@ -195,7 +195,7 @@ class Newton:
         self._free_count = int(assembly.model.free.sum())
         # single precision's energies cannot see friction set in: steps that need no line search, those of the projected matrix
         self._blunt = assembly.contact is not None and assembly.model.dtype == "float32"
-        # few particles, of things that touch or rest: a Newton iteration costs as much as hundreds of linear ones, which may as well be done
+        # few particles, of things that touch or rest: a Newton iteration costs as much as hundreds of linear ones
         self._few = self._free_count <= FEW and assembly.block_dtype == "float64"
 
     def status_array(self, failed):
