@@ -186,6 +186,10 @@ def render_surfaces(
         InputError: samples outside 1..16, a picture too large, a background of another size.
     """
     samples = int(validation.array("samples", samples, (), kind="i", lower=1, upper=MOST_SAMPLES))
+    if camera.width * camera.height * samples**2 > MOST_RAYS:
+        raise InputError(
+            f"{camera.width} x {camera.height} pixels with {samples} x {samples} rays each: at most {MOST_RAYS} rays are traced"
+        )
     device = torch.device(device)
     behind = background_image(background, camera, device)
     h, w = camera.height, camera.width
@@ -206,15 +210,7 @@ def render_surfaces(
 
 
 def camera_rays(camera: Camera, samples: int, device: torch.device) -> wp.array:
-    """Directions (x, y, 1) of `samples` x `samples` rays a pixel, shape [samples h, samples w]; kept for cameras of the same lens.
-
-    Raises:
-        InputError: more rays than memory should hold.
-    """
-    if camera.width * camera.height * samples**2 > MOST_RAYS:
-        raise InputError(
-            f"{camera.width} x {camera.height} pixels with {samples} x {samples} rays each: at most {MOST_RAYS} rays are traced"
-        )
+    """Directions (x, y, 1) of `samples` x `samples` rays a pixel, shape [samples h, samples w]; kept for cameras of the same lens."""
     lens = camera.width, camera.height, camera.focal, camera.centre, camera.distortion
     return _kept_rays(lens, samples, str(device))
 
