@@ -122,14 +122,17 @@ def splat_colors(splats: Splats, posed: Posed, eye: torch.Tensor, network: Color
     Raises:
         InputError: another number of posed splats, or of latents.
     """
+    return colors_and_residual(splats, posed, eye, network)[0]
+
+
+def colors_and_residual(splats, posed, eye, network):
+    """What `splat_colors` gives, and the network's residual in it, shape [n, 3], or None without a network."""
     if len(posed.means) != len(splats):
         raise InputError(f"splat_colors: {len(posed.means)} posed splats for {len(splats)} splats; pose the same ones")
     if network is None:
-        if splats.harmonics.shape[1] == 1:  # the same from everywhere
-            return spherical_harmonics(splats.harmonics, splats.means)
-        return spherical_harmonics(splats.harmonics, posed.directions(eye))
+        alike = splats.harmonics.shape[1] == 1  # from everywhere
+        return spherical_harmonics(splats.harmonics, splats.means if alike else posed.directions(eye)), None
     directions = posed.directions(eye)
     residual = network(splats.latents, green_strain(posed.deformations), directions)
-    # inside the clamp at zero: the residual joins the constant harmonic
-    first = splats.harmonics[:, :1] + residual[:, None] / C0
-    return spherical_harmonics(torch.cat([first, splats.harmonics[:, 1:]], dim=1), directions)
+    first = splats.harmonics[:, :1] + residual[:, None] / C0  # under the same clamp at zero as the harmonics
+    return spherical_harmonics(torch.cat([first, splats.harmonics[:, 1:]], dim=1), directions), residual
