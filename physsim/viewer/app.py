@@ -5,14 +5,15 @@ import time
 
 import numpy as np
 
+from physsim.appearance.camera import Camera
 from physsim.errors import InputError
-from physsim.report.camera import Camera
 from physsim.viewer.canvas import Canvas, legend
 from physsim.viewer.live import LiveSimulation, why_not_live
 from physsim.viewer.server import HOST, start_server, stop_server
 from physsim.viewer.stage import Stage, rounded_up
 
 RATE = 30.0  # pictures a second that are sent to the browser
+ANGLE, MARGIN = 40.0, 1.7  # vertical angle of view [degree], and how much wider than the bodies it is: the panel covers some of it
 SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
 HINT = "Drag a point of a body with the left button; a drag beside it turns the view."
 GROW = 1.05  # strain beyond the range by this much widens it
@@ -58,11 +59,10 @@ class Viewer:
         low, high = self.stage.box()
         size = max(float(np.max(high - low)), 1e-3)
         corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * (high - low) + low
-        seen = Camera.around(corners, direction=(0.55, -1.0, 0.38), angle=40.0, aspect=1.3, margin=1.4)
-        self.camera = seen
+        seen = Camera.around(corners, angle=ANGLE, margin=MARGIN)
         start = self.server.initial_camera
-        start.position, start.look_at, start.up = seen.eye, seen.target, (0.0, 0.0, 1.0)
-        start.fov, start.near, start.far = np.radians(seen.angle), 0.01 * size, 200.0 * size
+        start.position, start.look_at, start.up = seen.position, seen.target, (0.0, 0.0, 1.0)
+        start.fov, start.near, start.far = np.radians(ANGLE), 0.01 * size, 200.0 * size
         if self.run.ground is not None:
             cell = rounded_up(size / 5)
             middle = (high + low) / 2
