@@ -26,7 +26,7 @@ def test_a_straight_rod_is_a_prism_of_eight_sides():
     rod = ps.Curve.straight((0, 0, 0), (1, 0, 0), 10)
     drawn = surface(Skin(rod, radius=0.01), rod.points)
     assert drawn.volume == pytest.approx(0.5 * 8 * np.sin(2 * np.pi / 8) * 0.01**2)  # area of an octagon, times 1 m
-    assert (np.linalg.norm(drawn.vertices[:, 1:], axis=1) == pytest.approx(0.01)) if len(drawn.vertices) else False
+    assert np.linalg.norm(drawn.vertices[:, 1:], axis=1) == pytest.approx(np.full(len(drawn.vertices), 0.01))
 
 
 def test_edges_of_a_bent_rod_meet_without_gaps():
@@ -49,12 +49,8 @@ def test_springs_of_a_net_are_prisms_about_them_and_only_those_that_form_it():
 
 
 def test_strain_at_the_surface_is_that_of_a_uniform_stretch():
-    for mesh in (
-        ps.box_mesh((0.1, 0.1, 0.1), (2, 2, 2)),
-        ps.sheet_mesh((1, 1), (3, 3)),
-        ps.spring_net((3, 3), (1, 1)),
-        ps.Curve.straight((0, 0, 0), (1, 0, 0), 4),
-    ):
+    rod, net = ps.Curve.straight((0, 0, 0), (1, 0, 0), 4), ps.spring_net((3, 3), (1, 1))
+    for mesh in (ps.box_mesh((0.1, 0.1, 0.1), (2, 2, 2)), ps.sheet_mesh((1, 1), (3, 3)), net, rod):
         skin = Skin(mesh)
         x = mesh.points * 1.2
         assert skin.strain(x) == pytest.approx(np.full(len(skin.points(x)), 0.22))
