@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +18,15 @@ ANGLE, MARGIN = 40.0, 1.7  # vertical angle of view [degree], and how much wider
 SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
 HINT = "Drag a point of a body with the left button; a drag beside it turns the view."
 GROW = 1.05  # strain beyond the range by this much widens it
+
+
+@dataclass(eq=False)
+class _Drag:
+    """A pull at a body: its number, where the pointer took hold of it and where the pointer is [m]."""
+
+    body: int
+    start: np.ndarray
+    end: np.ndarray
 
 
 class Viewer:
@@ -40,7 +50,7 @@ class Viewer:
         self.live, self._why_not = None, why_not_live(run)
         self._frame, self._clock, self._playing = 0, float(run.times[0]), False
         self._dirty, self._ended = True, threading.Event()
-        self._drag_start, self._shown = None, None
+        self._drag, self._shown, self._failure = None, None, None
         self._lock = threading.RLock()
         self.server = start_server(port, title)
         self.url = f"http://{HOST}:{self.server.get_port()}"
@@ -109,7 +119,7 @@ class Viewer:
         """Show a frame of the recording."""
         with self._lock:
             self._leave_live()
-            self._go_to(int(np.clip(frame, 0, len(self.run) - 1)))
+            self._go_to(min(max(int(frame), 0), len(self.run) - 1))
 
     def simulate(self, running=True):
         """Let a simulation go on from the frame that is shown, or hold it.
@@ -143,9 +153,10 @@ class Viewer:
         return self._frame
 
     def wait(self):
-        """Return when `close` is called from elsewhere, or raise KeyboardInterrupt."""
+        """Return when `close` is called from elsewhere; raises what ended the drawing, and KeyboardInterrupt."""
         while not self._ended.wait(0.2):
-            pass
+            if self._failure is not None:
+                raise self._failure
 
     def close(self):
         """End the simulation and the server."""
@@ -174,62 +185,67 @@ class Viewer:
             self.live.close()
             self.live, self._dirty = None, True
             self._simulate.value = False
-            self._drag_start = None
+            self._drag = None
 
     def _touch(self, _):
         self._dirty = True
 
     def _scrub(self):
-        if self._slider.value != self._frame:
+        frame = self._slider.value
+        if isinstance(frame, int) and frame != self._frame:
             self.play(False)
-            self.go_to(self._slider.value)
+            self.go_to(frame)
 
     def _go_to(self, frame):
         self._frame, self._clock, self._dirty = frame, float(self.run.times[frame]), True
 
     async def _on_drag(self, number, phase, start, end):
         """Runs on the server's event loop, in order; what takes long is left to the loop below."""
-        if phase == "start":
-            self._drag_start = (number, np.array(start), np.array(end))
-        elif phase == "update" and self._drag_start is not None:
-            self._drag_start = (number, self._drag_start[1], np.array(end))
-        else:
-            self._drag_start = None
+        start, end = (np.asarray(place, dtype=np.float64) for place in (start, end))
+        if phase == "start" and start.shape == end.shape == (3,) and np.isfinite([start, end]).all():
+            self._drag = _Drag(number, start, end)
+        elif phase == "update" and self._drag is not None and end.shape == (3,) and np.isfinite(end).all():
+            self._drag.end = end
+        elif phase == "end":
+            self._drag = None
 
     def _loop(self):
         held, before = None, time.perf_counter()
-        while not self._ended.is_set():
-            now = time.perf_counter()
-            with self._lock:
-                held = self._follow_pointer(held)
-                if self._playing:
-                    self._advance(now - before)
-                if self.live is not None and self.live.snapshot is not self._shown:
-                    self._dirty = True
-                if self._dirty:
-                    self._dirty = False
-                    self._draw()
-            before = now
-            self._ended.wait(max(1.0 / RATE - (time.perf_counter() - now), 0.002))
+        try:
+            while not self._ended.is_set():
+                now = time.perf_counter()
+                with self._lock:
+                    held = self._follow_pointer(held)
+                    if self._playing:
+                        self._advance(now - before)
+                    if self.live is not None and self.live.snapshot is not self._shown:
+                        self._dirty = True
+                    if self._dirty:
+                        self._dirty = False
+                        self._draw()
+                before = now
+                self._ended.wait(max(1.0 / RATE - (time.perf_counter() - now), 0.002))
+        except Exception as error:
+            self._failure = error  # `wait` raises it
 
     def _follow_pointer(self, held):
-        """Hand the pointer's way on to the simulation; returns the place that was taken hold of, or None."""
-        drag = self._drag_start
+        """Hand the pointer's way on to the simulation; returns the drag that was taken hold of, or None."""
+        drag = self._drag
         if drag is None:
             if held is not None and self.live is not None:
                 self.live.release()
                 self._dirty = True
             return None
-        number, start, end = drag
-        if held is None or not np.array_equal(held, start):
+        if drag is not held:
             self._enter_live()
             self._simulate.value = True
-            self.live.grab(number, start)
-        self.live.move(end - start)
-        return start
+            self.live.grab(drag.body, drag.start)
+        self.live.move(drag.end - drag.start)
+        return drag
 
     def _advance(self, seconds):
-        self._clock += seconds * float(self._speed.value)
+        speed = self._speed.value if self._speed.value in SPEEDS else "1"  # what a page sends need not be of the list
+        self._clock += seconds * float(speed)
         frame = int(np.searchsorted(self.run.times, self._clock, side="right")) - 1
         if self._clock >= self.run.times[-1]:
             self._playing, self._play.label, frame = False, "Play", len(self.run) - 1
@@ -237,7 +253,8 @@ class Viewer:
             self._frame, self._dirty = frame, True
 
     def _draw(self):
-        live, mode = self.live, self._mode.value
+        live = self.live
+        mode = self._mode.value if self._mode.value in self.stage.modes else "mesh"
         self._shown = live.snapshot if live is not None else None
         positions = self._shown.positions if live is not None else self.run.positions(self._frame)
         if mode == "strain":
