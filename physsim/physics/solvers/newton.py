@@ -232,6 +232,7 @@ class Newton:
             held.begin()
             p.done &= ~held.lagging
         self._square_before = np.full(envs, np.nan)
+        self._assembled, self._left = np.full(envs, -1), np.full(envs, np.inf)
         launched = Command.count
         while True:
             running = ~p.done & ~p.failed
@@ -339,7 +340,8 @@ class Newton:
             project = np.where(level == top, int(PROJECTED), np.where(level == lagged, int(LAGGED), int(EXACT)))
             if (projected[todo] != project[todo]).any():
                 a.set_project(project)
-                a.assemble(shift)
+                a.assemble(shift, self._assembled[running].min() >= 0, self._kept(p, project) if self._held is not None else None)
+                self._assembled[todo] = project[todo]
                 projected = project
             else:
                 a.sum_blocks(shift)
@@ -353,6 +355,13 @@ class Newton:
         a.set_active(running)
         p.linear_iterations += self.linear.total_iterations - before
         ladder.settle(running, level, tried)
+
+    def _kept(self, p, project):
+        """Environments that another iteration ends with the blocks that stand there, those of contact apart; [envs].
+
+        A whole step that left a share of the residual changed the matrix by about twice that share, and so much the next would leave.
+        """
+        return (project == EXACT) & (self._assembled == EXACT) & (2.0 * self._left * p.residual <= self.tolerance)
 
     def _search(self, p, running, trusted):
         """Backtracking on energy differences; leaves `x`, `gradient` and the residual at the accepted point; returns step lengths."""
@@ -409,6 +418,7 @@ class Newton:
             searching &= ~lost
         a.set_active(running)
         self._square_before = np.where(alpha == 1.0, self._square, np.nan)
+        self._left = np.where(running & (alpha == 1.0), p.residual / np.maximum(before, 1e-300), np.inf)
         p.profile["line search"] += time.perf_counter() - start
         return alpha
 
