@@ -480,7 +480,7 @@ class Assembly:
         c = self.contact if self.contact is not None else self
         counts = self.model.particle_count, int(self.element_offsets[-1]), c.energy.shape[1] if c is not self else 0
         found = self._partial("trial", counts, self.free, self.gradient, self.energy, self.base_energy, c.energy, c.base_energy)
-        return np.sqrt(found[:, :, 0].max(axis=1)), found[:, :, 1].sum(axis=1), found[:, :, 2].sum(axis=1)
+        return _largest_and_sums(found)
 
     def measure_way(self, out):
         """Put into `out` what is to be taken off `x` to bring held particles to their targets; returns its longest [m], [envs]."""
@@ -488,8 +488,7 @@ class Assembly:
 
     def measure_direction(self):
         """Of free particles: (longest `direction` [m], gradient . direction [J], sum of squares of the direction [m^2]), [envs]."""
-        found = self._partial("descent", (self.model.particle_count,), self.free, self.gradient, self.direction)
-        return np.sqrt(found[:, :, 0].max(axis=1)), found[:, :, 1].sum(axis=1), found[:, :, 2].sum(axis=1)
+        return _largest_and_sums(self._partial("descent", (self.model.particle_count,), self.free, self.gradient, self.direction))
 
     def keep_base(self):
         """Remember `x` and `energy` as the start of a line search."""
@@ -524,6 +523,14 @@ class _EnvArray:
 
     def get(self):
         return self._view if self._view is not None else self.array.numpy()
+
+
+def _largest_and_sums(found):
+    """Of chunks [envs, chunks, 3]: (root of the largest first one, sum of the second, sum of the third), each [envs]."""
+    if found.shape[1] == 1:  # numpy's reductions take longer than a small launch
+        found = found[:, 0].copy()
+        return np.sqrt(found[:, 0]), found[:, 1], found[:, 2]
+    return np.sqrt(found[:, :, 0].max(axis=1)), found[:, :, 1].sum(axis=1), found[:, :, 2].sum(axis=1)
 
 
 def _same_for_all(array, envs):

@@ -214,6 +214,7 @@ class Program:
         self._device = self._commands[0]._parts[0].device if self._commands else None
 
     def __call__(self):
+        """Launch all; as a Command."""
         if self._launches is None or (self._device is not None and self._device.is_capturing):
             for command in self._commands:
                 command()
@@ -232,6 +233,7 @@ class Copies:
         self._moves = [(out.ptr, source.ptr, out.capacity) for out, source in self._pairs]
 
     def __call__(self):
+        """Copy all."""
         if self._device is None:
             return
         if self._device.is_cpu and not self._device.is_capturing:  # Warp's own call takes ten times as long for a small array
@@ -250,6 +252,7 @@ class HostView:
         self._view = array.numpy() if array.device.is_cpu else None
 
     def __call__(self):
+        """The numbers as they are; not to be written to, nor kept."""
         return self._view if self._view is not None else self._array.numpy()
 
 

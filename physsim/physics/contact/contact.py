@@ -97,7 +97,7 @@ class Contact:
         self._command("embed_way", self._kernels["embed_way"], self.scene.point_count, fixed, [x, old, out], weight=0.02)()
 
     def _command(self, key, kernel, count, fixed, changing, weight=0.01):
-        """A launch with the arguments `fixed`, the same at every call, and then `changing`: arrays come and go, the recorded launch stays."""
+        """A launch with the arguments `fixed`, the same at every call, and `changing`: arrays come and go, the recorded launch stays."""
         command = self._commands.get((key, count))
         if command is None:
             command = self._commands[key, count] = self.assembly.launcher.record(kernel, count, *fixed, *changing, weight=weight)
