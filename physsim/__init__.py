@@ -55,6 +55,7 @@ _HOMES = {
     "von_mises": "physsim.physics.probe",
     "equilibrium": "physsim.physics.diff.torch_bridge",
     "Trajectory": "physsim.physics.diff.torch_bridge",
+    "Run": "physsim.appearance.run",
     "RobotCoupling": "physsim.coupling",
     "add_links": "physsim.coupling",
     "TouchSensor": "physsim.touch",

@@ -18,6 +18,8 @@ from physsim.physics.solvers.linear import choose
 from physsim.physics.solvers.newton import StepReport
 
 CONTRAST = 1e7  # about the inverse of single precision's rounding
+# what a step adds to dt v where the acceleration stays what it was, in changes of v: backward Euler takes the new velocity all through
+LEAN = {"backward_euler": 1.0, "bdf2": 0.5}
 
 
 class SolverImplicit:
@@ -145,9 +147,9 @@ class SolverImplicit:
         wp.copy(a.x1, state.x)
         wp.copy(a.x2, old_x)
         a.stepping.set_targets(state.x, targets)
-        # start where the particles would be after dt at their present velocity and, where it is known, half their acceleration; in
-        # thin bodies that mostly stretches and crushes what hardly gives
-        a.stepping.predict(s, self.dt, state, old_x, old_v, 0.5 if follows and not self._thin else 0.0)
+        # start where the particles would be after dt at their present velocity and, where it is known, their acceleration; in thin
+        # bodies that mostly stretches and crushes what hardly gives
+        a.stepping.predict(s, self.dt, state, old_x, old_v, LEAN[self.integrator] if follows and not self._thin else 0.0)
         if a.contact is not None:
             self._require_apart(state)
             a.contact.begin_step()

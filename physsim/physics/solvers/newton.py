@@ -24,7 +24,8 @@ STALLS = 8  # steps without getting on after which they stay where they are
 SETTLING, SETTLED = 8, 0.1  # after such a step they rest for so many iterations, or until the residual has fallen to this share
 PUSHING = 1e-5  # inner tolerance of steps in which held particles move: what they push must hear of it all the way through
 FORESEEN = 0.5  # share of what a step with moving held particles was to do to the energy, by which it may do more
-FEW, TIGHT = 1000, 1e-4  # particles up to which linear solves are tight, and how tight
+FEW, TIGHT = 1000, 1e-4  # particles up to which linear solves are tight, and how tight at least
+AIMED, TIGHTEST = 0.1, 1e-8  # share of the step's tolerance that such a solve may leave, and the tightest that it is asked to be
 CONTRACTION = 0.3  # a kept factor that shrinks the residual by less than this is replaced
 
 
@@ -317,7 +318,7 @@ class Newton:
         fall = np.where(running, p.residual, 1.0) / np.where(running, first, 1.0)
         tolerance = np.clip(rules.LINEAR_SHARE * np.sqrt(fall), rules.LINEAR_TIGHTEST, rules.LINEAR_LOOSEST)
         if self._few and (a.contact is not None or rate == 0.0):
-            tolerance = np.minimum(tolerance, TIGHT)
+            tolerance = np.minimum(tolerance, np.clip(AIMED * self.tolerance / np.maximum(p.residual, 1e-300), TIGHTEST, TIGHT))
         before = self.linear.total_iterations
         right = a.gradient
         lagging = self._held.moving & running if self._held is not None else np.zeros(1, bool)

@@ -1,0 +1,1 @@
+"""How bodies look: splats bound to the material, cameras, rasterisers, fits to pictures."""
