@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from physsim.appearance.binding import Binding, RigidBinding
-from physsim.appearance.carriers import carriage, typical_length
+from physsim.appearance.carriers import carriage, usual_distance
 from physsim.appearance.color import ColorNetwork, colors_and_residual
 from physsim.appearance.exposure import Exposure, matched_exposure
 from physsim.appearance.fit_options import FitOptions, Round
@@ -122,7 +122,7 @@ class Fitting:
         if self.mesh is None:
             self.binding = RigidBinding(_detached(self.trainable.splats()))
             return
-        reach = typical_length(self.mesh)
+        reach = usual_distance(self.mesh)
         away = carriage(self.mesh, self.trainable.values["means"].detach().cpu().double().numpy()).away
         if (away > reach).all():
             raise InputError(f"fit_appearance: every splat lies more than {reach:.4g} m away from the body; they must be in its rest shape")
