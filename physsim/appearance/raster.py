@@ -101,7 +101,7 @@ def rasterize(
     limit = _depth_limit(depth_limit, camera, device)
     _check_labels(labels, n)
     _check_threads(threads)
-    return draw(splats, camera, pose, behind, None if labels is None else labels.to(device), limit, bool(antialias), threads)
+    return Raster(*draw(splats, camera, pose, behind, None if labels is None else labels.to(device), limit, bool(antialias), threads))
 
 
 def _rasterize_warp(splats, camera, pose, background, labels, limit, antialias, threads):
@@ -131,7 +131,7 @@ def _rasterize_warp(splats, camera, pose, background, labels, limit, antialias, 
         found = torch.where(cover.detach() > 0, 0, -1)
     else:
         found = names[found.clamp(min=0).long()].where(found >= 0, -1)
-    return Raster(image, cover, depth, found.to(torch.int32), radii, screen)
+    return image, cover, depth, found.to(torch.int32), radii, screen
 
 
 def _check_splats(means, factors, opacities, features):

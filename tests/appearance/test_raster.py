@@ -285,3 +285,8 @@ def test_more_than_there_is_memory_for_is_refused_before_it_is_taken(monkeypatch
     monkeypatch.setattr("physsim.appearance.memory.available_memory", lambda device: 10_000)
     with pytest.raises(raster.InputError, match=r"4 splats on \d+ tiles, drawn at 37 x 29 with 3 channels, need about"):
         wrong()
+
+
+def test_a_backend_that_is_not_there_is_refused_with_what_to_do():
+    with pytest.raises(raster.InputError, match=r"backend = 'gsplat': gsplat is not installed; install it .* or choose backend='warp'"):
+        wrong(backend="gsplat")
