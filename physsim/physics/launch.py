@@ -136,7 +136,7 @@ class Launcher:
         """
         if count == 0:
             return Command([])
-        _announce(kernel, self.device)
+        announce(kernel, self.device)
         by_rows = kernel.adj.args[0].type is wp.vec2i
         slices = self.slices if self.envs * count * weight > WORTH_A_THREAD else 1
         parts = []
@@ -147,7 +147,7 @@ class Launcher:
 
     def record_whole(self, kernel, dim, *arguments):
         """A command in one piece, of a kernel that knows no slices: `dim` and `arguments` are all of its own."""
-        _announce(kernel, self.device)
+        announce(kernel, self.device)
         return Command([wp.launch(kernel, dim=dim, inputs=list(arguments), device=self.device, record_cmd=True)], sliced=False)
 
 
@@ -290,7 +290,7 @@ def quiet_warp():
 _seen = set()
 
 
-def _announce(kernel, device):
+def announce(kernel, device):
     """Load a kernel's module; say what the wait is for when it has to be compiled."""
     if (kernel, device) in _seen:
         return
