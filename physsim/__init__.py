@@ -56,6 +56,7 @@ _HOMES = {
     "equilibrium": "physsim.physics.diff.torch_bridge",
     "Trajectory": "physsim.physics.diff.torch_bridge",
     "Run": "physsim.appearance.run",
+    "view": "physsim.viewer.view",
     "RobotCoupling": "physsim.coupling",
     "add_links": "physsim.coupling",
     "TouchSensor": "physsim.touch",
