@@ -110,8 +110,8 @@ def render(
         device: where to draw; None: where the splats are, else "cpu".
 
     Returns:
-        Image. Depth is the mean over what covers the pixel, weighted by how much it does. The label is the splats', unless the surface behind
-        shows more than they do; normals are the surfaces', where the label is. Without surfaces there are no normals.
+        Image. Depth is the mean over what covers the pixel, weighted by how much it does. The label is the splats', unless the surface
+        behind shows more than they do; normals are the surfaces', where the label is. Without surfaces there are no normals.
 
     Raises:
         InputError: splats on different devices, a background of another size, what `rasterize` and `render_surfaces` refuse.
