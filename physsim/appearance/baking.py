@@ -3,9 +3,9 @@
 import torch
 
 from physsim.appearance.binding import Posed
-from physsim.appearance.harmonics import constant_harmonics, turned_harmonics
 from physsim.appearance.quaternions import rotation_quaternions
 from physsim.appearance.splats import Splats
+from physsim.appearance.turned_harmonics import constant_harmonics, turned_harmonics
 from physsim.errors import InputError
 
 

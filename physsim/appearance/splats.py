@@ -7,8 +7,8 @@ from os import PathLike
 import numpy as np
 import torch
 
-from physsim.appearance.harmonics import turned_harmonics
 from physsim.appearance.quaternions import quaternion_product, rotation_quaternions
+from physsim.appearance.turned_harmonics import turned_harmonics
 from physsim.errors import InputError
 from physsim.physics import validation
 
