@@ -14,13 +14,14 @@ import warp as wp
 
 from physsim.appearance.camera import Camera
 from physsim.appearance.image import Image, background_image
+from physsim.appearance.memory import available_memory
 from physsim.errors import InputError
 from physsim.kernels.render import rays as kernels
 from physsim.physics import validation
 from physsim.physics.launch import Launcher
 
 MOST_SAMPLES = 16  # rays a pixel's side
-MOST_RAYS = 2**27  # of a picture, 1 GB
+RAY_BYTES, PIXEL_BYTES = 96, 128  # most that making a ray and drawing a pixel take
 _RAY_COST = 1.0  # [us]
 
 
@@ -183,14 +184,11 @@ def render_surfaces(
         Image: colour and alpha are means over the rays; depth, normals and labels are those of the pixel's centre.
 
     Raises:
-        InputError: samples outside 1..16, a picture too large, a background of another size.
+        InputError: samples outside 1..16, more memory than there is, a background of another size.
     """
     samples = int(validation.array("samples", samples, (), kind="i", lower=1, upper=MOST_SAMPLES))
-    if camera.width * camera.height * samples**2 > MOST_RAYS:
-        raise InputError(
-            f"{camera.width} x {camera.height} pixels with {samples} x {samples} rays each: at most {MOST_RAYS} rays are traced"
-        )
     device = torch.device(device)
+    _check_memory(camera, samples, device)
     behind = background_image(background, camera, device)
     h, w = camera.height, camera.width
     colour, alpha = torch.zeros(h, w, 3, device=device), torch.zeros(h, w, device=device)
@@ -209,6 +207,16 @@ def render_surfaces(
     return Image(colour + (1.0 - alpha[..., None]) * behind, alpha, depth, labels, normals)
 
 
+def _check_memory(camera, samples, device):
+    pixels = camera.width * camera.height
+    needed, there = pixels * (PIXEL_BYTES + RAY_BYTES * samples**2), available_memory(device)
+    if there is not None and needed > there:
+        size = f"{camera.width} x {camera.height} pixels with {samples} x {samples} rays each"
+        raise InputError(
+            f"{size} need about {needed / 2**30:.1f} GiB; {there / 2**30:.1f} GiB are free. Draw a smaller picture or fewer samples"
+        )
+
+
 def camera_rays(camera: Camera, samples: int, device: torch.device) -> wp.array:
     """Directions (x, y, 1) of `samples` x `samples` rays a pixel, shape [samples h, samples w]; kept for cameras of the same lens."""
     lens = camera.width, camera.height, camera.focal, camera.centre, camera.distortion
@@ -218,8 +226,9 @@ def camera_rays(camera: Camera, samples: int, device: torch.device) -> wp.array:
 @lru_cache(maxsize=4)
 def _kept_rays(lens, samples, device):
     width, height, focal, centre, distortion = lens
-    fine = Camera(width, height, focal, centre, distortion=distortion).resized(width * samples, height * samples)
-    directions = fine.undistort(fine.pixel_centres()).astype(np.float32)
+    across, down = ((np.arange(side * samples) + 0.5) / samples - 0.5 for side in (width, height))
+    pixels = np.stack(np.meshgrid(across, down), axis=-1)
+    directions = Camera(width, height, focal, centre, distortion=distortion).undistort(pixels).astype(np.float32)
     return wp.array(directions, dtype=wp.vec2, device=wp.device_from_torch(torch.device(device)).alias)
 
 

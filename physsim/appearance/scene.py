@@ -121,7 +121,7 @@ def render(
     groups = [group for group in scene.splats if len(group.splats)]
     device = _device(groups, device)
     seen_by = camera
-    if pose is not None:
+    if pose is not None and (scene.surfaces or not groups):
         seen_by = camera.moved(*(validation.given_array("pose", x).astype(float) for x in pose))
     if not groups:
         image = render_surfaces(scene.surfaces, seen_by, scene.light, scene.background, samples, device)

@@ -211,7 +211,7 @@ def test_without_surfaces_the_background_is_seen():
         (lambda: Light(direction=(0, 0, 0)), "zero"),
         (lambda: Light(ambient=1.5), "ambient"),
         (lambda: render_surfaces([], FACING, samples=0), "samples"),
-        (lambda: render_surfaces([square()], FACING.resized(8000, 8000), samples=4), "at most"),
+        (lambda: render_surfaces([square()], FACING.resized(16384, 16384), samples=16), "GiB are free"),
         (lambda: render_surfaces([], FACING, background=np.zeros((3, 3, 3))), "camera's size"),
         (lambda: render_surfaces([], FACING, background=(0, 0, np.nan)), "NaN"),
     ],
