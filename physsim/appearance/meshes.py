@@ -279,8 +279,8 @@ class _Tree:
             self.mesh.refit()
         if surface.smooth and self.normals is None:
             self.normals = wp.zeros_like(self.mesh.points)
-            inputs = [held.starts, held.around, held.triangles, self.mesh.points]
-            wp.launch(kernels.vertex_normals, len(self.normals), inputs=inputs, outputs=[self.normals], device=held.device)
+            arrays = held.starts, held.around, held.triangles, self.mesh.points, self.normals
+            Launcher(held.device, 1).record_whole(kernels.vertex_normals, len(self.normals), *arrays)()
 
 
 def _on_device(surfaces, camera, device):
