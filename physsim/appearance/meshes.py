@@ -20,6 +20,7 @@ from physsim.kernels.render import rays as kernels
 from physsim.physics import validation
 from physsim.physics.launch import Launcher
 
+PLAIN = (0.72, 0.75, 0.8)  # where no colour is given
 MOST_SAMPLES = 16  # rays a pixel's side
 RAY_BYTES, PIXEL_BYTES = 96, 128  # most that making a ray and drawing a pixel take
 _RAY_COST = 1.0  # [us]
@@ -65,9 +66,10 @@ class Surface:
     Args:
         points: vertices [m], shape [n, 3].
         triangles: indices into points, shape [t, 3].
-        colours: red, green, blue from 0 to 1: one, shape [3], or one a vertex, [n, 3].
+        colours: red, green, blue from 0 to 1: one, shape [3], or one a vertex, [n, 3]; None: white under a texture, else a light grey.
         triangle_colours: instead of `colours`, shape [t, 3].
-        texture: a picture from 0 to 1 instead of either, shape [h, w, 3]; it repeats, and is read between its four nearest texels.
+        texture: a picture from 0 to 1 that colours are multiplied by, shape [h, w, 3]; it repeats, and is read between its four nearest
+            texels.
         uv: texture coordinates of the vertices, shape [n, 2], or of the triangles' corners, [t, 3, 2]; (0, 0) is the lower left.
         label: what the surface is called in label images, from 0.
         smooth: light it by normals that are blended between the vertices.
@@ -79,7 +81,7 @@ class Surface:
 
     points: torch.Tensor
     triangles: np.ndarray
-    colours: np.ndarray = (0.72, 0.75, 0.8)
+    colours: np.ndarray | None = None
     triangle_colours: np.ndarray | None = None
     texture: np.ndarray | None = None
     uv: np.ndarray | None = None
@@ -101,14 +103,17 @@ class Surface:
         object.__setattr__(self, "_held", {})  # by device
 
     def _check_colours(self, points, triangles):
-        given = validation.given_array("Surface.colours", self.colours)
+        if self.colours is not None and self.triangle_colours is not None:
+            raise InputError("Surface: colours and triangle_colours were both given; one of them is needed")
+        plain = PLAIN if self.texture is None else (1.0, 1.0, 1.0)
+        given = validation.given_array("Surface.colours", plain if self.colours is None else self.colours)
         shape = (3,) if given.ndim == 1 else (len(points), 3)
         object.__setattr__(self, "colours", validation.array("Surface.colours", given, shape, lower=0.0, upper=1.0))
-        if (self.texture is None) != (self.uv is None) or (self.texture is not None and self.triangle_colours is not None):
-            raise InputError("Surface: give texture and uv together, and either them or triangle_colours")
         if self.triangle_colours is not None:
             colours = validation.array("Surface.triangle_colours", self.triangle_colours, (len(triangles), 3), lower=0.0, upper=1.0)
             object.__setattr__(self, "triangle_colours", colours)
+        if (self.texture is None) != (self.uv is None):
+            raise InputError("Surface: texture and uv go together; give both or neither")
         if self.texture is not None:
             object.__setattr__(self, "texture", validation.array("Surface.texture", self.texture, (None, None, 3), lower=0.0, upper=1.0))
             if 0 in self.texture.shape:
@@ -293,6 +298,7 @@ def _on_device(surfaces, camera, device):
         tree = held.tree(surface, taken)
         record = kernels.Surface()
         record.mesh, record.label, record.smooth, record.colouring = tree.mesh.id, surface.label, int(surface.smooth), held.colouring
+        record.textured = int(surface.texture is not None)
         turn = surface.rotation.T @ camera.rotation.T
         shift = surface.rotation.T @ (camera.position - surface.translation)
         record.rotation, record.translation = wp.mat33(*turn.ravel()), wp.vec3(*shift)
@@ -322,8 +328,6 @@ def _torch_stream(device):
 
 def _coloured(surface):
     """How the kernel colours a surface, and the colours, shape [any, 3]."""
-    if surface.texture is not None:
-        return kernels.TEXTURED, np.zeros((1, 3))
     if surface.triangle_colours is not None:
         return kernels.BY_TRIANGLE, surface.triangle_colours
     return (kernels.UNIFORM, surface.colours[None]) if surface.colours.ndim == 1 else (kernels.BY_VERTEX, surface.colours)

@@ -1,7 +1,7 @@
 """Robots to look at: the visual shapes of a description's links as surfaces, and where the links are.
 
 surfaces = robot_surfaces(robot.description)
-image = render(Scene(splats, placed(surfaces, robot.links())), camera)
+image = render(Scene(splats, placed_links(surfaces, robot.links())), camera)
 """
 
 import numpy as np
@@ -44,7 +44,7 @@ def robot_surfaces(
     return surfaces
 
 
-def placed(surfaces: dict[str, Surface], links: object) -> list[Surface]:
+def placed_links(surfaces: dict[str, Surface], links: object) -> list[Surface]:
     """The surfaces where the links are.
 
     Args:

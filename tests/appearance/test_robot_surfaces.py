@@ -7,7 +7,7 @@ import pytest
 
 from physsim.appearance.camera import Camera
 from physsim.appearance.meshes import render_surfaces
-from physsim.appearance.robot_surfaces import placed, robot_surfaces, shape_triangles
+from physsim.appearance.robot_surfaces import placed_links, robot_surfaces, shape_triangles
 from physsim.errors import InputError
 from physsim.io.description import Geometry
 from physsim.robots import PyBulletRobot, panda, xarm6
@@ -45,7 +45,7 @@ def test_a_panda_is_seen_where_pybullet_sees_it():
     robot = PyBulletRobot(description, dt=1 / 240)
     robot.reset(HOME)
     corner = replace(VIEW, centre=(VIEW.centre[0] + 0.5, VIEW.centre[1] - 0.5))  # its renderer looks through pixels' lower left corners
-    image = render_surfaces(placed(robot_surfaces(description, label_each=True), robot.links()), corner)
+    image = render_surfaces(placed_links(robot_surfaces(description, label_each=True), robot.links()), corner)
     depth, links, names = seen_by_pybullet(description, HOME)
     numbers = {link.name: k for k, link in enumerate(description.links)}
     theirs = np.array([-1, *(numbers.get(name, 0) for name in names)])[links + 1]
@@ -92,6 +92,6 @@ def test_simple_shapes_become_closed_outward_surfaces_in_their_place(kind, size,
 def test_links_of_another_robot_are_refused():
     other = PyBulletRobot(xarm6(), dt=1 / 240)
     with pytest.raises(InputError, match="none of that name"):
-        placed(robot_surfaces(panda()), other.links())
+        placed_links(robot_surfaces(panda()), other.links())
     with pytest.raises(InputError, match="none of that name"):
         robot_surfaces(panda(), links=["elbow"])
