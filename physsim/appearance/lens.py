@@ -1,116 +1,52 @@
-"""The lens model of OpenCV: how distortion bends rays, and back.
-
-    x'' = x g + 2 p1 x y + p2 (s + 2 x^2),   y'' = y g + p1 (s + 2 y^2) + 2 p2 x y,   s = x^2 + y^2,
-    g = (1 + k1 s + k2 s^2 + k3 s^3) / (1 + k4 s + k5 s^2 + k6 s^3)
-
-with (x, y) = (X / Z, Y / Z) of a point in the camera's frame. Source: OpenCV, "Camera Calibration and 3D Reconstruction", calib3d.
-
-Far from the axis the polynomials turn back: two directions would then share a pixel. The model holds out to `limit`, where the image
-radius stops growing; beyond it nothing is imaged.
-"""
+"""Where OpenCV's lens model holds: how far from the axis it turns back, and which directions an image shows."""
 
 import numpy as np
 
-_ITERATIONS = 30  # Newton converges in 3 to 6; near the limit, where the Jacobian fades, in a dozen
-_TOLERANCE = 1e-11  # of x'' and y''; a pixel is 1e-3 or so
+WIDE = 1.3  # times the view: beyond, the projection's Jacobian is that of the edge, as 3DGS has it
+UNBOUNDED = 1e30
 
 
 def coefficients(distortion):
-    """(k1, k2, p1, p2, k3, k4, k5, k6), absent ones 0."""
-    return np.concatenate([np.asarray(distortion, dtype=float), np.zeros(8 - len(distortion))])
+    """k1, k2, p1, p2, k3, k4, k5, k6, of which OpenCV's lists of 0, 4, 5 or 8 leave out the last ones."""
+    return tuple(float(k) for k in distortion) + (0.0,) * (8 - len(distortion))
 
 
-def limit(distortion) -> float:
-    """Largest sqrt(x^2 + y^2) up to which the image radius grows; inf where it always does."""
-    if not len(distortion):
-        return np.inf
+def fold(distortion):
+    """Squared distance (of x / z, y / z from the axis) at which the radial distortion ceases to grow; `UNBOUNDED` where it never does.
+
+    Beyond it the model brings what stands outside the view back into it. It is the least positive root in s = r^2 of
+    d/dr (r N / D) = ((N + 2 s N') D - 2 s N D') / D^2, or of D, where N / D is the radial factor.
+    """
     k1, k2, _, _, k3, k4, k5, k6 = coefficients(distortion)
-    above, below = np.polynomial.Polynomial([1.0, k1, k2, k3]), np.polynomial.Polynomial([1.0, k4, k5, k6])
+    top, below = np.polynomial.Polynomial([1.0, k1, k2, k3]), np.polynomial.Polynomial([1.0, k4, k5, k6])
     s = np.polynomial.Polynomial([0.0, 1.0])
-    # d/dr (r above(r^2) / below(r^2)) is turn / below^2; the radius also ends at a pole
-    turn = (above + 2.0 * s * above.deriv()) * below - 2.0 * s * above * below.deriv()
-    roots = np.concatenate([polynomial.trim(0.0).roots() for polynomial in (turn, below)])
-    real = roots.real[(np.abs(roots.imag) < 1e-9 * (1.0 + np.abs(roots))) & (roots.real > 0.0)]
-    return float(np.sqrt(real.min())) if len(real) else np.inf
+    slope = (top + 2 * s * top.deriv()) * below - 2 * s * top * below.deriv()
+    roots = np.concatenate([slope.trim().roots(), below.trim().roots()])
+    real = roots[np.abs(roots.imag) < 1e-9 * (1.0 + np.abs(roots))].real
+    return float(min(real[real > 0.0], default=UNBOUNDED))
 
 
-def distort(directions: np.ndarray, distortion) -> tuple[np.ndarray, np.ndarray]:
-    """Distorted coordinates and their Jacobian.
-
-    Args:
-        directions: (x, y) = (X / Z, Y / Z), shape [..., 2].
-        distortion: 4, 5 or 8 coefficients.
-
-    Returns:
-        (x'', y''), shape [..., 2], and d(x'', y'') / d(x, y), shape [..., 2, 2].
-    """
+def distorted(distortion, x, y):
+    """Points (x / z, y / z) after distortion, as OpenCV's `projectPoints` has it."""
     k1, k2, p1, p2, k3, k4, k5, k6 = coefficients(distortion)
-    x, y = directions[..., 0], directions[..., 1]
-    s = x * x + y * y
-    above, below = 1.0 + s * (k1 + s * (k2 + s * k3)), 1.0 + s * (k4 + s * (k5 + s * k6))
-    g = above / below
-    slope = ((k1 + s * (2.0 * k2 + s * 3.0 * k3)) - g * (k4 + s * (2.0 * k5 + s * 3.0 * k6))) / below  # dg / ds
-    bent = np.stack([x * g + 2.0 * p1 * x * y + p2 * (s + 2.0 * x * x), y * g + p1 * (s + 2.0 * y * y) + 2.0 * p2 * x * y], axis=-1)
-    across = 2.0 * x * y * slope + 2.0 * p1 * x + 2.0 * p2 * y
-    first = np.stack([g + 2.0 * x * x * slope + 2.0 * p1 * y + 6.0 * p2 * x, across], axis=-1)
-    second = np.stack([across, g + 2.0 * y * y * slope + 6.0 * p1 * y + 2.0 * p2 * x], axis=-1)
-    return bent, np.stack([first, second], axis=-2)
+    r = x * x + y * y
+    radial = (1 + r * (k1 + r * (k2 + r * k3))) / (1 + r * (k4 + r * (k5 + r * k6)))
+    return x * radial + 2 * p1 * x * y + p2 * (r + 2 * x * x), y * radial + p1 * (r + 2 * y * y) + 2 * p2 * x * y
 
 
-def undistort(bent: np.ndarray, distortion) -> np.ndarray:
-    """Directions that the lens images at the given distorted coordinates.
+def directions(camera):
+    """Least and greatest x / z and y / z around an image's edge, without distortion: ((x, y), (x, y)).
 
-    Newton's method on both coordinates, started from the inverse of the radial part.
-
-    Args:
-        bent: (x'', y''), shape [..., 2].
-        distortion: 4, 5 or 8 coefficients.
-
-    Returns:
-        (x, y), shape [..., 2], to 1e-11; NaN where no direction within the model's limit is imaged.
+    Found by fixed-point iteration, as OpenCV's `undistortPoints`; a point that does not settle counts as its distorted self.
     """
-    bent = np.asarray(bent, dtype=float)
-    flat = bent.reshape(-1, 2)
-    end = limit(distortion)
-    result = np.full(flat.shape, np.nan)
-    open_rays = np.flatnonzero(np.isfinite(flat).all(axis=1))
-    guess = _radial_start(flat[open_rays], distortion, end)
-    for _ in range(_ITERATIONS):
-        if not len(open_rays):
-            break
-        reached, slope = distort(guess, distortion)
-        gap = flat[open_rays] - reached
-        determinant = np.linalg.det(slope)
-        done = np.abs(gap).max(axis=1) < _TOLERANCE
-        inside = (np.hypot(*guess.T) < end) & (determinant > 0.0)
-        result[open_rays[done & inside]] = guess[done & inside]
-        going = ~done & (np.abs(determinant) > 1e-12)
-        open_rays, slope, gap, guess = open_rays[going], slope[going], gap[going], guess[going]
-        step = np.linalg.solve(slope, gap[..., None])[..., 0] if len(gap) else gap
-        # half the way to the axis at most, so that no step leaves the basin near the limit
-        shrink = np.minimum(1.0, 0.5 * np.maximum(np.hypot(*guess.T), 0.1) / np.maximum(np.hypot(*step.T), 1e-300))
-        guess = guess + step * shrink[:, None]
-    return result.reshape(bent.shape)
-
-
-def _radial_start(bent, distortion, end):
-    """Directions whose radial distortion alone would give the coordinates, from a table; shape [n, 2]."""
-    wanted = np.hypot(*bent.T)
-    highest = wanted.max(initial=0.0)
-    reach = min(end, max(2.0 * highest, 1e-6))
-    radial = _radial_only(distortion)
-    while reach < min(end, 1e4) and _image_radius(np.array([reach]), radial)[0] < highest:
-        reach = min(2.0 * reach, end)
-    radii = np.tan(np.linspace(0.0, np.arctan(reach * (1.0 - 1e-6)), 1025))  # dense near the axis however far the table goes
-    found = np.interp(wanted, _image_radius(radii, radial), radii)
-    return bent * (found / np.maximum(wanted, 1e-300))[:, None]
-
-
-def _radial_only(distortion):
-    k = coefficients(distortion)
-    k[2:4] = 0.0
-    return k
-
-
-def _image_radius(radii, distortion):
-    return distort(np.stack([radii, np.zeros_like(radii)], axis=-1), distortion)[0][:, 0]
+    u = np.array([0.0, 0.5, 1.0, 1.0, 1.0, 0.5, 0.0, 0.0]) * camera.width - 0.5
+    v = np.array([0.0, 0.0, 0.0, 0.5, 1.0, 1.0, 1.0, 0.5]) * camera.height - 0.5
+    goal = np.stack([(u - camera.centre[0]) / camera.focal[0], (v - camera.centre[1]) / camera.focal[1]])
+    points = goal.copy()
+    if camera.distortion:
+        with np.errstate(all="ignore"):
+            for _ in range(50):
+                points = points + goal - distorted(camera.distortion, *points)
+            off = np.abs(np.stack(distorted(camera.distortion, *points)) - goal).max(axis=0)
+        points = np.where(off < 1e-6, points, goal)
+    return points.min(axis=1), points.max(axis=1)

@@ -204,6 +204,58 @@ class Command:
                 setattr(packed, packed._fields_[index][0], part.params[index + 1])
 
 
+class Program:
+    """Commands that follow one another at every call, from one loop: on a CPU that takes a third of calling each."""
+
+    def __init__(self, commands):
+        self._commands = [c for c in commands if c._parts]
+        whole = all(len(c._launches) == 1 for c in self._commands)
+        self._launches = [c._launches[0] for c in self._commands] if whole else None
+        self._device = self._commands[0]._parts[0].device if self._commands else None
+
+    def __call__(self):
+        """Launch all; as a Command."""
+        if self._launches is None or (self._device is not None and self._device.is_capturing):
+            for command in self._commands:
+                command()
+            return
+        Command.count += len(self._launches)
+        for launch in self._launches:
+            launch()
+
+
+class Copies:
+    """Copies between device arrays of the same size that are made again and again; contiguous ones, which must outlive it."""
+
+    def __init__(self, *pairs):
+        self._pairs = [(out, source) for out, source in pairs if out.size]
+        self._device = self._pairs[0][0].device if self._pairs else None
+        self._moves = [(out.ptr, source.ptr, out.capacity) for out, source in self._pairs]
+
+    def __call__(self):
+        """Copy all."""
+        if self._device is None:
+            return
+        if self._device.is_cpu and not self._device.is_capturing:  # Warp's own call takes ten times as long for a small array
+            for move in self._moves:
+                ctypes.memmove(*move)
+            return
+        for out, source in self._pairs:
+            wp.copy(out, source)
+
+
+class HostView:
+    """A device array as numpy reads it: on the CPU one view of it, made once, elsewhere a copy at each call."""
+
+    def __init__(self, array):
+        self._array = array
+        self._view = array.numpy() if array.device.is_cpu else None
+
+    def __call__(self):
+        """The numbers as they are; not to be written to, nor kept."""
+        return self._view if self._view is not None else self._array.numpy()
+
+
 def _pack(part):
     """The arguments of a recorded launch as the kernel's entry point on the CPU reads them; None elsewhere.
 

@@ -1,0 +1,211 @@
+"""Splats to an image, with gradients: `rasterize`."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from physsim.appearance import lens
+from physsim.appearance.camera import Camera
+from physsim.appearance.harmonics import spherical_harmonics
+from physsim.appearance.splatting import Blend, Project, View, make_bins, warn_of_nothing
+from physsim.errors import InputError
+from physsim.physics import validation
+
+__all__ = ["Raster", "rasterize", "spherical_harmonics"]
+
+BACKENDS = ("auto", "warp", "gsplat")
+
+
+@dataclass(frozen=True, eq=False)
+class Raster:
+    """What a camera sees of splats.
+
+    Args:
+        features: the splats' features and the background, each by how much of the pixel it covers, shape [H, W, C].
+        alpha: how much of the pixel splats cover, in [0, 1], shape [H, W].
+        depth: mean z in the camera's frame of what covers the pixel [m], weighted by how much it does; 0 where nothing does, shape [H, W].
+        labels: label that covers most of the pixel, -1 where nothing does, int32, without gradient, shape [H, W].
+        radii: half the larger extent of each splat in the image [pixel], 0 where it is not seen, without gradient, shape [n].
+        screen: centres in the image [pixel], shape [n, 2]; after `backward` its `grad` says where the image wants them, where splats have
+            gradients.
+    """
+
+    features: torch.Tensor
+    alpha: torch.Tensor
+    depth: torch.Tensor
+    labels: torch.Tensor
+    radii: torch.Tensor
+    screen: torch.Tensor
+
+    @property
+    def visible(self) -> torch.Tensor:
+        """Which splats reach the image, shape [n]."""
+        return self.radii > 0
+
+
+def rasterize(
+    means: torch.Tensor,
+    factors: torch.Tensor,
+    opacities: torch.Tensor,
+    features: torch.Tensor,
+    camera: Camera,
+    *,
+    pose: tuple[torch.Tensor, torch.Tensor] | None = None,
+    background: torch.Tensor | None = None,
+    labels: torch.Tensor | None = None,
+    depth_limit: torch.Tensor | None = None,
+    antialias: bool = True,
+    backend: str = "auto",
+    threads: int | None = None,
+) -> Raster:
+    """Draw splats as a camera sees them; every output but `labels` and `radii` has gradients with respect to every tensor but these.
+
+    Opacities count as 3DGS has them, but that a splat's contribution goes to zero between 2/255 and 1/255 instead of ending at 1/255.
+
+    Args:
+        means: centres [m], shape [n, 3].
+        factors: M of the covariance M M^T [m], shape [n, 3, 3].
+        opacities: in [0, 1], shape [n].
+        features: colours or anything else that is to be drawn, shape [n, C], C >= 1.
+        camera: the camera. What its lens model folds back into the image is left out.
+        pose: (R, t), shapes [3, 3] and [3], instead of the camera's own; may have gradients.
+        background: features of what is behind, shape [C] or [H, W, C]; None: 0.
+        labels: whole numbers from 0, shape [n]; None: all 0.
+        depth_limit: z in the camera's frame [m], shape [H, W]: splats with centres beyond it do not count at that pixel. No gradient.
+        antialias: opacities are lowered by what the image's blur widens a splat (Mip-Splatting); False: plain 3DGS.
+        backend: "warp"; "gsplat" (CUDA, where it is installed); "auto": "warp".
+        threads: on the CPU, that share the tiles; None: as many as pay. The result is the same.
+
+    Returns:
+        The image. Where no splat is seen it is the background, and a warning says so.
+
+    Raises:
+        InputError: shapes or devices that do not fit, NaN (the first splat is named), opacities out of range, more memory than there is.
+    """
+    if backend not in BACKENDS:
+        raise InputError(f"backend = {backend!r}: choose one of {', '.join(BACKENDS)}")
+    validation.instance("camera", camera, Camera)
+    splats = _check_splats(means, factors, opacities, features)
+    n, channels = splats[3].shape
+    size, device = (camera.width, camera.height), splats[0].device
+    rotation, translation = _pose(camera, pose, device)
+    behind = _background(background, size, channels, device)
+    limit = _depth_limit(depth_limit, size, device)
+    names, codes = _labels(labels, n, device)
+    _check_threads(threads)
+    screen, shape, depth, alpha = Project.apply(*splats[:3], rotation, translation, view(camera, bool(antialias)))
+    if screen.requires_grad:
+        screen.retain_grad()
+    bins = make_bins([s.detach() for s in splats[:3]], screen.detach(), shape.detach(), depth.detach(), alpha.detach(), splats[3].detach(),
+                     codes, behind.detach(), size)  # fmt: skip
+    warn_of_nothing(bins)
+    count = 0 if len(names) < 2 else len(names)
+    image, cover, mean_depth, found = Blend.apply(screen, shape, depth, alpha, splats[3], behind, bins, size, limit, count, threads)
+    shown = names[found.clamp(min=0).long()].where(found >= 0, -1) if count else torch.where(cover.detach() > 0, names[:1].sum(), -1)
+    return Raster(image, cover, mean_depth, shown.to(torch.int32), bins.radii, screen)
+
+
+def _check_splats(means, factors, opacities, features):
+    """The four tensors as contiguous float32."""
+    given = {"means": means, "factors": factors, "opacities": opacities, "features": features}
+    for name, value in given.items():
+        validation.instance(name, value, torch.Tensor, "torch.as_tensor makes one")
+        if not value.is_floating_point():
+            raise InputError(f"{name}: {value.dtype} was given; floating-point numbers are needed, such as .float()")
+    n = len(means) if means.ndim else 0
+    shapes = {"means": (n, 3), "factors": (n, 3, 3), "opacities": (n,), "features": (n, features.shape[1] if features.ndim == 2 else "C")}
+    for name, shape in shapes.items():
+        if tuple(given[name].shape) != shape:
+            raise InputError(f"{name}: shape {list(given[name].shape)} was given; [{', '.join(map(str, shape))}] is needed")
+        if given[name].device != means.device:
+            raise InputError(f"{name}: on {given[name].device}, but means are on {means.device}; move them together with .to(...)")
+    if features.shape[1] < 1:
+        raise InputError("features: no channel was given; at least one is needed")
+    return [value.float().contiguous() for value in given.values()]
+
+
+def _fit(name, value, shapes, device):
+    """A tensor of one of some shapes as contiguous float32 on a device, gradients kept."""
+    if not isinstance(value, torch.Tensor):
+        value = torch.as_tensor(validation.given_array(name, value))
+    if tuple(value.shape) not in shapes:
+        wanted = " or ".join(str(list(shape)) for shape in shapes)
+        raise InputError(f"{name}: shape {list(value.shape)} was given; {wanted} is needed")
+    return value.to(device=device, dtype=torch.float32).contiguous()
+
+
+def _pose(camera, pose, device):
+    if pose is None:
+        return _camera_pose(camera, device)
+    if not isinstance(pose, tuple | list) or len(pose) != 2:
+        raise InputError("pose: (R, t), from world to camera, of shapes [3, 3] and [3], is needed")
+    rotation, translation = _fit("pose: R", pose[0], [(3, 3)], device), _fit("pose: t", pose[1], [(3,)], device)
+    if device.type == "cpu":  # a GPU would have to be waited for
+        for name, value in (("R", rotation), ("t", translation)):
+            if not torch.isfinite(value).all():
+                raise InputError(f"pose: {name} holds NaN or infinite numbers; finite ones are needed")
+    return rotation, translation
+
+
+def _camera_pose(camera, device):
+    return (torch.as_tensor(np.asarray(m), dtype=torch.float32, device=device) for m in (camera.rotation, camera.translation))
+
+
+def _background(background, size, channels, device):
+    if background is None:
+        return torch.zeros(1, channels, device=device)
+    width, height = size
+    return _fit("background", background, [(channels,), (height, width, channels)], device).reshape(-1, channels)
+
+
+def _depth_limit(limit, size, device):
+    if limit is None:
+        return torch.empty(0, 0, device=device)
+    limit = _fit("depth_limit", limit, [(size[1], size[0])], device).detach()
+    if device.type == "cpu" and torch.isnan(limit).any():
+        raise InputError("depth_limit: NaN was given; use infinity where there is no limit")
+    return limit
+
+
+def _labels(labels, n, device):
+    """(labels that occur, each splat's place among them)."""
+    if labels is None:
+        return torch.zeros(1, dtype=torch.int32, device=device), torch.zeros(n, dtype=torch.int32, device=device)
+    if not isinstance(labels, torch.Tensor) or tuple(labels.shape) != (n,) or labels.is_floating_point() or labels.is_complex():
+        raise InputError(f"labels: a tensor of {n} whole numbers is needed, one for each splat")
+    names, codes = torch.unique(labels.to(device), return_inverse=True)
+    if n and device.type == "cpu" and int(names[0]) < 0:
+        raise InputError(f"labels: {int(names[0])} was given; they must be 0 or more (-1 marks the background)")
+    return names.to(torch.int32), codes.to(torch.int32)
+
+
+def _check_threads(threads):
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise InputError(f"threads = {threads!r}: a whole number of at least 1 is needed, or None")
+
+
+@lru_cache(maxsize=64)
+def _lens(width, height, focal, centre, distortion):
+    camera = Camera(width, height, focal, centre, distortion=distortion)
+    low, high = lens.directions(camera)
+    middle, half = (low + high) / 2, lens.WIDE * (high - low) / 2
+    return tuple((middle - half).tolist()), tuple((middle + half).tolist()), lens.fold(distortion)
+
+
+def view(camera: Camera, antialias: bool) -> View:
+    """What the kernels are told of a camera."""
+    low, high, fold = _lens(camera.width, camera.height, camera.focal, camera.centre, camera.distortion)
+    return View(
+        camera.width,
+        camera.height,
+        camera.near,
+        camera.focal,
+        camera.centre,
+        low,
+        high,
+        fold,
+        lens.coefficients(camera.distortion),
+        antialias,
+    )
