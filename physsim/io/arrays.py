@@ -9,6 +9,7 @@ import numpy as np
 from physsim.errors import InputError
 
 _LIMIT = 4 << 30  # bytes that a file may unpack to
+_DAMAGED = (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError, MemoryError)
 
 
 def save_arrays(path, kind, arrays):
@@ -80,10 +81,10 @@ def _unpacked(path, only=None):
             return {name: file[name] for name in file.files if only is None or name == only}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
+    except _DAMAGED as error:
         raise InputError(f"{path}: not a file that physsim wrote, no npz of plain arrays, or cut short ({error})") from None
 
 
 def _check_numbers(path, name, value):
-    if not np.issubdtype(value.dtype, np.number) or not np.isfinite(value).all():
+    if not isinstance(value, np.ndarray) or not np.issubdtype(value.dtype, np.number) or not np.isfinite(value).all():
         raise InputError(f"{path}: {name!r} holds NaN, infinite values or no numbers")
