@@ -3,8 +3,9 @@
     colour = max(1/2 + sum_k harmonics_k Y_k(d) + N(latent, E, d), 0)
 
 with d the direction of view in the material's frame, E = (F^T F - 1) / 2 the Green strain [-] in the rest shape's axes, and N a
-perceptron of two hidden layers of tanh, whose output is exactly zero at the start, so that training begins at plain splats. Its hidden
-units saturate, so that a strain never seen while fitting gives a bounded residual.
+perceptron of two hidden layers of tanh, whose output is exactly zero at the start, so that training begins at plain splats. Besides the
+six numbers of E it is told its equivalent strain sqrt(3/2 e : e), e = E - tr(E) / 3, which no turn of the axes changes: what isotropic
+materials do is then learned from fewer pictures. Its hidden units saturate, so that a strain never seen gives a bounded residual.
 """
 
 import math
@@ -20,8 +21,10 @@ from physsim.errors import InputError
 from physsim.physics import validation
 
 STRAINS = 6  # xx, yy, zz, yz, xz, xy of the Green strain
-STRAIN_SCALE = 0.25  # what the network sees as 1: about a stretch of 1.2
+STRAIN_SCALE = 0.1  # what the network sees as 1: a stretch of 1.1
 VIEW_SCALE = 0.25  # directions always differ by as much as they can; the harmonics are what they are mainly for
+LEAST_STRAIN = 0.01  # the equivalent strain is rounded off below it, where it has a kink
+INPUTS = STRAINS + 1 + 3  # besides the latents
 MOST_LATENTS, MOST_WIDTH = 256, 1024
 _ARRAYS = tuple(f"{kind}{layer}" for layer in range(3) for kind in ("weight", "bias"))
 
@@ -43,7 +46,7 @@ class ColorNetwork(torch.nn.Module):
         self.latent_count = int(validation.array("latent_count", latent_count, (), kind="i", lower=0, upper=MOST_LATENTS))
         self.width = int(validation.array("width", width, (), kind="i", lower=1, upper=MOST_WIDTH))
         generator = torch.Generator().manual_seed(int(seed))
-        sizes = (self.latent_count + STRAINS + 3, self.width, self.width, 3)
+        sizes = (self.latent_count + INPUTS, self.width, self.width, 3)
         for layer, (inside, outside) in enumerate(pairwise(sizes)):
             bound = 0.0 if layer == 2 else 1.0 / math.sqrt(inside)
             weight = bound * (2.0 * torch.rand(outside, inside, generator=generator) - 1.0)
@@ -65,6 +68,7 @@ class ColorNetwork(torch.nn.Module):
             raise InputError(
                 f"latents: shape {list(latents.shape)} was given; [n, {self.latent_count}] is needed, as the network was made for"
             )
+        strains = torch.cat([strains, equivalent_strain(strains)[:, None]], dim=1)
         x = torch.cat([latents, strains / STRAIN_SCALE, directions * VIEW_SCALE], dim=1)
         x = torch.tanh(torch.addmm(self.bias0, x, self.weight0.T))
         x = torch.tanh(torch.addmm(self.bias1, x, self.weight1.T))
@@ -87,11 +91,11 @@ class ColorNetwork(torch.nn.Module):
             raise InputError(f"network: unknown arrays {unknown}, missing arrays {missing}; ColorNetwork.arrays gives what is needed")
         first = validation.array("network: weight0", arrays["weight0"], (None, None))
         width, inputs = first.shape
-        if not STRAINS + 3 <= inputs <= STRAINS + 3 + MOST_LATENTS or not 1 <= width <= MOST_WIDTH:
+        if not INPUTS <= inputs <= INPUTS + MOST_LATENTS or not 1 <= width <= MOST_WIDTH:
             raise InputError(
-                f"network: weight0 has shape {list(first.shape)}; [1 to {MOST_WIDTH}, 9 to {STRAINS + 3 + MOST_LATENTS}] is allowed"
+                f"network: weight0 has shape {list(first.shape)}; [1 to {MOST_WIDTH}, {INPUTS} to {INPUTS + MOST_LATENTS}] is allowed"
             )
-        network = cls(inputs - STRAINS - 3, width)
+        network = cls(inputs - INPUTS, width)
         with torch.no_grad():
             for name in _ARRAYS:
                 parameter = getattr(network, name)
@@ -108,6 +112,17 @@ def green_strain(deformations: torch.Tensor) -> torch.Tensor:
     a, b, c = deformations.unbind(dim=-1)
     doubled = [(a * a).sum(-1) - 1.0, (b * b).sum(-1) - 1.0, (c * c).sum(-1) - 1.0, (b * c).sum(-1), (a * c).sum(-1), (a * b).sum(-1)]
     return 0.5 * torch.stack(doubled, dim=-1)
+
+
+def equivalent_strain(strains: torch.Tensor) -> torch.Tensor:
+    """sqrt(3/2 e : e) of the deviator e [-], rounded off below 0.01 so that it has a slope at rest, shape [n].
+
+    Args:
+        strains: as `green_strain` gives them, shape [n, 6].
+    """
+    normal, shear = strains[:, :3], strains[:, 3:]
+    deviator = normal - normal.mean(dim=1, keepdim=True)
+    return torch.sqrt(1.5 * (deviator.square().sum(dim=1) + 2.0 * shear.square().sum(dim=1)) + LEAST_STRAIN**2)
 
 
 def splat_colors(splats: Splats, posed: Posed, eye: torch.Tensor, network: ColorNetwork | None = None) -> torch.Tensor:

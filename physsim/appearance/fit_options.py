@@ -40,7 +40,7 @@ class FitOptions:
     densify: bool = True
     degree: int = 1
     held_out: int = 8
-    patience: int = 4
+    patience: int = 8
     network: bool | None = None
     exposure: bool = False
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -51,7 +51,7 @@ class FitOptions:
     small: float = 0.01
     large: float = 0.3
     least_opacity: float = 0.02
-    rate: float = 4.0
+    rate: float = 8.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -66,6 +66,10 @@ class FitOptions:
             object.__setattr__(self, name, float(validation.array(name, getattr(self, name), (), lower=0.0, upper=upper)))
         background = validation.array("background", self.background, (3,), lower=0.0, upper=1.0)
         object.__setattr__(self, "background", tuple(background.tolist()))
+
+    def holds_out(self, frame: int) -> bool:
+        """Whether the frame of this index is held out."""
+        return self.held_out > 0 and frame % self.held_out == self.held_out - 1
 
 
 @dataclass(frozen=True)

@@ -75,10 +75,9 @@ class Fitting:
             same_size_positions(frames, len(self.mesh.points))
         elif any(frame.positions is not None for frame in frames):
             raise InputError("fit_appearance: frames have positions of particles, but no body was given; give body=")
-        every = self.options.held_out
-        held = [every > 0 and i % every == every - 1 for i in range(len(frames))]
+        held = [self.options.holds_out(i) for i in range(len(frames))]
         if all(held):
-            raise InputError(f"held_out = {every}: every frame would be held out; use 0 or at least 2")
+            raise InputError(f"held_out = {self.options.held_out}: every frame would be held out; use 0 or at least 2")
         targets = [Target.of(frame, self.device) for frame in frames]
         return [t for t, out in zip(targets, held) if not out], [t for t, out in zip(targets, held) if out]
 
@@ -204,7 +203,7 @@ class Fitting:
         if self.best is None or done.held_out > self.rounds[self.best[0]].held_out:
             self.best = (len(self.rounds) - 1, self._found())
         since = len(self.rounds) - 1 - self.best[0]
-        self.stopped_early = since >= self.options.patience and self.iteration > GROWING * self.options.iterations
+        self.stopped_early = since >= self.options.patience and not self.growing
 
     def _found(self):
         """Splats, labels and network as arrays."""
