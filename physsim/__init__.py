@@ -65,6 +65,7 @@ _HOMES = {
     "Surface": "physsim.appearance.meshes",
     "Light": "physsim.appearance.meshes",
     "robot_surfaces": "physsim.appearance.robot_surfaces",
+    "textured_surfaces": "physsim.appearance.textured_surfaces",
     "placed_links": "physsim.appearance.robot_surfaces",
     "DepthNoise": "physsim.appearance.noise",
     "ColourNoise": "physsim.appearance.noise",
