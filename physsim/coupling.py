@@ -31,6 +31,7 @@ from physsim.robots.kinematic_robot import KinematicRobot
 
 ARM = 0.1  # that weighs turns against shifts [m]
 SOFTEST = 1e-4  # least mobility of a link in any direction, as a share of its largest
+_SCALES = np.outer([1.0] * 3 + [ARM] * 3, [1.0] * 3 + [ARM] * 3)
 TAKE_UP = 0.05  # share of a steady difference between a frame and its link that a step takes up
 
 
@@ -164,6 +165,8 @@ class RobotCoupling:
         self._drive_shares = slice(*(int(n) for n in solver.assembly.share_offsets[number : number + 2]))
         self._rows = np.array([int(np.flatnonzero(firsts == body.particles[0])[0]) for body in self.links.values()])
         self._shift = np.zeros((len(self.links), 6))
+        self._centres = self._local.mean(axis=1)
+        self._lower = np.tril_indices(6)
         self._shapes, self._columns = model.column_shapes, None
 
     def step(self, state, control=None, params=None):
@@ -193,25 +196,26 @@ class RobotCoupling:
         parameters = solver.model.resolve(params)
         bound = bind(solver.model, control)
         prediction = robot.prepare()
-        origins = prediction.positions[self._numbers]
+        origins, jacobians = prediction.positions[self._numbers], prediction.jacobians[self._numbers]
+        starts = (matrices(prediction.quaternions[self._numbers]) @ self._centres[:, :, None])[:, :, 0]
         now, speed = robot.state().position, robot.state().velocity
         free = (prediction.qd - speed) / robot.dt  # acceleration without contact
-        dt, force = solver.dt, np.zeros(len(now))
+        dt = solver.dt
         totals = np.zeros((len(self.links), 6))
         imbalance = iterations = residual = launches = 0
         for _ in range(self.substeps):
             speed_free = speed + dt * free
-            driven, targets = self._drives(parameters, prediction, now + dt * speed_free, dt)
+            driven, targets = self._drives(parameters, jacobians, prediction.mobility, now + dt * speed_free, dt)
             if bound:
                 others = targets_at(solver.model, control, bound, state.time + dt)
                 targets = np.concatenate([others[0], targets[0]]), np.concatenate([others[1], targets[1]], axis=1)
             before, (state, report) = state, solver.advance(state, targets, driven)
             contact = solver.assembly.contact.forces()[0]
             wrenches = self._wrenches(state.x.numpy()[0], origins)
-            force = np.einsum("lij,li->j", prediction.jacobians[self._numbers], wrenches)
-            speed = speed_free + dt * (prediction.mobility @ force)
+            answer = prediction.mobility @ np.einsum("lij,li->j", jacobians, wrenches)
+            speed = speed_free + dt * answer
             now = now + dt * speed
-            self._take_up(prediction, wrenches, force, dt)
+            self._take_up(jacobians, wrenches, dt**2 * answer, starts)
             totals += wrenches / self.substeps
             imbalance = max(imbalance, self._imbalance(before, state, contact, wrenches, driven))
             iterations, residual = iterations + report.iterations, max(residual, report.residual)
@@ -219,53 +223,54 @@ class RobotCoupling:
         pairs = {name: (w[:3], w[3:]) for name, w in zip(self.links, totals, strict=True)}
         robot.apply(pairs)
         robot.step()
-        stall = dict(zip(self.links, self._stalls(prediction, now, state), strict=True))
+        stall = dict(zip(self.links, self._stalls(jacobians, now, state), strict=True))
         return state, CouplingReport(pairs, imbalance, stall, iterations, residual, launches)
 
-    def _drives(self, parameters, prediction, q, dt):
+    def _drives(self, parameters, jacobians, mobility, q, dt):
         """Parameters and targets (particles, positions [1, p, 3]) of all links' drives for a step that would end at q."""
         positions, quaternions = self.robot.kinematics.poses(q[None])
-        turns = matrices(quaternions[0, self._numbers])
-        targets = np.einsum("lij,lkj->lki", turns, self._local) + positions[0, self._numbers][:, None]
-        middles = targets.mean(axis=1)
-        arms = middles - positions[0, self._numbers]
+        turns = matrices(quaternions[0, self._numbers]).swapaxes(1, 2)
+        arms = (self._centres[:, None] @ turns)[:, 0]
+        middles = positions[0, self._numbers] + arms
         self._aim, self._middles, self._arms = q, middles, arms
-        targets = targets + self._shift[:, None, :3] + cross(self._shift[:, None, 3:], targets - middles[:, None])
-        stiffness, rigidity, self._compliance = self._stiffness(prediction, arms, dt)
+        about = (self._local - self._centres[:, None]) @ turns
+        targets = about + (middles + self._shift[:, :3])[:, None] + cross(self._shift[:, None, 3:], about)
+        stiffness, rigidity, self._compliance = self._stiffness(jacobians, mobility, arms, dt)
         columns = np.empty((1, len(self.links), 22))
-        columns[0, self._rows, :21] = stiffness[:, *np.tril_indices(6)]
+        columns[0, self._rows, :21] = stiffness[:, *self._lower]
         columns[0, self._rows, 21] = rigidity
         driven = parameters.with_columns(self._shapes, DRIVE.name, columns)
         return driven, (self._particles, targets.reshape(1, -1, 3))
 
-    def _stiffness(self, prediction, arms, dt):
+    def _stiffness(self, jacobians, mobility, arms, dt):
         """(K of the links' drives about points at `arms` from their origins [L, 6, 6], their largest stiffness [L], K^-1)."""
-        J = prediction.jacobians[self._numbers].copy()
+        J = jacobians.copy()
         J[:, :3] += cross(J[:, 3:].swapaxes(1, 2), arms[:, None]).swapaxes(1, 2)
-        scale = np.array([1.0] * 3 + [ARM] * 3)
-        mobility = len(self.links) * J @ prediction.mobility @ J.swapaxes(1, 2) * np.outer(scale, scale)
-        size, axes = np.linalg.eigh(mobility)
-        size = np.maximum(size, SOFTEST * np.maximum(size.max(axis=1, keepdims=True), 1e-12)) * dt**2
+        size, axes = np.linalg.eigh(len(self.links) * J @ mobility @ J.swapaxes(1, 2) * _SCALES)
+        size = np.maximum(size, SOFTEST * np.maximum(size[:, -1:], 1e-12)) * dt**2  # they come in ascending order
         turned = axes.swapaxes(1, 2)
-        K = (axes / size[:, None]) @ turned * np.outer(scale, scale)
-        compliance = (axes * size[:, None]) @ turned / np.outer(scale, scale)
-        return K, 1.0 / size.min(axis=1), compliance
+        K = (axes / size[:, None]) @ turned * _SCALES
+        compliance = (axes * size[:, None]) @ turned / _SCALES
+        return K, 1.0 / size[:, 0], compliance
 
     def _wrenches(self, x, origins):
         """Force and torque on each link by all but its drive: contact, and pins where there are any; about the origins, [links, 6]."""
         a = self.solver.assembly
-        drives = a.shares.numpy()[0, self._drive_shares].reshape(-1, 4, 3)[self._rows]
-        forces = drives - a.gradient.numpy()[0, self._particles].reshape(-1, 4, 3)
+        drives = a.read_shares()[0, self._drive_shares].reshape(-1, 4, 3)[self._rows]
+        forces = drives - a.read_gradient()[0, self._particles].reshape(-1, 4, 3)
         arms = x[self._particles].reshape(-1, 4, 3) - origins[:, None]
-        return np.concatenate([forces.sum(axis=1), cross(arms, forces).sum(axis=1)], axis=1)
+        return np.concatenate([forces, cross(arms, forces)], axis=2).sum(axis=1)
 
-    def _take_up(self, prediction, wrenches, force, dt):
-        """Move the shifts towards what makes frames and links agree under the present wrenches."""
-        arms = np.einsum("lij,lj->li", matrices(prediction.quaternions[self._numbers]), self._local.mean(axis=1))
-        real = prediction.jacobians[self._numbers] @ (dt**2 * prediction.mobility @ force)
+    def _take_up(self, jacobians, wrenches, moved, arms):
+        """Move the shifts towards what makes frames and links agree under the present wrenches, which move the joints by `moved`.
+
+        `arms`: from the links' origins to the middles of their frames at the beginning.
+        """
+        real = jacobians @ moved
         real[:, :3] += cross(real[:, 3:], arms)
-        middle = np.concatenate([wrenches[:, :3], wrenches[:, 3:] - cross(arms, wrenches[:, :3])], axis=1)
-        given = np.einsum("lij,lj->li", self._compliance, middle)
+        middle = wrenches.copy()
+        middle[:, 3:] -= cross(arms, wrenches[:, :3])
+        given = (self._compliance @ middle[:, :, None])[:, :, 0]
         self._shift += TAKE_UP * (real - given - self._shift)
 
     def _imbalance(self, before, after, contact, wrenches, parameters):
@@ -285,7 +290,7 @@ class RobotCoupling:
         velocity = after.v.numpy()[0]
         gained = self._mass @ (velocity - before.v.numpy()[0]) / self.solver.dt
         weight = self._weight - self._damped @ velocity
-        held = (a.gradient.numpy()[0, self._held] + contact[self._held]).sum(axis=0)
+        held = (a.read_gradient()[0, self._held] + contact[self._held]).sum(axis=0)
         links, colliders = -wrenches[:, :3], -contact[self._colliders].sum(axis=0)
         tethers = sum((-s.sum(axis=0) for s in self._tether_shares()), np.zeros(3))
         parts = np.array([weight, held, colliders, tethers, *links])
@@ -295,11 +300,11 @@ class RobotCoupling:
         a = self.solver.assembly
         for i, block in enumerate(a.model.blocks):
             if block.law is TETHER:
-                yield a.shares.numpy()[0, a.share_offsets[i] : a.share_offsets[i + 1]]
+                yield a.read_shares()[0, a.share_offsets[i] : a.share_offsets[i + 1]]
 
-    def _stalls(self, prediction, q, state):
+    def _stalls(self, jacobians, q, state):
         """How far the middles of frames are from their links' at the end of the step, where the joints are at q; [links]."""
-        moved = prediction.jacobians[self._numbers] @ (q - self._aim)  # from where the drives' targets were made for
+        moved = jacobians @ (q - self._aim)  # from where the drives' targets were made for
         middles = self._middles + moved[:, :3] + cross(moved[:, 3:], self._arms)
         frames = state.x.numpy()[0, self._particles].reshape(-1, 4, 3).mean(axis=1)
         return np.linalg.norm(frames - middles, axis=1).tolist()

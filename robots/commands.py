@@ -27,6 +27,12 @@ class JointCommands:
 
     def __init__(self, tree):
         self._tree = tree
+        self._known = {}  # names of joints -> their places
+        self._ends = {  # kind -> least and most, [D]
+            "position": (tree.lower, tree.upper),
+            "velocity": (-tree.velocity, tree.velocity),
+            "torque": (-tree.effort, tree.effort),
+        }
         self.hold(np.clip(np.zeros(len(tree.joints)), tree.lower, tree.upper))
 
     def hold(self, q):
@@ -51,16 +57,13 @@ class JointCommands:
         ((kind, value),) = given.items()
         places = self._places(joints)
         mine = self._tree.free[places]
-        ends = {
-            "position": (self._tree.lower[mine], self._tree.upper[mine]),
-            "velocity": (-self._tree.velocity[mine], self._tree.velocity[mine]),
-            "torque": (-self._tree.effort[mine], self._tree.effort[mine]),
-        }
-        value = self._within(kind, value, mine, *ends[kind], on_limit)
+        low, high = self._ends[kind]
+        value = self._within(kind, value, mine, low[mine], high[mine], on_limit)
         efforts = self._most("effort", effort, mine, self._tree.effort[mine], on_limit)
         speeds = self._most("speed", speed, mine, self._tree.velocity[mine], on_limit)
         other = self.mode[places] != _MODES[kind]
-        self.setpoint[places[other]], self.rate[places[other]] = q[mine[other]], qd[mine[other]]
+        if other.any():
+            self.setpoint[places[other]], self.rate[places[other]] = q[mine[other]], qd[mine[other]]
         self.mode[places], self.target[places] = _MODES[kind], value
         self.effort[places], self.speed[places], self.fresh[places] = efforts, speeds, True
 
@@ -78,15 +81,20 @@ class JointCommands:
             [rad/s or m/s], [F]; 0 for joints that are told a torque.
         """
         held = self.mode == POSITION
-        change = np.broadcast_to(acceleration * dt, self.rate.shape)
+        change = acceleration * dt + np.zeros(len(held))
         direct = (self.target - self.setpoint) / dt
-        slower = np.where(np.isfinite(change), 0.5 * change, 1.0)
+        way = np.abs(direct)
+        bounded = change < np.inf
+        slower = 0.5 * change if bounded.all() else np.where(bounded, 0.5 * change, 1.0)
         # the steps that stop from speed v by `slower` each go v (v + slower) dt / (2 slower)
-        brake = np.where(np.isfinite(change), 0.5 * slower * (np.sqrt(1.0 + 8.0 * np.abs(direct) / slower) - 1.0), np.inf)
-        wish = np.sign(direct) * np.minimum(np.minimum(self.speed, brake), np.abs(direct))
-        wish = np.where(held, wish, np.where(self.mode == VELOCITY, self.target, 0.0))
+        brake = 0.5 * slower * (np.sqrt(1.0 + 8.0 * way / slower) - 1.0)
+        if not bounded.all():
+            brake = np.where(bounded, brake, np.inf)
+        wish = np.copysign(np.minimum(np.minimum(self.speed, brake), way), direct)
+        if not held.all():
+            wish = np.where(held, wish, np.where(self.mode == VELOCITY, self.target, 0.0))
         rate = np.minimum(np.maximum(wish, self.rate - change), self.rate + change)
-        near = held & self.fresh & (np.abs(direct - self.rate) <= change) & (np.abs(direct) <= self.speed)
+        near = held & self.fresh & (np.abs(direct - self.rate) <= change) & (way <= self.speed)
         return np.where(near, direct, np.where(self.mode == TORQUE, 0.0, rate))
 
     def next_setpoints(self, q, rate, dt):
@@ -98,6 +106,8 @@ class JointCommands:
         if joints is None:
             return np.arange(len(free))
         names = (joints,) if isinstance(joints, str) else tuple(joints)
+        if names in self._known:
+            return self._known[names]
         numbers = [self._tree.joint(name) for name in names]
         if len(set(numbers)) < len(numbers):
             raise InputError("joints: one is named twice; name each once")
@@ -105,7 +115,8 @@ class JointCommands:
             if number not in free:
                 leader = self._tree.joints[free[np.flatnonzero(self._tree.follow[number])[0]]]
                 raise InputError(f"joint {name!r}: it follows {leader!r}; command that one")
-        return np.searchsorted(free, numbers)
+        self._known[names] = np.searchsorted(free, numbers)
+        return self._known[names]
 
     def _within(self, name, value, mine, low, high, on_limit):
         value = validation.array(name, value, () if validation.is_scalar(name, value) else (len(mine),))
@@ -118,7 +129,7 @@ class JointCommands:
                 f"{name} = {value[k]:g} of joint {self._tree.joints[mine[k]]!r}: must lie in [{low[k]:g}, {high[k]:g}] {unit}".rstrip()
                 + "; on_limit='clip' takes the nearest"
             )
-        return np.clip(value, low, high)
+        return np.minimum(np.maximum(value, low), high)
 
     def _most(self, name, value, mine, high, on_limit):
         return high if value is None else self._within(name, value, mine, np.zeros(len(mine)), high, on_limit)

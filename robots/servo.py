@@ -68,8 +68,10 @@ class Servo:
         ratio = float(validation.array("damping_ratio", damping_ratio, (), lower=0.0, lower_open=True))
         self._tree, self._dt = tree, dt
         self._damping, self._pull = 2.0 * ratio * rate, rate / (2.0 * ratio)  # Kd / m and k, [1/s]
-        self._speed, self._ends = tree.velocity[tree.free], np.stack([tree.lower[tree.free], tree.upper[tree.free]])
+        self._speed, self._effort = tree.velocity[tree.free], tree.effort[tree.free]
+        self._ends = np.stack([tree.lower[tree.free] - _SLACK, tree.upper[tree.free] + _SLACK])
         self._joint_damping = tree.follow.T @ (tree.damping[:, None] * tree.follow)
+        self._own_damping = self._joint_damping.diagonal()
 
     def solve(self, commands, q, qd, mass, bias, force):
         """ServoStep from joints q, qd [D], mass matrix [D, D], gravity and Coriolis terms [D] and an expected contact force [D]."""
@@ -130,14 +132,14 @@ def _root(slope):
 
 def _inverse(matrix, stop):
     """Inverse over the joints that no end holds, zero elsewhere."""
-    if not stop.any():
+    if not np.count_nonzero(stop):
         return np.linalg.inv(matrix)
     inverse, moving = np.zeros_like(matrix), np.flatnonzero(stop == 0)
     inverse[np.ix_(moving, moving)] = np.linalg.inv(matrix[np.ix_(moving, moving)])
     return inverse
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # frozen ones take longer to make
 class _Piece:
     """One linear piece of the joints' torque, level - gain speed.
 
@@ -151,7 +153,7 @@ class _Piece:
     stop: np.ndarray
 
     def same(self, other):
-        return (self.fast == other.fast).all() and (self.full == other.full).all() and (self.stop == other.stop).all()
+        return not np.count_nonzero((self.fast != other.fast) | (self.full != other.full) | (self.stop != other.stop))
 
 
 class _Motor:
@@ -162,41 +164,41 @@ class _Motor:
         torque = commands.mode == TORQUE
         spare = np.maximum(commands.effort - np.abs(compensation), _LEAST * commands.effort)
         rate = commands.next_rates(dt, _SHARE * spare / inertia.diagonal())
-        needed = np.abs(inertia @ (rate - commands.rate)) / dt
-        own = tree.effort[tree.free]
-        able = ~torque & (own > 0)
-        excess = needed[able] / np.maximum(own - np.abs(compensation), _LEAST * own)[able]
-        self.rate = commands.rate + (rate - commands.rate) / np.max(excess, initial=1.0)
+        change = rate - commands.rate
+        effort = servo._effort
+        able = ~torque & (effort > 0)
+        excess = (np.abs(inertia @ change) / dt)[able] / np.maximum(effort - np.abs(compensation), _LEAST * effort)[able]
+        self.rate = commands.rate + change / np.max(excess, initial=1.0)
         self.setpoint = commands.next_setpoints(q, self.rate, dt)
-        self._given = torque
-        self._damping = np.where(torque, 0.0, servo._damping * inertia.diagonal())
-        self._drive = self._damping + np.where(torque, 0.0, servo._joint_damping.diagonal())
-        pull = np.where(commands.mode == POSITION, servo._pull, 0.0)
-        self._wish, self._slope = self.rate + pull * (self.setpoint - q[tree.free]), pull * dt
-        self._speed = np.where(commands.mode == POSITION, commands.speed, servo._speed)
-        self._effort = commands.effort
+        held, place, own = commands.mode == POSITION, q[tree.free], inertia.diagonal()
+        self._damping = servo._damping * own * ~torque
+        self._drive = self._damping + servo._own_damping * ~torque
+        pull = servo._pull * held
+        self._wish, self._slope = self.rate + pull * (self.setpoint - place), pull * dt
+        self._pulled = self._drive * self._slope
+        self._speed = np.where(held, commands.speed, servo._speed)
+        self._effort = np.where(torque, np.inf, commands.effort)  # a torque that is told was checked when it was
         self._base = np.where(torque, commands.target, compensation)
-        slack = np.array([[-_SLACK], [_SLACK]])
-        self._ends = (servo._ends + slack - q[tree.free]) / dt
-        self._wall = _WALL * inertia.diagonal() / dt
+        self._ends = (servo._ends - place) / dt
+        self._wall = _WALL * own / dt
 
     def piece(self, speed):
         """The piece that holds these speeds: motors, and ends of ranges as very stiff dampers."""
         wish, limited, torque, given = self._answer(speed)
-        fast, full = np.sign(wish - limited), np.where(self._given, 0.0, np.sign(torque - given))
-        gain = np.where(full != 0, 0.0, self._damping + np.where(fast != 0, 0.0, self._drive * self._slope))
-        level = np.where(full != 0, given, self._drive * np.where(fast != 0, limited, self._wish) + self._base)
+        fast, full = np.sign(wish - limited), np.sign(torque - given)
+        gain, level = self._damping + self._pulled * (fast == 0), self._drive * np.where(fast != 0, limited, self._wish) + self._base
+        if np.count_nonzero(full):
+            gain, level = np.where(full != 0, 0.0, gain), np.where(full != 0, given, level)
         below, above = speed < self._ends[0], speed > self._ends[1]
-        stop = 1.0 * above - 1.0 * below
-        if stop.any():
+        stop = np.subtract(above, below, dtype=float)
+        if np.count_nonzero(stop):
             gain = gain + self._wall * (stop != 0)
             level = level + self._wall * np.where(below, self._ends[0], np.where(above, self._ends[1], 0.0))
         return _Piece(gain, level, fast, full, stop)
 
     def torque(self, speed):
         """What the motors alone give at these speeds, [F]."""
-        _, _, torque, given = self._answer(speed)
-        return np.where(self._given, torque, given)
+        return self._answer(speed)[-1]
 
     def _answer(self, speed):
         """(speed that the position loop wishes, what is allowed of it, torque that the speed loop wishes, what is allowed of it)."""

@@ -11,6 +11,7 @@ from physsim.kernels.linear.frame_blocks import frame_kernels
 from physsim.kernels.newton import newton_kernels
 from physsim.kernels.reduction import reduction_kernels
 from physsim.kernels.render import binning, projection
+from physsim.kernels.render.binding import binding_kernels
 from physsim.kernels.render.pixel_blending import pixel_kernels
 from physsim.kernels.stepping import stepping_kernels
 from physsim.physics import laws
@@ -26,7 +27,7 @@ def compiles(kernels, folder):
 
 
 TWO_SCALARS = (newton_kernels, parallel_kernels, reduction_kernels)
-ONE_SCALAR = (flexible_kernels, stepping_kernels, kinematics_kernels, frame_kernels, surface.surface_kernels)
+ONE_SCALAR = (flexible_kernels, stepping_kernels, kinematics_kernels, frame_kernels, surface.surface_kernels, binding_kernels)
 
 
 @pytest.mark.parametrize("factory", [*TWO_SCALARS, *ONE_SCALAR])

@@ -127,6 +127,63 @@ def turning_of(real, kind):
     return turning
 
 
+def leaning_of(real, kind):
+    """A matrix plus what is convex of a push times the turning of its direction, for `project`."""
+    Stencil = wp.types.matrix((4, 3), real)
+    Hessian = wp.types.matrix((12, 12), real)
+    vec3 = wp.types.vector(3, real)
+    vec4 = wp.types.vector(4, real)
+    nodes = wp.constant(4)
+    zero, half = real(0.0), real(0.5)
+    free = free_of(real, kind)
+
+    @wp.func
+    def lean_along(H: Hessian, push: real, d: real, n: vec3, c: vec4, D: vec4, t: vec3) -> Hessian:
+        """H plus push (d a a^T + a b^T + b a^T), less its negative eigenvalue, with a_v = D_v n and b_v = c_v t at right angles."""
+        aa = wp.dot(D, D)
+        bb = wp.dot(c, c)
+        coupling = wp.sqrt(aa * bb)
+        spread = wp.sqrt(half * half * d * d * aa * aa + coupling * coupling)
+        high = half * d * aa + spread  # the eigenvalue that stays, of the eigenvector (high, coupling) in a/|a| and b/|b|
+        k = push * high / (high * high + coupling * coupling)
+        along = k * high * high / aa
+        both = k * high
+        across = k * aa
+        R = H
+        count = int(nodes)  # a dynamic loop
+        for v in range(count):
+            for w in range(v + 1):
+                K = (along * D[v] * D[w]) * wp.outer(n, n) + (across * c[v] * c[w]) * wp.outer(t, t)
+                K = K + both * (D[v] * c[w] * wp.outer(n, t) + c[v] * D[w] * wp.outer(t, n))
+                for i in range(3):
+                    for j in range(3):
+                        R[3 * v + i, 3 * w + j] += K[i, j]
+        return R
+
+    @wp.func
+    def leaning(H: Hessian, push: real, d: real, n: vec3, c: vec4, x: Stencil) -> Hessian:
+        first, second = free(c)
+        R = H
+        e = first * x
+        size = wp.length(e)
+        t = vec3()
+        D = vec4()
+        if size > zero:
+            t = e / size
+            D = first / size
+            R = lean_along(R, push, d, n, c, D, t)
+        f = second * x
+        f_size = wp.length(f)
+        along = wp.dot(f, t)
+        f = f - along * t
+        size = wp.length(f)
+        if size > real(1.0e-6) * f_size:  # else both lie along one line
+            R = lean_along(R, push, d, n, c, (second - along * D) / size, f / size)
+        return R
+
+    return leaning
+
+
 def contact(real, kind):
     """Functions of the law for one scalar type and "point_triangle" or "edge_edge"; parameters in the order above."""
     Stencil = wp.types.matrix((4, 3), real)
@@ -143,6 +200,7 @@ def contact(real, kind):
     pair_energy, slopes, curvatures, compression, push, friction_energy, traction, traction_slope = potential(real)
     mollifier = mollifier_of(real)
     turning = turning_of(real, kind)
+    leaning = leaning_of(real, kind)
     nodes = wp.constant(4)
 
     @wp.func
@@ -332,6 +390,8 @@ def contact(real, kind):
                             H[3 * a + i, 3 * b + j] = K[i, j]
         if near and project == 0:
             H = turning(H, by_d / d, c, x)
+        elif near and by_d < zero:
+            H = leaning(H, -by_d, d, n, c, x)
         if slope != zero:
             H = fading(H, U, V, W, by_m * slope, mm, dm, flat(c, n), project)
         return H

@@ -3,13 +3,17 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
 import warp as wp
 
-from physsim.appearance import lens
+from physsim.appearance import distortion as lens_model
 from physsim.appearance.camera import Camera
 from physsim.appearance.launch import launch, warp_array
 from physsim.kernels.render.projection import Coefficients, project
+
+WIDE = 1.3  # times the view: beyond, the projection's Jacobian is that of the edge, as 3DGS has it
+UNBOUNDED = 1e30
 
 
 @dataclass(frozen=True)
@@ -46,15 +50,18 @@ class View:
 @lru_cache(maxsize=64)
 def _lens(width, height, focal, centre, distortion):
     camera = Camera(width, height, focal, centre, distortion=distortion)
-    low, high = lens.directions(camera)
-    middle, half = (low + high) / 2, lens.WIDE * (high - low) / 2
-    return tuple((middle - half).tolist()), tuple((middle + half).tolist()), lens.fold(distortion)
+    edge = [(u * width - 0.5, v * height - 0.5) for u in (0.0, 0.5, 1.0) for v in (0.0, 0.5, 1.0) if (u, v) != (0.5, 0.5)]
+    seen, flat = camera.undistort(np.array(edge)), Camera(width, height, focal, centre).undistort(np.array(edge))
+    seen = np.where(np.isnan(seen), flat, seen)  # where the lens images nothing
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    middle, half = (low + high) / 2, WIDE * (high - low) / 2
+    return tuple((middle - half).tolist()), tuple((middle + half).tolist()), min(camera.limit**2, UNBOUNDED)
 
 
 def view(camera, antialias):
     """What the kernels are told of a camera."""
     low, high, fold = _lens(camera.width, camera.height, camera.focal, camera.centre, camera.distortion)
-    coefficients = lens.coefficients(camera.distortion)
+    coefficients = tuple(lens_model.coefficients(camera.distortion).tolist())
     return View(camera.width, camera.height, camera.near, camera.focal, camera.centre, low, high, fold, coefficients, antialias)
 
 

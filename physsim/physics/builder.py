@@ -91,7 +91,7 @@ class ModelBuilder:
         found["density"] = self._register(Parameter(f"{name}.density", "kg/m^3", values["density"], (feed,), bounds))
         found["mass_damping"] = self._mass_damping(name, particles, material.mass_damping)
         self._surfaces[name] = Surface(name, particles, mesh, 0.2 * float(values["young"].max()))
-        return self._add_body(Body(name, particles, mesh, found))
+        return self._add_body(Body(name, particles, mesh, found, material))
 
     def add_springs(self, net, material, mass, name=None, velocity=(0.0, 0.0, 0.0)):
         """Particles joined by springs.
@@ -127,7 +127,7 @@ class ModelBuilder:
         found["mass"] = self._law_parameter(f"{name}.mass", laws.INERTIA, "mass", particles, each)
         found["mass_damping"] = self._mass_damping(name, particles, 0.0)
         self._surfaces[name] = Surface(name, particles, net)
-        return self._add_body(Body(name, particles, net, found))
+        return self._add_body(Body(name, particles, net, found, material))
 
     def add_rod(self, curve, material, name=None, velocity=(0.0, 0.0, 0.0), pose=None):
         """A rod, rope or cable.
@@ -189,7 +189,7 @@ class ModelBuilder:
         found["mass_damping"] = self._mass_damping(name, particles, material.mass_damping)
         thickness = 2.0 * float(section.radius.max())
         self._surfaces[name] = Surface(name, particles, curve, thickness=thickness)
-        return self._add_body(Body(name, particles, curve, found))
+        return self._add_body(Body(name, particles, curve, found, material))
 
     def add_cloth(self, mesh, material, name=None, warp=(1.0, 0.0, 0.0), pose=None, velocity=(0.0, 0.0, 0.0)):
         """A sheet of triangles.
@@ -243,7 +243,7 @@ class ModelBuilder:
         found["mass_damping"] = self._mass_damping(name, particles, material.mass_damping)
         thickness = 0.0 if material.thickness is None else float(np.max(material.thickness))
         self._surfaces[name] = Surface(name, particles, mesh, thickness=thickness)
-        return self._add_body(Body(name, particles, mesh, found))
+        return self._add_body(Body(name, particles, mesh, found, material))
 
     def sew(self, body_a, points_a, body_b, points_b, stiffness=None, name=None):
         """Seam: join points of two sheets (or of one) pair by pair, by springs of no length.

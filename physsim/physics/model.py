@@ -24,6 +24,7 @@ class Body:
     particles: np.ndarray  # numbers in the model, shape [n]
     mesh: object  # TetMesh, SpringNet, TriMesh or Curve
     parameters: dict = field(repr=False)
+    material: object = field(default=None, repr=False)  # as it was given: NeoHookean, Spring, Shell or Rod; None of rigid things
 
     @property
     def points(self):

@@ -8,6 +8,7 @@ from physsim.physics import validation
 from physsim.physics.assembly import Assembly
 from physsim.physics.laws import MEMBRANE, NEO_HOOKEAN, SCALARS
 from physsim.physics.model import Body, require_model, require_state
+from physsim.physics.strain import green_strain
 
 
 class Probe:
@@ -102,18 +103,7 @@ class Probe:
         if cells is None or self.model.bodies.get(body.name) is not body:
             raise InputError(f"body: a soft body or sheet of this model is needed, {getattr(body, 'name', body)!r} was given")
         now = require_state(self.model, state).x.numpy().astype(np.float64)[:, body.particles]
-        F = _edges(now, cells) @ np.linalg.inv(_edges(body.mesh.points, cells))
-        return self.model.squeeze((F.swapaxes(-1, -2) @ F - np.eye(3)) / 2)
-
-
-def _edges(points, cells):
-    """Edges from the first corner as columns, [..., m, 3, 3]; a triangle's third one is its unit normal."""
-    corners = points[..., cells, :]
-    sides = np.moveaxis(corners[..., 1 : min(cells.shape[1], 4), :] - corners[..., :1, :], -1, -2)
-    if cells.shape[1] > 3:
-        return sides
-    normal = np.cross(sides[..., 0], sides[..., 1])
-    return np.concatenate([sides, (normal / np.linalg.norm(normal, axis=-1, keepdims=True))[..., None]], axis=-1)
+        return self.model.squeeze(green_strain(body.mesh, now))
 
 
 def von_mises(stress):

@@ -180,3 +180,36 @@ def _mesh_moments(mesh):
     centre = (volumes[:, None] * total).sum(axis=0) / 4 / volume
     second = np.einsum("t,tai,taj->ij", volumes, corners, corners) + np.einsum("t,ti,tj->ij", volumes, total, total)
     return volume, centre, second / 20 / volume - np.outer(centre, centre)
+
+
+def shape_surface(shape, reach=1.0):
+    """Triangles to draw a shape by.
+
+    Args:
+        shape: analytic shape, TriMesh, or a tuple of (shape, position [m], rotation [3, 3]), as a Frame has them.
+        reach: half the side of the square that stands for a plane [m].
+
+    Returns:
+        (points [m], shape [n, 3]; outward triangles, shape [t, 3]) in the shape's own coordinates.
+    """
+    if isinstance(shape, tuple):
+        parts = [(shape_surface(part, reach), np.asarray(place), np.asarray(turn)) for part, place, turn in shape]
+        offsets = np.cumsum([0, *(len(points) for (points, _), _, _ in parts)])
+        points = [points @ turn.T + place for (points, _), place, turn in parts]
+        return np.concatenate(points), np.concatenate([t + k for ((_, t), _, _), k in zip(parts, offsets, strict=False)])
+    if isinstance(shape, TriMesh):
+        return shape.points, shape.triangles
+    if isinstance(shape, Plane):
+        return np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]) * float(reach), np.array([[0, 1, 2], [0, 2, 3]])
+    import trimesh
+
+    if isinstance(shape, Sphere):
+        drawn = trimesh.creation.icosphere(subdivisions=3, radius=shape.radius)
+    elif isinstance(shape, Box):
+        drawn = trimesh.creation.box(extents=np.asarray(shape.size, float))
+    elif isinstance(shape, Capsule):
+        drawn = trimesh.creation.capsule(height=shape.length, radius=shape.radius, count=[SIDES, SIDES])
+        drawn.vertices -= (drawn.vertices.max(axis=0) + drawn.vertices.min(axis=0)) / 2  # releases differ in where it begins
+    else:
+        drawn = trimesh.creation.cylinder(radius=shape.radius, height=shape.length, sections=SIDES)
+    return np.array(drawn.vertices, dtype=np.float64), np.array(drawn.faces, dtype=np.int64)

@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from physsim.appearance.camera import Camera
 from physsim.real2sim import recording as rec
-from physsim.report.camera import Camera
 from physsim.report.render import Dots, Renderer, Solid, box_surface
 from physsim.report.video import write_video
 
 FPS = 30.0
+SIZE = (960, 540)  # [pixel]
 SECONDS = 3.0
 BEAM, WALL, WEIGHT, MEASURED, SIMULATED = "#5b8def", "#aab3c0", "#3f4856", "#e11d48", "#facc15"
 _BAR = 0.22  # side of the drawn weight, as a share of the beam's thickness
@@ -38,7 +39,8 @@ def _frames(judged, times, shown):
     high = [e.origin[0], e.origin[1] + 1.6 * e.size[1], e.origin[2] + 1.6 * e.size[2]]
     wall = Solid(*box_surface(low, high), colour=WALL, backdrop=True)
     everything = [judged.samples, measured[judged.start :], wall.points, judged.beam.mesh.points]
-    camera = Camera.around(np.concatenate([p.reshape(-1, 3) for p in everything]), direction=(0.32, -1.0, 0.22), margin=1.35)
+    shown_points = np.concatenate([p.reshape(-1, 3) for p in everything])
+    camera = Camera.around(shown_points, direction=(0.32, -1.0, 0.22), width=SIZE[0], height=SIZE[1], margin=1.35)
     renderer = Renderer(camera)
     drop = [rec.mean_drop(u) for u in (m.displacements, judged.displacements)]
     for time in shown:

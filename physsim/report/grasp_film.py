@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from physsim.report.camera import Camera
+from physsim.appearance.camera import Camera
 from physsim.report.grasp_record import GraspRecord, LinkMesh
 from physsim.report.render import LIGHT, Dots, Renderer, Solid
 from physsim.report.video import write_video
 
 OBJECT, CONTACT = "#d08a4e", "#e11d48"
 ASIDE = np.radians(28.0)  # how far the camera stands aside, so that depth shows
+FILM_SIZE = (960, 540)  # [pixel]
 STILL_SIZE = (480, 360)
 NEAR = 1.5  # times its size: how near a link must be to the object for the close pictures to follow it
 FINEST = 0.0015  # cells that a link's points are merged in are at least this wide [m]
@@ -35,7 +36,8 @@ def write_film(path: str | PathLike[str], record: GraspRecord, fps: float = 30.0
 
 def close_frames(record: GraspRecord) -> Iterator[Image.Image]:
     """Pictures of gripper and object, one for each of the record's `frame_times`."""
-    camera = Camera.around(_near_points(record), direction=viewing_direction(record), margin=1.15, angle=24.0)
+    direction, (width, height) = viewing_direction(record), FILM_SIZE
+    camera = Camera.around(_near_points(record), direction, width=width, height=height, margin=1.15, angle=24.0)
     low, high, label = _stress_range(record)
     renderer = Renderer(camera, ground=record.ground, scalar_range=(low, high), scalar_label=label)
     for i, time in enumerate(record.frame_times):
@@ -52,9 +54,10 @@ def phase_stills(record: GraspRecord, columns: int = 4) -> Image.Image:
     chosen = [(name, int(np.argmin(np.abs(record.frame_times - end)))) for name, end in wanted]
     shown = np.concatenate([_placed(record, link, i) for _, i in chosen for link in range(len(record.links))])
     points = np.concatenate([shown, record.object_points.reshape(-1, 3)])
-    camera = Camera.around(points, direction=(*viewing_direction(record)[:2], 0.35), aspect=STILL_SIZE[0] / STILL_SIZE[1], margin=1.12)
+    direction, (width, height) = (*viewing_direction(record)[:2], 0.35), STILL_SIZE
+    camera = Camera.around(points, direction, width=width, height=height, margin=1.12)
     low, high, _ = _stress_range(record)
-    renderer = Renderer(camera, size=STILL_SIZE, ground=record.ground, scalar_range=(low, high))
+    renderer = Renderer(camera, ground=record.ground, scalar_range=(low, high))
     pictures = [renderer.frame(solids(record, i), caption=name, note=f"{record.frame_times[i]:.1f} s") for name, i in chosen]
     columns = min(columns, len(pictures))
     sheet = Image.new("RGB", (columns * STILL_SIZE[0], -(-len(pictures) // columns) * STILL_SIZE[1]), "white")

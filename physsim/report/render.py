@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from physsim.appearance.camera import Camera
 from physsim.errors import InputError
-from physsim.report.camera import Camera
 from physsim.report.overlay import Legend, draw_dot, draw_overlay, rgb
 
 SUPERSAMPLE = 2
@@ -96,7 +96,6 @@ class Renderer:
     def __init__(
         self,
         camera: Camera,
-        size: tuple[int, int] = (960, 540),
         ground: float | None = None,
         scalar_range: tuple[float, float] = (0.0, 1.0),
         scalar_label: str = "",
@@ -105,24 +104,25 @@ class Renderer:
         """Prepare the background, the ground and the colours.
 
         Args:
-            camera: where the scene is seen from
-            size: width and height of the frames [pixel], both even
+            camera: where the scene is seen from, and the size of the frames, which must be even
             ground: height of the floor that carries grid and shadow [m]; None for none
             scalar_range: values at the two ends of the colour map
             scalar_label: name and unit of the scalar, written at its colour bar; no bar without it
             colours: a matplotlib colour map
 
         Raises:
-            InputError: the size is odd or too small or large, or the range is empty.
+            InputError: the camera's size is odd or too small or large, or the range is empty.
         """
-        if len(size) != 2 or any(side % 2 or not 64 <= side <= 4096 for side in size):
-            raise InputError(f"size = {tuple(size)}: width and height must be even, from 64 to 4096 pixels")
+        size = (camera.width, camera.height)
+        if any(side % 2 or not 64 <= side <= 4096 for side in size):
+            raise InputError(f"camera of {size[0]} x {size[1]} pixels: width and height must be even, from 64 to 4096 pixels")
         if not (np.isfinite(scalar_range).all() and scalar_range[0] < scalar_range[1]):
             raise InputError(f"scalar_range = {tuple(scalar_range)}: must be finite and grow")
         import matplotlib
 
-        self._camera, self._size, self._ground = camera, tuple(size), ground
+        self._size, self._ground = size, ground
         self._canvas = (size[0] * SUPERSAMPLE, size[1] * SUPERSAMPLE)
+        self._camera = camera.resized(*self._canvas)
         self._table = (255.0 * matplotlib.colormaps[colours](np.linspace(0.0, 1.0, 256))[:, :3]).astype(np.float64)
         self._range, self._scalar_label = scalar_range, scalar_label
         self._background = self._draw_background()
@@ -160,8 +160,8 @@ class Renderer:
 
     def _draw_grid(self, image: Image.Image) -> None:
         """Grid lines on the floor, in steps of 1, 2 or 5, fading away from the point that the camera looks at."""
-        centre = np.array(self._camera.target, dtype=float)
-        reach = 1.1 * np.linalg.norm(np.array(self._camera.eye) - centre) * self._camera.spread
+        centre = self._camera.target
+        reach = 1.1 * self._camera.focus * self._camera.height / self._camera.focal[1]
         step = 10.0 ** np.floor(np.log10(reach / 4))
         step *= max(factor for factor in (1, 2, 5) if factor * step <= reach / 4)
         ticks = step * np.arange(np.floor(-reach / step), np.ceil(reach / step) + 1)
@@ -171,7 +171,7 @@ class Renderer:
         ends = np.concatenate([np.stack([lines[:, :-1], lines[:, 1:]], axis=2).reshape(-1, 2, 2) for lines in (first, second)])
         distance = np.linalg.norm(ends.mean(axis=1) - centre[:2], axis=1) / reach
         flat = np.concatenate([ends, np.full((*ends.shape[:2], 1), self._ground)], axis=2)
-        pixels, depth = self._camera.project(flat.reshape(-1, 3), self._canvas)
+        pixels, depth = self._camera.project(flat.reshape(-1, 3))
         visible = (depth.reshape(-1, 2) > self._camera.near).all(axis=1) & (distance < 1.0)
         pen = ImageDraw.Draw(image, "RGBA")
         strength = (150.0 * np.maximum(1.0 - distance, 0.0) ** 1.5).astype(int)
@@ -180,12 +180,13 @@ class Renderer:
 
     def _draw_shadow(self, image: Image.Image, solids: Sequence[Solid]) -> None:
         coarse = (self._size[0] // 2, self._size[1] // 2)
+        camera = self._camera.resized(*coarse)
         mask = Image.new("L", coarse, 0)
         pen = ImageDraw.Draw(mask)
         for solid in solids:
             height = np.maximum(solid.points[:, 2:] - self._ground, 0.0)
             fallen = solid.points - height * LIGHT / LIGHT[2]
-            pixels, depth = self._camera.project(fallen, coarse)
+            pixels, depth = camera.project(fallen)
             triangles = solid.triangles[(depth[solid.triangles] > self._camera.near).all(axis=1)]
             for corners in pixels[triangles].reshape(-1, 6).tolist():
                 pen.polygon(corners, fill=70)
@@ -213,10 +214,10 @@ class Renderer:
         corners = points[triangles]
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
-        towards = np.array(self._camera.eye) - corners.mean(axis=1)
+        towards = self._camera.position - corners.mean(axis=1)
         towards /= np.linalg.norm(towards, axis=1, keepdims=True)
         facing = np.einsum("ij,ij->i", normals, towards)
-        pixels, depth = self._camera.project(points, self._canvas)
+        pixels, depth = self._camera.project(points)
         widths = _line_widths(triangles, normals, solid.mesh_lines, solid.creases)
         if solid.two_sided:
             normals = normals * np.where(facing < 0.0, -1.0, 1.0)[:, None]
@@ -244,7 +245,7 @@ class Renderer:
         pen = ImageDraw.Draw(image)
         for group in dots:
             points = np.atleast_2d(np.asarray(group.points, dtype=float))
-            pixels, depth = self._camera.project(np.nan_to_num(points), self._canvas)
+            pixels, depth = self._camera.project(np.nan_to_num(points))
             shown = (depth > self._camera.near) & np.isfinite(points).all(axis=1)
             for x, y in pixels[shown].tolist():
                 draw_dot(pen, (x, y), group.radius * SUPERSAMPLE, group.colour, group.hollow)

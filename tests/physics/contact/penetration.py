@@ -17,6 +17,7 @@ class Penetration:
     def __init__(self, scene):
         self.scene = scene
         self._owners = np.where(scene.weights != 0, scene.owners, -1)
+        self._tables = {}
 
     def crossings(self, s):
         """Edges that run through triangles at points s [S, 3], rows (a, b, t0, t1, t2)."""
@@ -58,19 +59,29 @@ class Penetration:
 
     def _pairs(self, s, first, second, reach):
         """Rows of both features whose boxes come within `reach` and their radii, of things that may touch and share no particle."""
-        scene = self.scene
         low, high = [], []
         for features in (first, second):
-            r = scene.radius[features].max(axis=1)[:, None] + reach / 2
+            r = self.scene.radius[features].max(axis=1)[:, None] + reach / 2
             low.append(s[features].min(axis=1) - r)
             high.append(s[features].max(axis=1) + r)
-        near = scene.allowed[scene.body[first[:, 0]][:, None], scene.body[second[:, 0]][None]]
+        near = self._may_meet(first, second).copy()
         for axis in range(3):
-            near &= (low[0][:, axis, None] <= high[1][None, :, axis]) & (low[1][None, :, axis] <= high[0][:, axis, None])
-        i, j = np.nonzero(near)
-        if first is second:
-            i, j = i[i < j], j[i < j]
-        pairs = np.concatenate([first[i], second[j]], axis=1)
-        a, b = (self._owners[f].reshape(len(i), 4 * f.shape[1]) for f in (first[i], second[j]))
-        shared = ((a[:, :, None] == b[:, None, :]) & (a[:, :, None] >= 0)).any(axis=(1, 2))
-        return pairs[~shared & scene.movable[pairs].any(axis=1)]
+            near &= low[0][:, axis, None] <= high[1][None, :, axis]
+            near &= low[1][None, :, axis] <= high[0][:, axis, None]
+        i, j = np.divmod(np.flatnonzero(near), near.shape[1])
+        return np.concatenate([first[i], second[j]], axis=1)
+
+    def _may_meet(self, first, second):
+        """Table of which features may touch, share no particle and are not both held, [n, m], the same for all states."""
+        scene, key = self.scene, (first.shape, second.shape)
+        if key not in self._tables:
+            table = scene.allowed[scene.body[first[:, 0]][:, None], scene.body[second[:, 0]][None]]
+            table &= scene.movable[first].any(axis=1)[:, None] | scene.movable[second].any(axis=1)
+            a, b = (self._owners[f].reshape(len(f), 4 * f.shape[1]) for f in (first, second))
+            for k in range(a.shape[1]):
+                for m in range(b.shape[1]):
+                    table &= (a[:, k, None] != b[None, :, m]) | (a[:, k, None] < 0)
+            if first is second:
+                table &= np.tri(len(first), k=-1, dtype=bool).T
+            self._tables[key] = table
+        return self._tables[key]

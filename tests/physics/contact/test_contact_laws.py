@@ -202,3 +202,41 @@ def test_matrix_by_hand_is_the_one_by_reverse_mode_at_the_scale_of_things(law, s
     by_hand, by_reverse = matrix_times(law, p, x, x1, direction)
     size = np.abs(by_reverse).max(axis=(1, 2))
     assert (np.abs(by_hand - by_reverse).max(axis=(1, 2)) <= 1e-9 * size).all()
+
+
+@pytest.mark.parametrize("law", [POINT_TRIANGLE, EDGE_EDGE], ids=lambda law: law.name)
+@pytest.mark.parametrize("offset", [1e-3, 0.1, 3.0])
+def test_projected_matrix_is_never_below_the_exact_one_and_keeps_what_resists_tilting(law, offset, rng):
+    """A thick feature (a ball's centre, a capsule's axis) that is pressed on: where the other tilts, its near side comes up."""
+    n = 200
+    p = parameters(law, offset=offset, friction=0.0, damping=0.0)
+    x = apart(law, offset + GAP * 10 ** rng.uniform(-3, -0.1, n))
+    x[:, :, :2] += 0.02 * rng.normal(size=(n, 4, 2))
+    turn = Rotation.random(random_state=int(rng.integers(2**31))).as_matrix()
+    direction = rng.normal(size=x.shape)
+    projected, exact = matrix_times(law, p, x @ turn.T, x @ turn.T, direction, project=1)
+    work, least = (direction * projected).sum(axis=(1, 2)), (direction * exact).sum(axis=(1, 2))
+    size = np.abs(direction * exact).sum(axis=(1, 2))
+    assert (work >= -1e-9 * size).all()
+    assert (work >= least - 1e-9 * size).all()
+    lower = slice(MOVING[law], 4)
+    places = contact_places(law, x)
+    tilt = np.zeros_like(x)  # along the normal, by how far each vertex is from the place in a direction along the feature
+    along = x[:, 3] - x[:, 2]
+    tilt[:, lower, 2] = np.einsum("nvi,ni->nv", (x[:, lower] - places[:, None])[:, :, :2], along[:, :2])
+    projected, exact = matrix_times(law, p, x @ turn.T, x @ turn.T, tilt @ turn.T, project=1)
+    work, true = (tilt @ turn.T * projected).sum(axis=(1, 2)), (tilt @ turn.T * exact).sum(axis=(1, 2))
+    assert (true > 0.0).all()
+    assert (work >= true * (1 - 1e-6)).all()
+    if offset > 1.0:
+        np.testing.assert_allclose(work, true, rtol=0.2)
+
+
+def contact_places(law, x):
+    """Places on the lower feature [n, 3] below the upper one of stencils whose features are level."""
+    if law is POINT_TRIANGLE:
+        return x[:, 0] * [1, 1, 0]
+    u, v, w = (np.zeros((len(x), 3)) for _ in range(3))
+    u[:, :2], v[:, :2], w[:, :2] = ((x[:, b] - x[:, a])[:, :2] for a, b in ((0, 1), (2, 3), (0, 2)))
+    t = np.cross(w, u)[:, 2] / np.cross(u, v)[:, 2]
+    return x[:, 2] + t[:, None] * (x[:, 3] - x[:, 2])
