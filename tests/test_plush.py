@@ -100,5 +100,7 @@ def test_the_painted_asset_is_squeezed_with_its_splats(inside):
     np.testing.assert_allclose(posed.means, asset.splats.means * torch.tensor([1.1, 1.1, 0.7]), atol=1e-6)
 
 
-def test_the_plush_takes_less_than_a_megabyte():
-    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file() and "__pycache__" not in path.parts) < 1_250_000
+def test_its_paint_takes_less_than_a_megabyte():
+    files = [*FOLDER.glob("painted.*"), *(FOLDER / "asset").iterdir()]
+    assert len(files) == 6
+    assert sum(file.stat().st_size for file in files) < 1_000_000
