@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
+from physsim.appearance.memory import available_memory
 from physsim.appearance.quaternions import rotation_quaternions
 from physsim.appearance.splats import HARMONICS, Splats
 from physsim.appearance.turned_harmonics import constant_harmonics
@@ -23,6 +24,7 @@ _KINDS = (torch.float32, torch.float64)
 
 CANDIDATES = 8  # places a splat among which even ones are chosen, and over which its colour is averaged
 ROUNDS = 8  # of choosing
+_BYTES = 500  # that a candidate takes at most: places, normals, colours, weights, orders
 
 
 def splats_from_mesh(
@@ -58,7 +60,8 @@ def splats_from_mesh(
         InputError: a surface without area, colours that do not fit, values out of range.
     """
     surface = _textured(mesh, colours)
-    count = int(validation.array("count", count, (), kind="i", lower=1, upper=20_000_000))
+    count = int(validation.array("count", count, (), kind="i", lower=1))
+    _check_memory(count)
     corners = surface.surface.points[surface.surface.triangles]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     areas = 0.5 * np.linalg.norm(normals, axis=1)
@@ -124,6 +127,13 @@ def splats_from_points(
         width = COVER * _spacing(cloud.points)
     sizes = np.broadcast_to(validation.array("width", width, (n,) if np.ndim(width) else (), lower=0.0, lower_open=True), (n,))
     return _splats(cloud.points, sizes, normals, colours, opacity, degree, label, dtype)
+
+
+def _check_memory(count: int) -> None:
+    """Refuse more splats than there is memory to choose their places among `CANDIDATES` each."""
+    needed, there = _BYTES * CANDIDATES * count, available_memory(torch.device("cpu"))
+    if there is not None and needed > there:
+        raise InputError(f"count = {count}: takes about {needed / 2**30:.1f} GiB, {there / 2**30:.1f} GiB are free; ask for fewer splats")
 
 
 def _spread(places: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

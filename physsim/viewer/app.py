@@ -15,6 +15,7 @@ from physsim.viewer.stage import Stage, rounded_up
 
 RATE = 30.0  # pictures a second that are sent to the browser
 ANGLE, MARGIN = 40.0, 1.7  # vertical angle of view [degree], and how much wider than the bodies it is: the panel covers some of it
+AMBIENT = 1.6  # light from everywhere, beside viser's own lamps
 SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
 HINT = "Drag a point of a body with the left button; a drag beside it turns the view."
 GROW = 1.05  # strain beyond the range by this much widens it
@@ -66,6 +67,8 @@ class Viewer:
 
     def _set_scene(self):
         """Camera, light and floor."""
+        self.server.scene.configure_environment_map(hdri=None)  # light from a photograph takes a browser without a graphics card 12 s
+        self.server.scene.add_light_ambient("/light", intensity=AMBIENT)
         low, high = self.stage.box()
         size = max(float(np.max(high - low)), 1e-3)
         corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * (high - low) + low

@@ -138,6 +138,7 @@ def test_what_cannot_become_splats_is_refused(tmp_path):
     for given, said in (
         (lambda: splats_from_mesh(flat), "no area"),
         (lambda: splats_from_mesh(mesh, 0), "count"),
+        (lambda: splats_from_mesh(mesh, 10**12), "GiB are free; ask for fewer"),
         (lambda: splats_from_mesh(mesh, colours=[2.0, 0, 0]), "colours = 2"),
         (lambda: splats_from_mesh(mesh, colours=lambda x: x[:5]), "colours: shape"),
         (lambda: splats_from_mesh(mesh, colours=np.ones((3, 3))), "colours: shape"),

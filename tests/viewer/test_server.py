@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import time
 
 import numpy as np
 import pytest
@@ -102,16 +103,31 @@ def test_rubbish_without_any_protocol_does_not_end_it(served, capfd):
     assert "Traceback" not in "".join(capfd.readouterr())
 
 
+def until(condition):
+    """Wait until a condition holds."""
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_values_that_no_control_has_do_not_stop_the_viewer(sliding):
     with Viewer(sliding) as viewer:
-        viewer.play()
-        for handle, value in [(viewer._mode, "teapot"), (viewer._speed, "fast"), (viewer._slider, None), (viewer._slider, 10**18)]:
+
+        def send(handle, value):
             message = {"type": "GuiUpdateMessage", "uuid": handle._impl.uuid, "updates": {"value": value}}
             with client(viewer.server.get_port()) as page:
                 page.send(msgspec.msgpack.encode(message))
                 page.recv(timeout=20)
-        assert (viewer._mode.value, viewer._speed.value, viewer._slider.value) == ("teapot", "fast", 10**18)
-        assert viewer.frame == len(sliding) - 1
+
+        send(viewer._mode, "teapot")
+        send(viewer._speed, "fast")
+        until(lambda: (viewer._mode.value, viewer._speed.value) == ("teapot", "fast"))
+        viewer.play()
+        until(lambda: viewer.frame > 2)
+        send(viewer._slider, None)
+        send(viewer._slider, 10**18)
+        until(lambda: viewer.frame == len(sliding) - 1)
         viewer.go_to(3)
         assert viewer.frame == 3
         assert viewer._failure is None
@@ -170,8 +186,4 @@ def test_a_recording_is_played_scrubbed_and_cannot_be_simulated_without_a_materi
         assert viewer._simulate.disabled
         viewer.play()  # from the end it begins anew
         assert viewer.frame == 0
-        for _ in range(600):
-            if viewer.frame == len(sliding) - 1:
-                break
-            viewer._ended.wait(0.02)
-        assert viewer.frame == len(sliding) - 1
+        until(lambda: viewer.frame == len(sliding) - 1)
