@@ -42,18 +42,18 @@ def find_faults(
     """First splat with a mean, factor, opacity or feature that is NaN or infinite or, last, an opacity outside [0, 1]; a thread a splat."""
     i = wp.tid()
     if not wp.isfinite(means[i]):
-        wp.atomic_min(faults_out, 1, wp.int64(i))
+        wp.atomic_min(faults_out, 0, wp.int64(i))
     if not wp.isfinite(factors[i]):
-        wp.atomic_min(faults_out, 2, wp.int64(i))
+        wp.atomic_min(faults_out, 1, wp.int64(i))
     if not wp.isfinite(opacities[i]):
-        wp.atomic_min(faults_out, 3, wp.int64(i))
+        wp.atomic_min(faults_out, 2, wp.int64(i))
     elif opacities[i] < 0.0 or opacities[i] > 1.0:
-        wp.atomic_min(faults_out, 5, wp.int64(i))
+        wp.atomic_min(faults_out, 4, wp.int64(i))
     total = wp.float32(0.0)
     for c in range(features.shape[1]):
         total += features[i, c] * 0.0  # NaN where any is NaN or infinite
     if not wp.isfinite(total):
-        wp.atomic_min(faults_out, 4, wp.int64(i))
+        wp.atomic_min(faults_out, 3, wp.int64(i))
 
 
 @wp.kernel(enable_backward=False)

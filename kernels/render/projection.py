@@ -66,12 +66,12 @@ def project(
     keeps what the outputs held (zeros). The Jacobian is taken within `low` and `high` (x / z, y / z), as 3DGS clamps it: far outside the
     view the first order means nothing."""
     i = wp.tid()
-    X = rotation[0] * means[i] + translation[0]
-    z = X[2]
+    X = wp.mat33d(rotation[0]) * wp.vec3d(means[i]) + wp.vec3d(translation[0])  # differences of large numbers, seen enlarged
+    z = float(X[2])
     if z > near:
         inverse = 1.0 / z
-        x = X[0] * inverse
-        y = X[1] * inverse
+        x = float(X[0] / X[2])
+        y = float(X[1] / X[2])
         local = distort_jacobian(lens, x, y)
         if x * x + y * y < fold and local[0] * local[2] > local[1] * local[1]:
             p = distort(lens, x, y)

@@ -13,7 +13,6 @@ import warp as wp
 UNIFORM = wp.constant(0)  # one colour
 BY_VERTEX = wp.constant(1)
 BY_TRIANGLE = wp.constant(2)
-TEXTURED = wp.constant(3)
 FARTHEST = wp.constant(1.0e30)  # [m]
 
 
@@ -21,14 +20,16 @@ FARTHEST = wp.constant(1.0e30)  # [m]
 class Surface:
     """A triangle surface on the device.
 
-    `rotation`, `translation` [m]: from the camera's frame to the surface's; `colouring`: UNIFORM, BY_VERTEX, BY_TRIANGLE or TEXTURED;
-    `normals`: of the vertices where `smooth`; `uv`: of each triangle's corners, 3 a triangle, (0, 0) at the texture's lower left.
+    `rotation`, `translation` [m]: from the camera's frame to the surface's; `colouring`: UNIFORM, BY_VERTEX or BY_TRIANGLE;
+    `normals`: of the vertices where `smooth`; `textured`: whether colours are multiplied by `texture`; `uv`: of each triangle's corners,
+    3 a triangle, (0, 0) at the texture's lower left.
     """
 
     mesh: wp.uint64
     label: int
     smooth: int
     colouring: int
+    textured: int
     rotation: wp.mat33
     translation: wp.vec3
     colours: wp.array(dtype=wp.vec3)
@@ -117,15 +118,17 @@ def corners(mesh: wp.uint64, triangle: int):
 def albedo(surface: Surface, hit: Hit) -> wp.vec3:
     """Colour of the surface itself where it was hit."""
     w = 1.0 - hit.u - hit.v
+    colour = surface.colours[0]
     if surface.colouring == BY_VERTEX:
         a, b, c = corners(surface.mesh, hit.triangle)
-        return hit.u * surface.colours[a] + hit.v * surface.colours[b] + w * surface.colours[c]
+        colour = hit.u * surface.colours[a] + hit.v * surface.colours[b] + w * surface.colours[c]
     if surface.colouring == BY_TRIANGLE:
-        return surface.colours[hit.triangle]
-    if surface.colouring == TEXTURED:
+        colour = surface.colours[hit.triangle]
+    if surface.textured != 0:
         k = 3 * hit.triangle
-        return texel(surface.texture, hit.u * surface.uv[k] + hit.v * surface.uv[k + 1] + w * surface.uv[k + 2])
-    return surface.colours[0]
+        uv = hit.u * surface.uv[k] + hit.v * surface.uv[k + 1] + w * surface.uv[k + 2]
+        colour = wp.cw_mul(colour, texel(surface.texture, uv))
+    return colour
 
 
 @wp.func

@@ -46,6 +46,11 @@ auto exp2 = [&](v8 p) __attribute__((always_inline)) -> v8 {
   s = FMA(s, f, all(1.0f));
   return (v8)((i8)s + ((i8)shifted << 23));
 };
+// How far a has come from LOW (0) to twice that (1), and what counts of it.
+auto rise = [&](v8 a) __attribute__((always_inline)) -> v8 { return MIN(MAX(FMA(a, all(1 / LOW), all(-1.0f)), all(0.0f)), all(1.0f)); };
+auto tapered = [&](v8 a, v8 u) __attribute__((always_inline)) -> v8 {
+  return MIN(FMA(u * u, FMA(u, all(-3 * LOW), all(5 * LOW)), MAX(a - 2 * LOW, all(0.0f))), all(HIGH));
+};
 float middle[16] __attribute__((aligned(64))), base[16] __attribute__((aligned(64)));
 // A splat in this tile: each row's middle and exponent there (base 2), and which rows it reaches in the left and the right half.
 auto place = [&](const float* q, unsigned* reached) __attribute__((always_inline)) {
@@ -107,7 +112,7 @@ for (; k < end && alive > 0; ++k) {
       }
       const v8 e = column + ((float)(8 * half) - middle[r]);
       const v8 a = exp2(MAX(FMA(e * e, -g, all(base[r])), all(-30.0f)));
-      const v8 alpha = MAX(MIN(MIN(a, FMA(a, all(2.0f), all(-2.0f * LOW))), all(HIGH)), all(0.0f));
+      const v8 alpha = tapered(a, rise(a));
       const v8 weight = alpha * t, rest = FMA(-alpha, t, t);
       *(v8*)(W + at) += weight;
       *(v8*)(Z + at) = FMA(weight, z, *(v8*)(Z + at));
@@ -189,11 +194,11 @@ for (--k; k >= first; --k) {
       const int r = __builtin_ctz(rows), at = 16 * r + 8 * half;
       const v8 e = column + ((float)(8 * half) - middle[r]);
       const v8 a = exp2(MAX(FMA(e * e, -g, all(base[r])), all(-30.0f)));
-      const v8 taper = FMA(a, all(2.0f), all(-2.0f * LOW));
-      const i8 counts = (i8)(*(i8*)(stop + at) > k) & (i8)(taper > 0.0f);
+      const v8 u = rise(a);
+      const i8 counts = (i8)(*(i8*)(stop + at) > k) & (i8)(u > 0.0f);
       if (!bits8(counts)) continue;
-      const v8 alpha = choose(counts, MIN(MIN(a, taper), all(HIGH)), all(0.0f));
-      const v8 slope = choose(counts & (i8)(a < HIGH), choose((i8)(a < 2.0f * LOW), a + a, a), all(0.0f));
+      const v8 alpha = choose(counts, tapered(a, u), all(0.0f));
+      const v8 slope = choose(counts & (i8)(a < HIGH), a * u * FMA(u, all(-9.0f), all(10.0f)), all(0.0f));
       const v8 back = 1.0f / (1.0f - alpha), t = *(v8*)(T + at) * back, after = *(v8*)(S + at), weight = alpha * t;
       v8 value = FMA(z, *(v8*)(vZ + at), *(v8*)(vW + at));
       if (CHANNELS) {
@@ -210,14 +215,14 @@ for (--k; k >= first; --k) {
       oz = FMA(weight, *(v8*)(vZ + at), oz);
       *(v8*)(T + at) = t;
       *(v8*)(S + at) = FMA(weight, value, after);
-      const v8 rise = slope * FMA(value, t, -after * back), rise_e = rise * e;
+      const v8 pull = slope * FMA(value, t, -after * back), pull_e = pull * e;
       const v8 dy = all((float)(y0 + r) - q[1]);
-      s += rise;
-      se += rise_e;
-      see = FMA(rise_e, e, see);
-      sy = FMA(rise, dy, sy);
-      sey = FMA(rise_e, dy, sey);
-      syy = FMA(rise * dy, dy, syy);
+      s += pull;
+      se += pull_e;
+      see = FMA(pull_e, e, see);
+      sy = FMA(pull, dy, sy);
+      sey = FMA(pull_e, dy, sey);
+      syy = FMA(pull * dy, dy, syy);
     }
   const float gse = q[3] * total(se);
   out[0] = gse;

@@ -14,13 +14,15 @@ import warp as wp
 
 from physsim.appearance.camera import Camera
 from physsim.appearance.image import Image, background_image
+from physsim.appearance.memory import available_memory
 from physsim.errors import InputError
 from physsim.kernels.render import rays as kernels
 from physsim.physics import validation
 from physsim.physics.launch import Launcher
 
+PLAIN = (0.72, 0.75, 0.8)  # where no colour is given
 MOST_SAMPLES = 16  # rays a pixel's side
-MOST_RAYS = 2**27  # of a picture, 1 GB
+RAY_BYTES, PIXEL_BYTES = 96, 128  # most that making a ray and drawing a pixel take
 _RAY_COST = 1.0  # [us]
 
 
@@ -64,9 +66,10 @@ class Surface:
     Args:
         points: vertices [m], shape [n, 3].
         triangles: indices into points, shape [t, 3].
-        colours: red, green, blue from 0 to 1: one, shape [3], or one a vertex, [n, 3].
+        colours: red, green, blue from 0 to 1: one, shape [3], or one a vertex, [n, 3]; None: white under a texture, else a light grey.
         triangle_colours: instead of `colours`, shape [t, 3].
-        texture: a picture from 0 to 1 instead of either, shape [h, w, 3]; it repeats, and is read between its four nearest texels.
+        texture: a picture from 0 to 1 that colours are multiplied by, shape [h, w, 3]; it repeats, and is read between its four nearest
+            texels.
         uv: texture coordinates of the vertices, shape [n, 2], or of the triangles' corners, [t, 3, 2]; (0, 0) is the lower left.
         label: what the surface is called in label images, from 0.
         smooth: light it by normals that are blended between the vertices.
@@ -78,7 +81,7 @@ class Surface:
 
     points: torch.Tensor
     triangles: np.ndarray
-    colours: np.ndarray = (0.72, 0.75, 0.8)
+    colours: np.ndarray | None = None
     triangle_colours: np.ndarray | None = None
     texture: np.ndarray | None = None
     uv: np.ndarray | None = None
@@ -100,14 +103,17 @@ class Surface:
         object.__setattr__(self, "_held", {})  # by device
 
     def _check_colours(self, points, triangles):
-        given = validation.given_array("Surface.colours", self.colours)
+        if self.colours is not None and self.triangle_colours is not None:
+            raise InputError("Surface: colours and triangle_colours were both given; one of them is needed")
+        plain = PLAIN if self.texture is None else (1.0, 1.0, 1.0)
+        given = validation.given_array("Surface.colours", plain if self.colours is None else self.colours)
         shape = (3,) if given.ndim == 1 else (len(points), 3)
         object.__setattr__(self, "colours", validation.array("Surface.colours", given, shape, lower=0.0, upper=1.0))
-        if (self.texture is None) != (self.uv is None) or (self.texture is not None and self.triangle_colours is not None):
-            raise InputError("Surface: give texture and uv together, and either them or triangle_colours")
         if self.triangle_colours is not None:
             colours = validation.array("Surface.triangle_colours", self.triangle_colours, (len(triangles), 3), lower=0.0, upper=1.0)
             object.__setattr__(self, "triangle_colours", colours)
+        if (self.texture is None) != (self.uv is None):
+            raise InputError("Surface: texture and uv go together; give both or neither")
         if self.texture is not None:
             object.__setattr__(self, "texture", validation.array("Surface.texture", self.texture, (None, None, 3), lower=0.0, upper=1.0))
             if 0 in self.texture.shape:
@@ -183,14 +189,11 @@ def render_surfaces(
         Image: colour and alpha are means over the rays; depth, normals and labels are those of the pixel's centre.
 
     Raises:
-        InputError: samples outside 1..16, a picture too large, a background of another size.
+        InputError: samples outside 1..16, more memory than there is, a background of another size.
     """
     samples = int(validation.array("samples", samples, (), kind="i", lower=1, upper=MOST_SAMPLES))
-    if camera.width * camera.height * samples**2 > MOST_RAYS:
-        raise InputError(
-            f"{camera.width} x {camera.height} pixels with {samples} x {samples} rays each: at most {MOST_RAYS} rays are traced"
-        )
     device = torch.device(device)
+    _check_memory(camera, samples, device)
     behind = background_image(background, camera, device)
     h, w = camera.height, camera.width
     colour, alpha = torch.zeros(h, w, 3, device=device), torch.zeros(h, w, device=device)
@@ -209,6 +212,16 @@ def render_surfaces(
     return Image(colour + (1.0 - alpha[..., None]) * behind, alpha, depth, labels, normals)
 
 
+def _check_memory(camera, samples, device):
+    pixels = camera.width * camera.height
+    needed, there = pixels * (PIXEL_BYTES + RAY_BYTES * samples**2), available_memory(device)
+    if there is not None and needed > there:
+        size = f"{camera.width} x {camera.height} pixels with {samples} x {samples} rays each"
+        raise InputError(
+            f"{size} need about {needed / 2**30:.1f} GiB; {there / 2**30:.1f} GiB are free. Draw a smaller picture or fewer samples"
+        )
+
+
 def camera_rays(camera: Camera, samples: int, device: torch.device) -> wp.array:
     """Directions (x, y, 1) of `samples` x `samples` rays a pixel, shape [samples h, samples w]; kept for cameras of the same lens."""
     lens = camera.width, camera.height, camera.focal, camera.centre, camera.distortion
@@ -218,8 +231,9 @@ def camera_rays(camera: Camera, samples: int, device: torch.device) -> wp.array:
 @lru_cache(maxsize=4)
 def _kept_rays(lens, samples, device):
     width, height, focal, centre, distortion = lens
-    fine = Camera(width, height, focal, centre, distortion=distortion).resized(width * samples, height * samples)
-    directions = fine.undistort(fine.pixel_centres()).astype(np.float32)
+    across, down = ((np.arange(side * samples) + 0.5) / samples - 0.5 for side in (width, height))
+    pixels = np.stack(np.meshgrid(across, down), axis=-1)
+    directions = Camera(width, height, focal, centre, distortion=distortion).undistort(pixels).astype(np.float32)
     return wp.array(directions, dtype=wp.vec2, device=wp.device_from_torch(torch.device(device)).alias)
 
 
@@ -270,8 +284,8 @@ class _Tree:
             self.mesh.refit()
         if surface.smooth and self.normals is None:
             self.normals = wp.zeros_like(self.mesh.points)
-            inputs = [held.starts, held.around, held.triangles, self.mesh.points]
-            wp.launch(kernels.vertex_normals, len(self.normals), inputs=inputs, outputs=[self.normals], device=held.device)
+            arrays = held.starts, held.around, held.triangles, self.mesh.points, self.normals
+            Launcher(held.device, 1).record_whole(kernels.vertex_normals, len(self.normals), *arrays)()
 
 
 def _on_device(surfaces, camera, device):
@@ -284,6 +298,7 @@ def _on_device(surfaces, camera, device):
         tree = held.tree(surface, taken)
         record = kernels.Surface()
         record.mesh, record.label, record.smooth, record.colouring = tree.mesh.id, surface.label, int(surface.smooth), held.colouring
+        record.textured = int(surface.texture is not None)
         turn = surface.rotation.T @ camera.rotation.T
         shift = surface.rotation.T @ (camera.position - surface.translation)
         record.rotation, record.translation = wp.mat33(*turn.ravel()), wp.vec3(*shift)
@@ -313,8 +328,6 @@ def _torch_stream(device):
 
 def _coloured(surface):
     """How the kernel colours a surface, and the colours, shape [any, 3]."""
-    if surface.texture is not None:
-        return kernels.TEXTURED, np.zeros((1, 3))
     if surface.triangle_colours is not None:
         return kernels.BY_TRIANGLE, surface.triangle_colours
     return (kernels.UNIFORM, surface.colours[None]) if surface.colours.ndim == 1 else (kernels.BY_VERTEX, surface.colours)

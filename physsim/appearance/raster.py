@@ -1,21 +1,23 @@
 """Splats to an image, with gradients: `rasterize`."""
 
+import warnings
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 
-from physsim.appearance import lens
+from physsim.appearance.bins import count_pairs, make_bins
+from physsim.appearance.blending import Blend, draws_by_tiles, tile_slices
 from physsim.appearance.camera import Camera
 from physsim.appearance.harmonics import spherical_harmonics
-from physsim.appearance.splatting import Blend, Project, View, make_bins, warn_of_nothing
+from physsim.appearance.projection import Project, view
 from physsim.errors import InputError
 from physsim.physics import validation
 
 __all__ = ["Raster", "rasterize", "spherical_harmonics"]
 
 BACKENDS = ("auto", "warp", "gsplat")
+FEW_LABELS = 32  # are counted for each pixel as they are; greater ones are numbered first
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,25 +88,50 @@ def rasterize(
     """
     if backend not in BACKENDS:
         raise InputError(f"backend = {backend!r}: choose one of {', '.join(BACKENDS)}")
+    if backend == "gsplat":
+        from physsim.appearance.gsplat_backend import rasterize_gsplat as draw
+    else:
+        draw = _rasterize_warp
     validation.instance("camera", camera, Camera)
     splats = _check_splats(means, factors, opacities, features)
     n, channels = splats[3].shape
-    size, device = (camera.width, camera.height), splats[0].device
-    rotation, translation = _pose(camera, pose, device)
-    behind = _background(background, size, channels, device)
-    limit = _depth_limit(depth_limit, size, device)
-    names, codes = _labels(labels, n, device)
+    device = splats[0].device
+    pose = _pose(camera, pose, device)
+    behind = _background(background, camera, channels, device)
+    limit = _depth_limit(depth_limit, camera, device)
+    _check_labels(labels, n)
     _check_threads(threads)
-    screen, shape, depth, alpha = Project.apply(*splats[:3], rotation, translation, view(camera, bool(antialias)))
+    return Raster(*draw(splats, camera, pose, behind, None if labels is None else labels.to(device), limit, bool(antialias), threads))
+
+
+def _rasterize_warp(splats, camera, pose, background, labels, limit, antialias, threads):
+    """`rasterize` of what has been checked, by our own kernels."""
+    size, device, features = (camera.width, camera.height), background.device, splats[3]
+    ellipses = Project.apply(*splats[:3], *pose, view(camera, antialias))
+    screen = ellipses[0]
     if screen.requires_grad:
         screen.retain_grad()
-    bins = make_bins([s.detach() for s in splats[:3]], screen.detach(), shape.detach(), depth.detach(), alpha.detach(), splats[3].detach(),
-                     codes, behind.detach(), size)  # fmt: skip
-    warn_of_nothing(bins)
-    count = 0 if len(names) < 2 else len(names)
-    image, cover, mean_depth, found = Blend.apply(screen, shape, depth, alpha, splats[3], behind, bins, size, limit, count, threads)
-    shown = names[found.clamp(min=0).long()].where(found >= 0, -1) if count else torch.where(cover.detach() > 0, names[:1].sum(), -1)
-    return Raster(image, cover, mean_depth, shown.to(torch.int32), bins.radii, screen)
+    fixed = [ellipse.detach() for ellipse in ellipses]
+    checks = {
+        "background: NaN or infinite was given; finite numbers are needed": ~torch.isfinite(background).all(),
+        "pose: NaN or infinite was given; finite numbers are needed": ~(torch.isfinite(pose[0]).all() & torch.isfinite(pose[1]).all()),
+        "depth_limit: NaN was given; use infinity where there is no limit": torch.isnan(limit).any(),
+    }
+    counts, radii, total, greatest = count_pairs(*(s.detach() for s in splats), fixed, size, checks, labels)
+    names, codes = _codes(labels, greatest, len(features), device)
+    by_tiles = draws_by_tiles(device)
+    bins = make_bins(counts, total, fixed, features.detach(), codes, size, by_tiles)
+    if total == 0:
+        warnings.warn(
+            f"rasterize: none of {len(features)} splats is seen, the image is the background; check the camera's pose", stacklevel=3
+        )
+    slices = tile_slices(bins, threads) if by_tiles else None
+    image, cover, depth, found = Blend.apply(*ellipses, features, background, bins, size, limit, 0 if names is None else len(names), slices)
+    if names is None:
+        found = torch.where(cover.detach() > 0, 0, -1)
+    else:
+        found = names[found.clamp(min=0).long()].where(found >= 0, -1)
+    return image, cover, depth, found.to(torch.int32), radii, screen
 
 
 def _check_splats(means, factors, opacities, features):
@@ -138,74 +165,41 @@ def _fit(name, value, shapes, device):
 
 def _pose(camera, pose, device):
     if pose is None:
-        return _camera_pose(camera, device)
+        return [torch.as_tensor(np.asarray(m), dtype=torch.float32, device=device) for m in (camera.rotation, camera.translation)]
     if not isinstance(pose, tuple | list) or len(pose) != 2:
         raise InputError("pose: (R, t), from world to camera, of shapes [3, 3] and [3], is needed")
-    rotation, translation = _fit("pose: R", pose[0], [(3, 3)], device), _fit("pose: t", pose[1], [(3,)], device)
-    if device.type == "cpu":  # a GPU would have to be waited for
-        for name, value in (("R", rotation), ("t", translation)):
-            if not torch.isfinite(value).all():
-                raise InputError(f"pose: {name} holds NaN or infinite numbers; finite ones are needed")
-    return rotation, translation
+    return [_fit("pose: R", pose[0], [(3, 3)], device), _fit("pose: t", pose[1], [(3,)], device)]
 
 
-def _camera_pose(camera, device):
-    return (torch.as_tensor(np.asarray(m), dtype=torch.float32, device=device) for m in (camera.rotation, camera.translation))
-
-
-def _background(background, size, channels, device):
+def _background(background, camera, channels, device):
     if background is None:
         return torch.zeros(1, channels, device=device)
-    width, height = size
-    return _fit("background", background, [(channels,), (height, width, channels)], device).reshape(-1, channels)
+    return _fit("background", background, [(channels,), (camera.height, camera.width, channels)], device).reshape(-1, channels)
 
 
-def _depth_limit(limit, size, device):
+def _depth_limit(limit, camera, device):
     if limit is None:
         return torch.empty(0, 0, device=device)
-    limit = _fit("depth_limit", limit, [(size[1], size[0])], device).detach()
-    if device.type == "cpu" and torch.isnan(limit).any():
-        raise InputError("depth_limit: NaN was given; use infinity where there is no limit")
-    return limit
+    return _fit("depth_limit", limit, [(camera.height, camera.width)], device).detach()
 
 
-def _labels(labels, n, device):
-    """(labels that occur, each splat's place among them)."""
+def _check_labels(labels, n):
     if labels is None:
-        return torch.zeros(1, dtype=torch.int32, device=device), torch.zeros(n, dtype=torch.int32, device=device)
+        return
     if not isinstance(labels, torch.Tensor) or tuple(labels.shape) != (n,) or labels.is_floating_point() or labels.is_complex():
         raise InputError(f"labels: a tensor of {n} whole numbers is needed, one for each splat")
-    names, codes = torch.unique(labels.to(device), return_inverse=True)
-    if n and device.type == "cpu" and int(names[0]) < 0:
-        raise InputError(f"labels: {int(names[0])} was given; they must be 0 or more (-1 marks the background)")
-    return names.to(torch.int32), codes.to(torch.int32)
+
+
+def _codes(labels, greatest, n, device):
+    """(labels that a code stands for, each splat's code); None for the labels where all splats have the same."""
+    if labels is None:
+        return None, torch.zeros(n, dtype=torch.int32, device=device)
+    if greatest < FEW_LABELS:
+        return torch.arange(greatest + 1, device=device), labels.to(torch.int32).contiguous()
+    names, codes = torch.unique(labels, return_inverse=True)
+    return names, codes.to(torch.int32)
 
 
 def _check_threads(threads):
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise InputError(f"threads = {threads!r}: a whole number of at least 1 is needed, or None")
-
-
-@lru_cache(maxsize=64)
-def _lens(width, height, focal, centre, distortion):
-    camera = Camera(width, height, focal, centre, distortion=distortion)
-    low, high = lens.directions(camera)
-    middle, half = (low + high) / 2, lens.WIDE * (high - low) / 2
-    return tuple((middle - half).tolist()), tuple((middle + half).tolist()), lens.fold(distortion)
-
-
-def view(camera: Camera, antialias: bool) -> View:
-    """What the kernels are told of a camera."""
-    low, high, fold = _lens(camera.width, camera.height, camera.focal, camera.centre, camera.distortion)
-    return View(
-        camera.width,
-        camera.height,
-        camera.near,
-        camera.focal,
-        camera.centre,
-        low,
-        high,
-        fold,
-        lens.coefficients(camera.distortion),
-        antialias,
-    )

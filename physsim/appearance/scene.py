@@ -110,7 +110,7 @@ def render(
         device: where to draw; None: where the splats are, else "cpu".
 
     Returns:
-        Image. Depth is the mean over what covers the pixel, weighted by how much it does. The label is the splats', unless a surface
+        Image. Depth is the mean over what covers the pixel, weighted by how much it does. The label is the splats', unless the surface
         behind shows more than they do; normals are the surfaces', where the label is. Without surfaces there are no normals.
 
     Raises:
@@ -121,7 +121,7 @@ def render(
     groups = [group for group in scene.splats if len(group.splats)]
     device = _device(groups, device)
     seen_by = camera
-    if pose is not None:
+    if pose is not None and (scene.surfaces or not groups):
         seen_by = camera.moved(*(validation.given_array("pose", x).astype(float) for x in pose))
     if not groups:
         image = render_surfaces(scene.surfaces, seen_by, scene.light, scene.background, samples, device)

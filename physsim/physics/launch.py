@@ -136,7 +136,7 @@ class Launcher:
         """
         if count == 0:
             return Command([])
-        _announce(kernel, self.device)
+        announce(kernel, self.device)
         by_rows = kernel.adj.args[0].type is wp.vec2i
         slices = self.slices if self.envs * count * weight > WORTH_A_THREAD else 1
         parts = []
@@ -147,7 +147,7 @@ class Launcher:
 
     def record_whole(self, kernel, dim, *arguments):
         """A command in one piece, of a kernel that knows no slices: `dim` and `arguments` are all of its own."""
-        _announce(kernel, self.device)
+        announce(kernel, self.device)
         return Command([wp.launch(kernel, dim=dim, inputs=list(arguments), device=self.device, record_cmd=True)], sliced=False)
 
 
@@ -176,7 +176,7 @@ class Command:
     def __call__(self):
         """Launch; returns when all slices are done (on CUDA: when they are queued)."""
         Command.count += 1
-        if self._parts and self._parts[0].device.is_capturing:
+        if self._parts and _captures():
             for part in self._parts:
                 for index, value in self._late.items():
                     part.set_param_at_index(index, value)
@@ -204,6 +204,24 @@ class Command:
                 setattr(packed, packed._fields_[index][0], part.params[index + 1])
 
 
+_capturing = 0  # captures that this process is in the middle of
+
+
+def _captures():
+    return _capturing > 0
+
+
+@contextmanager
+def capturing():
+    """While launches are recorded into a graph, on whatever device."""
+    global _capturing
+    _capturing += 1
+    try:
+        yield
+    finally:
+        _capturing -= 1
+
+
 class Program:
     """Commands that follow one another at every call, from one loop: on a CPU that takes a third of calling each."""
 
@@ -211,11 +229,10 @@ class Program:
         self._commands = [c for c in commands if c._parts]
         whole = all(len(c._launches) == 1 for c in self._commands)
         self._launches = [c._launches[0] for c in self._commands] if whole else None
-        self._device = self._commands[0]._parts[0].device if self._commands else None
 
     def __call__(self):
         """Launch all; as a Command."""
-        if self._launches is None or (self._device is not None and self._device.is_capturing):
+        if self._launches is None or _captures():
             for command in self._commands:
                 command()
             return
@@ -228,20 +245,21 @@ class Copies:
     """Copies between device arrays of the same size that are made again and again; contiguous ones, which must outlive it."""
 
     def __init__(self, *pairs):
-        self._pairs = [(out, source) for out, source in pairs if out.size]
-        self._device = self._pairs[0][0].device if self._pairs else None
-        self._moves = [(out.ptr, source.ptr, out.capacity) for out, source in self._pairs]
+        self._pairs = pairs
 
     def __call__(self):
         """Copy all."""
-        if self._device is None:
-            return
-        if self._device.is_cpu and not self._device.is_capturing:  # Warp's own call takes ten times as long for a small array
-            for move in self._moves:
-                ctypes.memmove(*move)
-            return
         for out, source in self._pairs:
-            wp.copy(out, source)
+            copy(out, source)
+
+
+def copy(out, source):
+    """As `wp.copy`, between arrays of one device, which takes ten times as long for small ones on a CPU."""
+    alike = out.shape == source.shape and out.dtype == source.dtype and out.is_contiguous and source.is_contiguous
+    if alike and out.device.is_cpu and not _captures():
+        ctypes.memmove(out.ptr, source.ptr, out.shape[0] * out.strides[0])
+    else:
+        wp.copy(out, source)
 
 
 class HostView:
@@ -290,7 +308,7 @@ def quiet_warp():
 _seen = set()
 
 
-def _announce(kernel, device):
+def announce(kernel, device):
     """Load a kernel's module; say what the wait is for when it has to be compiled."""
     if (kernel, device) in _seen:
         return

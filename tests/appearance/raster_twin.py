@@ -13,6 +13,7 @@ class Image(NamedTuple):
     depth: torch.Tensor
     weights: torch.Tensor  # [H W, splats by depth]
     order: torch.Tensor
+    screen: torch.Tensor  # of the splats by depth, with its gradient
 
 
 def distort(k, x, y):
@@ -47,10 +48,13 @@ def draw(means, factors, opacities, features, camera, bounds, pose=None, backgro
     if antialias:
         opacities = opacities * (torch.linalg.det(sharp) / torch.linalg.det(full)).clamp(min=LEAST_RATIO).sqrt()
     screen = distort(k, *flat.T) * focal + centre
+    if screen.requires_grad:
+        screen.retain_grad()
     v, u = torch.meshgrid(torch.arange(camera.height, **kind), torch.arange(camera.width, **kind), indexing="ij")
     d = torch.stack([u.reshape(-1), v.reshape(-1)], -1)[:, None] - screen
     a = opacities * torch.exp(-0.5 * torch.einsum("pni,nij,pnj->pn", d, torch.linalg.inv(full), d))
-    alpha = torch.minimum(a, 2 * a - 2 * LEAST_ALPHA).clamp(0.0, ALPHA_MAX)
+    u = a / LEAST_ALPHA - 1
+    alpha = torch.where(u < 1, LEAST_ALPHA * u**2 * (5 - 3 * u) * (u > 0), a).clamp(max=ALPHA_MAX)
     if depth_limit is not None:
         alpha = alpha * (seen[:, 2].detach() <= depth_limit.reshape(-1, 1))
     light = torch.cumprod(1 - alpha, 1)
@@ -61,4 +65,6 @@ def draw(means, factors, opacities, features, camera, bounds, pose=None, backgro
     cover = weights.sum(1)
     mean = torch.where(cover > 0, weights @ seen[:, 2] / torch.where(cover > 0, cover, 1.0), 0.0)
     size = (camera.height, camera.width)
-    return Image((weights @ features + rest[:, None] * behind).reshape(*size, -1), cover.reshape(size), mean.reshape(size), weights, kept)
+    return Image(
+        (weights @ features + rest[:, None] * behind).reshape(*size, -1), cover.reshape(size), mean.reshape(size), weights, kept, screen
+    )

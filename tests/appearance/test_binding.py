@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 import physsim as ps
 from physsim.appearance.baking import bake
 from physsim.appearance.binding import RigidBinding, bind
+from physsim.appearance.harmonics import spherical_harmonics
 from physsim.appearance.splats import Splats
 from physsim.errors import InputError
 
@@ -304,7 +305,18 @@ def test_directions_turn_into_the_material_frame(rng):
     np.testing.assert_allclose(posed.directions(torch.as_tensor(eye)), seen / np.linalg.norm(seen, axis=1, keepdims=True), atol=1e-12)
 
 
-def test_a_baked_frame_has_the_same_covariances_and_turned_colours(rng):
+def test_a_baked_rigid_motion_shows_the_same_colours_from_everywhere(rng):
+    mesh = MESHES["sheet"]
+    splats = splats_at(points_of(mesh, rng), rng)
+    R = Rotation.random(random_state=rng).as_matrix()
+    posed = bind(splats, mesh).pose(torch.as_tensor(mesh.points @ R.T))
+    eye = torch.as_tensor(rng.normal(size=3) * 3.0)
+    seen = torch.nn.functional.normalize(posed.means - eye, dim=1)
+    baked = spherical_harmonics(bake(splats, posed).harmonics, seen)
+    np.testing.assert_allclose(baked, spherical_harmonics(splats.harmonics, posed.directions(eye)), atol=1e-12)
+
+
+def test_a_baked_frame_has_the_same_covariances_or_given_colours(rng):
     mesh = MESHES["tetrahedra of 4 nodes"]
     splats = splats_at(points_of(mesh, rng), rng)
     posed = bind(splats, mesh).pose(torch.as_tensor(mesh.points + 0.05 * rng.normal(size=mesh.points.shape)))

@@ -105,6 +105,8 @@ def test_a_texture_stands_upright_and_is_read_between_its_texels():
             (1 - s) * at(top + 1, left) + s * at(top + 1, left + 1)
         )
         np.testing.assert_allclose(image.colour.numpy()[seen], expected, atol=2e-5)
+    tinted = render_surfaces([square(texture=texture, uv=uv, colours=(0.5, 1.0, 0.25))], upright, UNSHADED)
+    np.testing.assert_allclose(tinted.colour.numpy()[seen], expected * [0.5, 1.0, 0.25], atol=2e-5)
 
 
 def test_light_follows_lamberts_law():
@@ -202,6 +204,7 @@ def test_without_surfaces_the_background_is_seen():
         (lambda: square(colours=np.ones((3, 3))), r"\[4, 3\]"),
         (lambda: square(colours=(0.0, 0.0, 2.0)), "must lie in"),
         (lambda: square(texture=np.ones((2, 2, 3))), "together"),
+        (lambda: square(colours=(1.0, 0.0, 0.0), triangle_colours=np.ones((2, 3))), "both given"),
         (lambda: square(texture=np.ones((0, 2, 3)), uv=np.zeros((4, 2))), "no pixel"),
         (lambda: square(texture=np.ones((2, 2, 3)), uv=np.zeros((5, 2))), r"\[4, 2\]"),
         (lambda: square(label=-1), "label"),
@@ -211,7 +214,7 @@ def test_without_surfaces_the_background_is_seen():
         (lambda: Light(direction=(0, 0, 0)), "zero"),
         (lambda: Light(ambient=1.5), "ambient"),
         (lambda: render_surfaces([], FACING, samples=0), "samples"),
-        (lambda: render_surfaces([square()], FACING.resized(8000, 8000), samples=4), "at most"),
+        (lambda: render_surfaces([square()], FACING.resized(16384, 16384), samples=16), "GiB are free"),
         (lambda: render_surfaces([], FACING, background=np.zeros((3, 3, 3))), "camera's size"),
         (lambda: render_surfaces([], FACING, background=(0, 0, np.nan)), "NaN"),
     ],
