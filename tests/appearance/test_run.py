@@ -123,7 +123,7 @@ def test_a_failed_save_leaves_the_old_run(recorded, folder, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(run_folder, "save_arrays", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ps.InputError, match="No space"):
         recorded[0].save(folder)
     assert (folder / "run.npz").read_bytes() == content
     assert os.listdir(folder.parent) == ["run"]
@@ -137,7 +137,7 @@ def test_the_same_run_gives_the_same_bytes(recorded, tmp_path):
 def test_a_folder_of_something_else_is_not_replaced(recorded, tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "mother.txt").write_text("dear")
-    with pytest.raises(ps.InputError, match="holds something that is no run"):
+    with pytest.raises(ps.InputError, match=r"holds something else \(no run\.json\)"):
         recorded[0].save(tmp_path / "letters")
     assert (tmp_path / "letters" / "mother.txt").read_text() == "dear"
     with pytest.raises(ps.InputError, match="the folder that it is in must be there"):
@@ -238,7 +238,7 @@ def test_damaged_files_are_refused(folder, tmp_path):
     with pytest.raises(ps.InputError, match="holds 'state'"):
         Run.load(folder)
     (folder / "run.npz").unlink()
-    with pytest.raises(ps.InputError, match="no such file"):
+    with pytest.raises(ps.InputError, match=r"run\.npz is missing"):
         Run.load(folder)
 
 
@@ -265,10 +265,17 @@ def test_a_pickle_in_the_arrays_is_not_opened(folder, tmp_path):
 def test_what_is_no_run_folder_is_refused(tmp_path):
     with pytest.raises(ps.InputError, match="no such folder"):
         Run.load(tmp_path / "nothing")
-    with pytest.raises(ps.InputError, match=r"holds no run\.json"):
+    with pytest.raises(ps.InputError, match=r"run\.json is missing"):
         Run.load(tmp_path)
     with pytest.raises(ps.InputError, match="name of a folder"):
         Run.load(7)
+
+
+def test_a_link_that_leaves_the_folder_is_not_followed(folder, tmp_path):
+    (folder / "run.npz").rename(tmp_path / "elsewhere.npz")
+    (folder / "run.npz").symlink_to(tmp_path / "elsewhere.npz")
+    with pytest.raises(ps.InputError, match="leaves the folder"):
+        Run.load(folder)
 
 
 def test_a_copy_elsewhere_reads_the_same(folder, tmp_path):
