@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import physsim as ps
+from physsim.appearance.asset import Asset
 from physsim.appearance.run import Run, RunBody, RunLink
+from physsim.appearance.sources import splats_from_mesh
 from physsim.io.arrays import load_arrays, save_arrays
 from physsim.physics.frames import matrices
 
@@ -86,6 +88,22 @@ def test_a_run_comes_back_from_its_folder(recorded, folder):
             assert b == pytest.approx(a, abs=1e-7, rel=1e-7)  # single precision
         for a, b in zip(run.poses(f), back.poses(f), strict=True):
             assert b == pytest.approx(a, abs=1e-12)
+
+
+def test_the_assets_of_bodies_come_back_with_their_splats(recorded, tmp_path):
+    _, model, states = recorded
+    mesh = model.bodies["cloth"].mesh
+    asset = Asset("my cloth", mesh, splats=splats_from_mesh(mesh, 50, colours=(0.2, 0.4, 0.6)))
+    run = Run(model, assets={"cloth": asset})
+    run.add(states[0])
+    back = Run.load(run.save(tmp_path / "run"))
+    assert [body.asset is not None for body in back.bodies] == [False, True, False, False]
+    assert back.bodies[1].asset.splats.means.numpy() == pytest.approx(asset.splats.means.numpy(), abs=1e-6)
+    (tmp_path / "run" / "assets" / "1" / "splats.ply").unlink()
+    with pytest.raises(ps.InputError, match=r"splats\.ply is missing"):
+        Run.load(tmp_path / "run")
+    with pytest.raises(ps.InputError, match="its asset is of another mesh"):
+        Run(model, assets={"beam": asset})
 
 
 def test_a_trajectory_becomes_a_run():
