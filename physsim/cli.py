@@ -1,4 +1,4 @@
-"""The command ``physsim``: demo, grasp, warmup and bench.
+"""The command ``physsim``: demo, grasp, view, render, warmup and bench.
 
 Arguments are checked here, before anything heavy is imported. Each subcommand then imports its worker and hands over plain keyword
 arguments; options that were not given are left out, so that a worker's own defaults hold. Wrong input ends in one line and exit code 2.
@@ -23,6 +23,8 @@ _EXAMPLES = """examples:
   physsim demo beam --out results               the same, written to ./results
   physsim demo beam --fit a.csv --heldout b.csv --experiment experiment.json
   physsim grasp --object plush --out results    a robot lifts, shakes and puts down a soft thing, by friction
+  physsim view results                          look at it in the browser, and pull at it
+  physsim render results --out film.mp4         the same as a film
   physsim warmup                                compile the kernels now, so that later runs start at once
   physsim bench --case cloth --json bench.json  time this machine
   physsim bench --peers --json bench.json       the same, next to MuJoCo, Taichi and PyBullet where installed
@@ -35,7 +37,8 @@ _DEMO_EXAMPLES = """examples:
   physsim demo beam --fit a.csv --heldout b.csv --experiment experiment.json
   physsim demo beam --fit lighter.csv --mass 0.05
 
-writes report.json, report.html and beam.mp4 (a PNG strip where no video encoder is found) to the folder given by --out
+writes report.json, report.html, beam.mp4 (a PNG strip where no video encoder is found) and run/, which physsim view shows, to the
+folder given by --out
 """
 
 _GRASP_EXAMPLES = """examples:
@@ -43,8 +46,26 @@ _GRASP_EXAMPLES = """examples:
   physsim grasp --object plush --robot kuka --out results
   physsim grasp --object cloth --seconds 5
 
-writes report.json, report.html and grasp.mp4 (a PNG strip where no video encoder is found) to the folder given by --out;
-exit code 0 where the grasp held, 1 where it did not
+writes report.json, report.html, grasp.mp4 (a PNG strip where no video encoder is found) and run/, which physsim view shows, to the
+folder given by --out; exit code 0 where the grasp held, 1 where it did not
+"""
+
+_VIEW_EXAMPLES = """examples:
+  physsim view physsim-grasp
+  physsim view my-asset --hold top
+  physsim view my-run --port 8090 --no-browser
+
+shows a folder that Run.save or Asset.save wrote, or the results of physsim grasp and physsim demo, at an address that only this
+machine can open; Ctrl-C ends it
+"""
+
+_RENDER_EXAMPLES = """examples:
+  physsim render physsim-grasp --out film.mp4
+  physsim render my-asset --camera orbit --frames 120 --out turn.mp4
+  physsim render my-run --show strain --camera front --size 1280 720 --out strain.mp4
+  physsim render my-run --camera camera.json --frames 1 --out picture.png
+
+a camera file is a JSON object as Camera.to_dict gives it; .png is one picture (the last frame where the run has several)
 """
 
 
@@ -79,6 +100,13 @@ def _existing_file(text: str) -> Path:
     path = Path(text)
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"{text!r} is not a file that can be read")
+    return path
+
+
+def _existing_folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder that can be read")
     return path
 
 
@@ -137,6 +165,40 @@ def _add_grasp(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_grasp)
 
 
+def _add_view(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "view",
+        help="look at a run or an asset in the browser, and pull at it",
+        description="Play and scrub a recorded run, or pull at points of a soft thing while it is simulated.",
+        epilog=_VIEW_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("path", type=_existing_folder, metavar="ASSET_OR_RUN", help="folder")
+    parser.add_argument("--port", type=_count, metavar="N", help="of http://127.0.0.1 (default: the first free one from 8080 on)")
+    parser.add_argument("--no-browser", dest="browser", action="store_false", help="do not open the page")
+    parser.add_argument("--hold", choices=["auto", "bottom", "top", "none"], help="what of an asset stays in place (default: auto)")
+    parser.set_defaults(run=_view)
+
+
+def _add_render(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "render",
+        help="draw a run or an asset as a film or a picture",
+        description="Draw splats, meshes or strain of a run through its time, or of an asset from all sides.",
+        epilog=_RENDER_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("path", type=_existing_folder, metavar="ASSET_OR_RUN", help="folder")
+    parser.add_argument("--out", type=_output_file, required=True, metavar="FILE", help=".mp4 for a film, .png for a picture")
+    parser.add_argument("--camera", metavar="orbit|front|FILE.json", help="from where it is seen (default: orbit)")
+    parser.add_argument("--size", type=_count, nargs=2, metavar=("W", "H"), help="of the pictures [pixel] (default: 960 540)")
+    parser.add_argument("--frames", type=_count, metavar="N", help="how many pictures (default: 30 a second of a run, 120 of an asset)")
+    parser.add_argument("--show", choices=["splats", "mesh", "strain"], help="(default: splats where there are some, else mesh)")
+    parser.set_defaults(run=_render)
+
+
 def _add_warmup(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "warmup",
@@ -174,6 +236,14 @@ def _grasp(**arguments: object) -> int | None:
     return _worker("physsim.grasp")(**arguments)
 
 
+def _view(**arguments: object) -> int | None:
+    return _worker("physsim.viewer.view")(**arguments)
+
+
+def _render(**arguments: object) -> int | None:
+    return _worker("physsim.viewer.film")(**arguments)
+
+
 def _warmup(**arguments: object) -> int | None:
     return _worker("physsim.physics.warmup")(**arguments)
 
@@ -196,7 +266,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"physsim {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for add in (_add_demo, _add_grasp, _add_warmup, _add_bench):
+    for add in (_add_demo, _add_grasp, _add_view, _add_render, _add_warmup, _add_bench):
         add(commands)
     return parser
 

@@ -256,8 +256,8 @@ class RobotCoupling:
     def _wrenches(self, x, origins):
         """Force and torque on each link by all but its drive: contact, and pins where there are any; about the origins, [links, 6]."""
         a = self.solver.assembly
-        drives = a.shares.numpy()[0, self._drive_shares].reshape(-1, 4, 3)[self._rows]
-        forces = drives - a.gradient.numpy()[0, self._particles].reshape(-1, 4, 3)
+        drives = a.read_shares()[0, self._drive_shares].reshape(-1, 4, 3)[self._rows]
+        forces = drives - a.read_gradient()[0, self._particles].reshape(-1, 4, 3)
         arms = x[self._particles].reshape(-1, 4, 3) - origins[:, None]
         return np.concatenate([forces, cross(arms, forces)], axis=2).sum(axis=1)
 
@@ -290,7 +290,7 @@ class RobotCoupling:
         velocity = after.v.numpy()[0]
         gained = self._mass @ (velocity - before.v.numpy()[0]) / self.solver.dt
         weight = self._weight - self._damped @ velocity
-        held = (a.gradient.numpy()[0, self._held] + contact[self._held]).sum(axis=0)
+        held = (a.read_gradient()[0, self._held] + contact[self._held]).sum(axis=0)
         links, colliders = -wrenches[:, :3], -contact[self._colliders].sum(axis=0)
         tethers = sum((-s.sum(axis=0) for s in self._tether_shares()), np.zeros(3))
         parts = np.array([weight, held, colliders, tethers, *links])
@@ -300,7 +300,7 @@ class RobotCoupling:
         a = self.solver.assembly
         for i, block in enumerate(a.model.blocks):
             if block.law is TETHER:
-                yield a.shares.numpy()[0, a.share_offsets[i] : a.share_offsets[i + 1]]
+                yield a.read_shares()[0, a.share_offsets[i] : a.share_offsets[i + 1]]
 
     def _stalls(self, jacobians, q, state):
         """How far the middles of frames are from their links' at the end of the step, where the joints are at q; [links]."""

@@ -9,7 +9,7 @@ from physsim.errors import InputError
 from physsim.kernels.kinematics.tree import SLIDE, kinematics_kernels
 from physsim.physics import validation
 from physsim.physics.frames import cross, turned
-from physsim.physics.launch import Launcher, quiet_warp
+from physsim.physics.launch import HostView, Launcher, quiet_warp
 from physsim.robots.inverse import solve_inverse
 from physsim.robots.tree import joint_tree
 
@@ -210,22 +210,24 @@ class _Batch:
         self._q = wp.zeros((envs, len(tree.joints)), dtype=real, device=device)
         self._poses = room(vec3), room(vec4)
         self._places = constant(tree.origin, vec3), constant(tree.orientation, vec4)  # a recorded launch does not keep what it reads
+        self._read, self._write = [HostView(out) for out in self._poses], _writer(self._q)
         self._forward = self._launcher.record(self._kernels["forward"], 1, *self._tree, *self._places, self._q, *self._poses)
         self._room = room, vec3, vec4
         self._backward = self._jacobians = None
 
     def forward(self, q):
-        _write(self._q, q)
+        self._write(q)
         self._forward()
-        return tuple(out.numpy().astype(np.float64) for out in self._poses)  # a copy: on the CPU `numpy` is a view
+        return tuple(read().astype(np.float64) for read in self._read)  # copies
 
     def motion(self, q):
         if self._jacobians is None:
             self._slopes = wp.zeros((len(q), self._count, 6, q.shape[1]), dtype=self._q.dtype, device=self._q.device)
+            self._read_slopes = HostView(self._slopes)
             self._jacobians = self._launcher.record(self._kernels["jacobians"], 1, *self._tree, *self._poses, self._slopes)
         poses = self.forward(q)
         self._jacobians()
-        return *poses, self._slopes.numpy().astype(np.float64)
+        return *poses, self._read_slopes().astype(np.float64)
 
     def pullback(self, q, position_gradients, quaternion_gradients):
         if self._backward is None:
@@ -237,15 +239,20 @@ class _Batch:
             )
         self.forward(q)
         for array, value in zip(self._gradients, (position_gradients, quaternion_gradients), strict=True):
-            _write(array, value)
+            _writer(array)(value)
         for array in self._work:
             array.zero_()
         self._backward()
         return self._work[2].numpy().astype(np.float64)
 
 
-def _write(array, value):
-    if array.device.is_cpu:
-        array.numpy()[...] = value  # a view; `assign` takes twenty times as long for one pose
-    else:
-        array.assign(value)
+def _writer(array):
+    """A function that puts values into a device array."""
+    if not array.device.is_cpu:
+        return array.assign
+    view = array.numpy()
+
+    def write(value):
+        view[...] = value  # `assign` takes twenty times as long for one pose
+
+    return write

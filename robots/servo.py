@@ -132,7 +132,7 @@ def _root(slope):
 
 def _inverse(matrix, stop):
     """Inverse over the joints that no end holds, zero elsewhere."""
-    if not stop.any():
+    if not np.count_nonzero(stop):
         return np.linalg.inv(matrix)
     inverse, moving = np.zeros_like(matrix), np.flatnonzero(stop == 0)
     inverse[np.ix_(moving, moving)] = np.linalg.inv(matrix[np.ix_(moving, moving)])
@@ -153,7 +153,7 @@ class _Piece:
     stop: np.ndarray
 
     def same(self, other):
-        return not ((self.fast != other.fast) | (self.full != other.full) | (self.stop != other.stop)).any()
+        return not np.count_nonzero((self.fast != other.fast) | (self.full != other.full) | (self.stop != other.stop))
 
 
 class _Motor:
@@ -187,11 +187,11 @@ class _Motor:
         wish, limited, torque, given = self._answer(speed)
         fast, full = np.sign(wish - limited), np.sign(torque - given)
         gain, level = self._damping + self._pulled * (fast == 0), self._drive * np.where(fast != 0, limited, self._wish) + self._base
-        if full.any():
+        if np.count_nonzero(full):
             gain, level = np.where(full != 0, 0.0, gain), np.where(full != 0, given, level)
         below, above = speed < self._ends[0], speed > self._ends[1]
         stop = np.subtract(above, below, dtype=float)
-        if stop.any():
+        if np.count_nonzero(stop):
             gain = gain + self._wall * (stop != 0)
             level = level + self._wall * np.where(below, self._ends[0], np.where(above, self._ends[1], 0.0))
         return _Piece(gain, level, fast, full, stop)

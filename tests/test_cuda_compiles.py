@@ -10,6 +10,9 @@ from physsim.kernels.linear.flexible import flexible_kernels
 from physsim.kernels.linear.frame_blocks import frame_kernels
 from physsim.kernels.newton import newton_kernels
 from physsim.kernels.reduction import reduction_kernels
+from physsim.kernels.render import binning, projection
+from physsim.kernels.render.binding import binding_kernels
+from physsim.kernels.render.pixel_blending import pixel_kernels
 from physsim.kernels.stepping import stepping_kernels
 from physsim.physics import laws
 
@@ -24,7 +27,7 @@ def compiles(kernels, folder):
 
 
 TWO_SCALARS = (newton_kernels, parallel_kernels, reduction_kernels)
-ONE_SCALAR = (flexible_kernels, stepping_kernels, kinematics_kernels, frame_kernels, surface.surface_kernels)
+ONE_SCALAR = (flexible_kernels, stepping_kernels, kinematics_kernels, frame_kernels, surface.surface_kernels, binding_kernels)
 
 
 @pytest.mark.parametrize("factory", [*TWO_SCALARS, *ONE_SCALAR])
@@ -37,6 +40,16 @@ def test_kernels_between_pairs_and_particles_compile(points, tmp_path):
     """Rows of the lists and their blocks; the laws on them stand among the laws."""
     spread = {"spread": surface.spread_kernel(wp.float32, points)}
     compiles(surface.row_kernels(6 if points == 4 else 10) | spread, tmp_path)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 20])
+def test_kernels_that_draw_pixels_compile(channels, tmp_path):
+    compiles(pixel_kernels(channels), tmp_path)
+
+
+@pytest.mark.parametrize("kernel", [projection.project, binning.count_tiles], ids=["projection", "binning"])
+def test_modules_of_kernels_before_drawing_compile(kernel, tmp_path):
+    compiles({"all of its module": kernel}, tmp_path)
 
 
 @pytest.mark.slow

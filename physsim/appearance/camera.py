@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from physsim.appearance import lens
+from physsim.appearance import distortion as lens_model
 from physsim.errors import InputError
 from physsim.physics import validation
 
@@ -210,7 +210,7 @@ class Camera:
     @property
     def limit(self) -> float:
         """Largest sqrt(x^2 + y^2) of a direction (x, y, 1) that the lens images; inf for most lenses. Beyond it the model folds back."""
-        return lens.limit(self.distortion)
+        return lens_model.limit(self.distortion)
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where points are seen.
@@ -229,7 +229,7 @@ class Camera:
         seen = ahead & (np.hypot(directions[..., 0], directions[..., 1]) < self.limit)
         directions = np.where(seen[..., None], directions, np.nan)
         if self.distortion:
-            directions = lens.distort(directions, self.distortion)[0]
+            directions = lens_model.distort(directions, self.distortion)[0]
         return directions * self.focal + self.centre, depth
 
     def undistort(self, pixels: np.ndarray) -> np.ndarray:
@@ -242,7 +242,7 @@ class Camera:
             (x, y), shape [..., 2]; NaN where the lens images nothing.
         """
         bent = (np.asarray(pixels, dtype=float) - self.centre) / self.focal
-        return lens.undistort(bent, self.distortion) if self.distortion else bent
+        return lens_model.undistort(bent, self.distortion) if self.distortion else bent
 
     def rays(self, pixels: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Rays of pixels in the world.

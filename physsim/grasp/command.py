@@ -1,4 +1,4 @@
-"""The worker of `physsim grasp`: arguments in, report.html, grasp.mp4 and report.json out."""
+"""The worker of `physsim grasp`: arguments in, report.html, grasp.mp4, report.json and a run out."""
 
 import sys
 import time
@@ -56,13 +56,24 @@ def main(
     record, numbers = run_grasp(setup, thing, hold, Timing(hold=seconds), show)
     numbers["seconds"] = time.perf_counter() - began
     show("drawing the film")
-    written = write_report(out, record, numbers, _facts(thing, setup, numbers), FPS)
+    written = [*write_report(out, record, numbers, _facts(thing, setup, numbers), FPS), _recorded(thing, record).save(out / "run")]
     for name in SHOWN:
         value = numbers[name]
         cells = [format_cell(part) for part in value] if isinstance(value, list) else [format_cell(value)]
         print(f"{name:18} {', '.join(cells)}")
     print(f"\nwritten: {', '.join(str(path) for path in written)} ({time.perf_counter() - began:.0f} s)")
     return 0 if numbers["success"] else 1
+
+
+def _recorded(thing, record):
+    """The grasp as a Run, for `physsim view`."""
+    from physsim.appearance.run import Run, RunBody, RunLink
+    from physsim.report.grasp_film import OBJECT
+
+    body = RunBody(thing.name, thing.mesh, thing.material, colour=OBJECT)
+    links = [RunLink(link.name, link.points, link.triangles, link.colour) for link in record.links]
+    poses = record.link_positions, record.link_quaternions
+    return Run.of_parts(record.frame_times, [body], [record.object_points], links, *poses, ground=record.ground)
 
 
 def _facts(thing, setup, numbers) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from physsim.grasp.objects import GRAVITY, GraspObject
 from physsim.grasp.robots import RobotSetup
 from physsim.grasp.sequence import SHAKE, SHAKE_HZ, Command
 from physsim.physics.builder import ModelBuilder
-from physsim.physics.frames import rotation_matrix
+from physsim.physics.frames import cross, matrices
 from physsim.physics.laws import INERTIA
 from physsim.physics.solvers.implicit import SolverImplicit
 from physsim.robots.pybullet_robot import PyBulletRobot
@@ -150,13 +150,13 @@ class GraspWorld:
         """Torques or forces of the finger joints that press with `grip` on either side [N m or N], shape [fingers]: by virtual work."""
         tree, kinematics = self.robot.limits, self.robot.kinematics
         positions, quaternions, jacobians = (value[0] for value in kinematics.motion(self.robot.state().position[None]))
-        turn = rotation_matrix(quaternions[self._tool])
+        turn = matrices(quaternions[self._tool])
         held, closing = positions[self._tool] + turn @ self.setup.point, turn @ self.setup.closing
         efforts = np.zeros(len(tree.free))
         for number in self._fingers:
             own = positions[number] - held
             inward = -np.sign(own @ closing) * closing
-            wrench = np.concatenate([inward, np.cross(-own, inward)])  # of a unit force at the held place, about the link's origin
+            wrench = np.concatenate([inward, cross(inward, own)])  # of a unit force at the held place, about the link's origin
             efforts += self.grip * (wrench @ jacobians[number]) @ tree.follow
         return efforts[self._closing_joints]
 

@@ -2,12 +2,14 @@
 
 import os
 import zipfile
+import zlib
 
 import numpy as np
 
 from physsim.errors import InputError
 
 _LIMIT = 4 << 30  # bytes that a file may unpack to
+_DAMAGED = (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError, MemoryError)
 
 
 def save_arrays(path, kind, arrays):
@@ -55,12 +57,12 @@ def load_arrays(path, kind):
             data = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except _DAMAGED as error:
         raise InputError(f"{path}: not a file that physsim wrote, or cut short ({error})") from None
     found = str(data.pop("physsim kind", "nothing that physsim knows"))
     if found != kind:
         raise InputError(f"{path}: holds {found!r}, a file of kind {kind!r} is needed")
     for name, value in data.items():
-        if not np.issubdtype(value.dtype, np.number) or not np.isfinite(value).all():
+        if not isinstance(value, np.ndarray) or not np.issubdtype(value.dtype, np.number) or not np.isfinite(value).all():
             raise InputError(f"{path}: {name!r} holds NaN, infinite values or no numbers")
     return data

@@ -82,7 +82,7 @@ def read_tetrahedra(path: str | PathLike[str], scale: float = 1.0, max_bytes: in
         raise InputError(
             f"{path}: holds no whole sections of nodes and elements as Gmsh writes them; is the file cut off or of another kind?"
         )
-    mesh = _quietly(path, lambda: _meshio_reader(path.suffix.lower())(str(path)))
+    mesh = quietly(path, lambda: _meshio_reader(path.suffix.lower())(str(path)))
     found = {block.type: 0 for block in mesh.cells}
     for block in mesh.cells:
         found[block.type] += len(block.data)
@@ -91,7 +91,7 @@ def read_tetrahedra(path: str | PathLike[str], scale: float = 1.0, max_bytes: in
         held = ", ".join(f"{count} {kind}" for kind, count in found.items()) or "no cells"
         raise InputError(f"{path}: {held}; it must hold tetrahedra of either 4 or 10 nodes (tetra or tetra10); is the file cut off?")
     cells = np.concatenate([np.asarray(block.data) for block in mesh.cells if block.type == kinds[0]])
-    points, cells = _checked(path, mesh.points, cells, scale, "tetrahedron")
+    points, cells = checked_cells(path, mesh.points, cells, scale, "tetrahedron")
     _refuse_repeated(path, cells, "tetrahedron")
     used, cells = np.unique(cells, return_inverse=True)
     return points[used], cells.reshape(-1, 4 if kinds[0] == "tetra" else 10).astype(np.int32)
@@ -148,12 +148,12 @@ def _read_triangles(path: str | PathLike[str], scale: float, max_bytes: int) -> 
     suffix = path.suffix.lower()
     content = path.read_bytes()
     declared = _declared_counts(path, suffix, content)
-    points, triangles = _quietly(path, lambda: _surface_arrays(path, suffix, content))
+    points, triangles = quietly(path, lambda: _surface_arrays(path, suffix, content))
     if declared is not None and (len(points), min(len(triangles), declared[1])) != declared:
         raise InputError(
             f"{path}: declares {declared[0]} points and {declared[1]} faces, holds {len(points)} and {len(triangles)}; is it cut off?"
         )
-    return _checked(path, points, triangles, scale, "triangle")
+    return checked_cells(path, points, triangles, scale, "triangle")
 
 
 def _meshio_reader(suffix: str) -> Callable[[str], "meshio.Mesh"]:
@@ -178,7 +178,7 @@ def _trimesh_arrays(content: bytes, kind: str) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(mesh.vertices), np.asarray(mesh.faces)
 
 
-def _quietly(path: Path, read: Callable[[], Result]) -> Result:
+def quietly(path: Path, read: Callable[[], Result]) -> Result:
     """Run a library's reader: whatever it raises or prints becomes one error that names the file."""
     spoken = io.StringIO()
     try:
@@ -232,8 +232,8 @@ def _declared_counts(path: Path, suffix: str, content: bytes) -> tuple[int, int]
     return declared
 
 
-def _checked(path: Path, points: np.ndarray, cells: np.ndarray, scale: float, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Points [n, 3] in metres and cells of a file, refused where no solver could use them."""
+def checked_cells(path: Path, points: np.ndarray, cells: np.ndarray, scale: float, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Points [n, 3] in metres and cells of a file, refused where no solver could use them; `kind` is what errors call a cell."""
     points, cells = np.asarray(points, dtype=np.float64), np.asarray(cells)
     if not (np.isfinite(scale) and scale > 0.0):
         raise InputError(f"scale = {scale}: must be positive and finite; use 0.001 for a file in millimetres")

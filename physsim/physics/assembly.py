@@ -10,7 +10,7 @@ import warp as wp
 from physsim.kernels.reduction import CHUNK, NO_ENTRY, reduction_kernels
 from physsim.physics.contact.entries import Entries
 from physsim.physics.contact.scene import TABLE
-from physsim.physics.launch import Launcher
+from physsim.physics.launch import Copies, HostView, Launcher, Program
 from physsim.physics.laws import SCALARS
 from physsim.physics.parameters import pull_back, scatter
 from physsim.physics.pattern import build_pattern
@@ -35,7 +35,7 @@ class Assembly:
         self.model = model
         self.block_dtype = block_dtype
         self.launcher = Launcher(model.device, model.envs)
-        self._commands = {}
+        self._commands, self._programs = {}, {}
         self._partials = {}
         self._parameters = None
         self._column_shapes = model.column_shapes
@@ -84,6 +84,8 @@ class Assembly:
         energy_shape = (model.envs, int(self.element_offsets[-1]))
         self.energy = wp.zeros(energy_shape, dtype=wp.float64, device=model.device)
         self.base_energy = wp.zeros(energy_shape, dtype=wp.float64, device=model.device)
+        self._keep = Copies((self.base_x, self.x), (self.base_energy, self.energy))
+        self.read_shares, self.read_gradient = HostView(self.shares), HostView(self.gradient)
         self._share_maps = {}
         self.pattern = None
 
@@ -102,10 +104,17 @@ class Assembly:
         columns = parameters.columns(self._column_shapes)
         if self._parameters is None:
             self.parameters = [self._columns_array(columns[b.law.name]) for b in self.model.blocks]
+            on_host = wp.get_device(self.model.device).is_cpu
+            self._parameter_views = [array.numpy() if on_host else None for array in self.parameters]
         else:
-            for array, block in zip(self.parameters, self.model.blocks, strict=True):
-                if columns[block.law.name] is not self._columns[block.law.name]:
-                    array.assign(self._columns_array(columns[block.law.name]))
+            for array, view, block in zip(self.parameters, self._parameter_views, self.model.blocks, strict=True):
+                values = columns[block.law.name]
+                if values is self._columns[block.law.name]:
+                    continue
+                if view is not None and view.shape == values.shape:  # drives change in every step
+                    view[...] = values
+                else:
+                    array.assign(self._columns_array(values))
         if self.contact is not None and (self._parameters is None or columns[TABLE] is not self._columns[TABLE]):
             self.contact.set_table(columns[TABLE])
         self._columns = dict(columns)
@@ -152,8 +161,17 @@ class Assembly:
         if key not in self._commands:
             if len(self._commands) >= COMMANDS:  # arrays of past gradients and fits are not kept alive for ever
                 del self._commands[next(iter(self._commands))]
+                self._programs.clear()  # `set_step` knows commands only as long as they are kept
             self._commands[key] = build()
         return self._commands[key]
+
+    def _run(self, key, commands):
+        """Launch the commands that a call of `commands` gives, the same at every call with this key."""
+        program = self._programs.get(key)
+        if program is None:
+            made = Program(commands())  # which may clear the others
+            program = self._programs[key] = made
+        program()
 
     def _state_arguments(self, i):
         reference = self._reference(self.model.blocks[i])
@@ -169,12 +187,17 @@ class Assembly:
 
     def evaluate(self):
         """Energies of all stencils and the gradient at `x`, into `energy` and `gradient`."""
-        for i in range(len(self.model.blocks)):
-            offsets = int(self.element_offsets[i]), int(self.share_offsets[i])
-            self._command(("evaluate", i), lambda i=i, o=offsets: self._law("evaluate", i, *o, self.energy, self.shares))()
-        self.gather(self.shares, self.gradient, "all")
+        self._run("evaluate", self._evaluation)
         if self.contact is not None:
             self.contact.evaluate()
+
+    def _evaluation(self):
+        commands = []
+        for i in range(len(self.model.blocks)):
+            offsets = int(self.element_offsets[i]), int(self.share_offsets[i])
+            build = lambda i=i, o=offsets: self._law("evaluate", i, *o, self.energy, self.shares)  # noqa: E731
+            commands.append(self._command(("evaluate", i), build))
+        return [*commands, self._gathering(self.shares, self.gradient, "all")]
 
     def place(self, x):
         """Put a step's solution into `x`, whose old states are known already."""
@@ -184,11 +207,14 @@ class Assembly:
 
     def gather(self, shares, out, kind):
         """Sum shares on particles; `kind` is "all", "history" (laws with a history) or a reference ("rest", ...)."""
+        self._gathering(shares, out, kind)()
+
+    def _gathering(self, shares, out, kind):
         offsets, slots = self._share_map(kind)
         n = self.model.particle_count
         key = ("gather", shares.ptr, out.ptr, kind)
         kernel, weight = self.kernels["gather"], 0.003 * slots.size / n
-        self._command(key, lambda: self.launcher.record(kernel, n, self.active, offsets, slots, shares, out, weight=weight))()
+        return self._command(key, lambda: self.launcher.record(kernel, n, self.active, offsets, slots, shares, out, weight=weight))
 
     def _share_map(self, kind):
         if kind not in self._share_maps:
@@ -204,22 +230,38 @@ class Assembly:
             self._share_maps[kind] = self._array(offsets, int), self._array(slots[order], int)
         return self._share_maps[kind]
 
-    def assemble(self, shift=0.0):
+    def assemble(self, shift=0.0, constant=False, kept=None):
         """Matrix blocks at `x` (exact, or projected where `project[env]` is not 0) into `values`.
 
         Args:
             shift: multiple of the masses added to the diagonal [1/s^2], one or one an environment.
+            constant, kept: as `assemble_blocks`.
         """
-        self.assemble_blocks()
+        self.assemble_blocks(constant, kept)
         self.sum_blocks(shift)
 
-    def assemble_blocks(self):
-        """The first half of `assemble`: the stencils' blocks."""
+    def assemble_blocks(self, constant=False, kept=None):
+        """The first half of `assemble`: the stencils' blocks.
+
+        Args:
+            constant: whether the blocks of laws with a constant matrix stand there already, for these parameters and this step.
+            kept: environments where those of all laws but contact's stay as they are, a mask [envs]; None: nowhere.
+        """
         self.require_pattern()
-        for i in range(len(self.model.blocks)):
-            self._command(("blocks", i), lambda i=i: self._law("blocks", i, int(self._block_offsets[i]), self._blocks))()
+        asked = self.active_mask().copy() if kept is not None and kept.any() else None
+        if asked is not None:
+            self.set_active(asked & ~kept)
+        if asked is None or (asked & ~kept).any():
+            self._run(("blocks", constant), lambda: self._block_commands(constant))
+        if asked is not None:
+            self.set_active(asked)
         if self.contact is not None:
             self.contact.assemble_blocks()
+
+    def _block_commands(self, constant):
+        which = [i for i, b in enumerate(self.model.blocks) if not (constant and b.law.constant)]
+        build = lambda i: self._law("blocks", i, int(self._block_offsets[i]), self._blocks)  # noqa: E731
+        return [self._command(("blocks", i), lambda i=i: build(i)) for i in which]
 
     def sum_blocks(self, shift=None):
         """The second half: `values` from the same blocks with another shift; None: with what stands in the device array `shift`."""
@@ -438,7 +480,7 @@ class Assembly:
         c = self.contact if self.contact is not None else self
         counts = self.model.particle_count, int(self.element_offsets[-1]), c.energy.shape[1] if c is not self else 0
         found = self._partial("trial", counts, self.free, self.gradient, self.energy, self.base_energy, c.energy, c.base_energy)
-        return np.sqrt(found[:, :, 0].max(axis=1)), found[:, :, 1].sum(axis=1), found[:, :, 2].sum(axis=1)
+        return _largest_and_sums(found)
 
     def measure_way(self, out, x=None):
         """Put into `out` what is to be taken off `x` (None: the assembly's) to bring held particles to their targets.
@@ -450,15 +492,13 @@ class Assembly:
 
     def measure_direction(self):
         """Of free particles: (longest `direction` [m], gradient . direction [J], sum of squares of the direction [m^2]), [envs]."""
-        found = self._partial("descent", (self.model.particle_count,), self.free, self.gradient, self.direction)
-        return np.sqrt(found[:, :, 0].max(axis=1)), found[:, :, 1].sum(axis=1), found[:, :, 2].sum(axis=1)
+        return _largest_and_sums(self._partial("descent", (self.model.particle_count,), self.free, self.gradient, self.direction))
 
     def keep_base(self):
         """Remember `x` and `energy` as the start of a line search."""
-        wp.copy(self.base_x, self.x)
-        wp.copy(self.base_energy, self.energy)
+        self._keep()
         if self.contact is not None:
-            wp.copy(self.contact.base_energy, self.contact.energy)
+            self.contact.keep_base()
 
     def dot(self, a, b, everywhere=False):
         """Inner product over free particles (`everywhere`: over all), shape [envs]."""
@@ -487,6 +527,14 @@ class _EnvArray:
 
     def get(self):
         return self._view if self._view is not None else self.array.numpy()
+
+
+def _largest_and_sums(found):
+    """Of chunks [envs, chunks, 3]: (root of the largest first one, sum of the second, sum of the third), each [envs]."""
+    if found.shape[1] == 1:  # numpy's reductions take longer than a small launch
+        found = found[:, 0].copy()
+        return np.sqrt(found[:, 0]), found[:, 1], found[:, 2]
+    return np.sqrt(found[:, :, 0].max(axis=1)), found[:, :, 1].sum(axis=1), found[:, :, 2].sum(axis=1)
 
 
 def _same_for_all(array, envs):

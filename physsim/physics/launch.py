@@ -136,7 +136,7 @@ class Launcher:
         """
         if count == 0:
             return Command([])
-        _announce(kernel, self.device)
+        announce(kernel, self.device)
         by_rows = kernel.adj.args[0].type is wp.vec2i
         slices = self.slices if self.envs * count * weight > WORTH_A_THREAD else 1
         parts = []
@@ -147,7 +147,7 @@ class Launcher:
 
     def record_whole(self, kernel, dim, *arguments):
         """A command in one piece, of a kernel that knows no slices: `dim` and `arguments` are all of its own."""
-        _announce(kernel, self.device)
+        announce(kernel, self.device)
         return Command([wp.launch(kernel, dim=dim, inputs=list(arguments), device=self.device, record_cmd=True)], sliced=False)
 
 
@@ -176,7 +176,7 @@ class Command:
     def __call__(self):
         """Launch; returns when all slices are done (on CUDA: when they are queued)."""
         Command.count += 1
-        if self._parts and self._parts[0].device.is_capturing:
+        if self._parts and _captures():
             for part in self._parts:
                 for index, value in self._late.items():
                     part.set_param_at_index(index, value)
@@ -202,6 +202,76 @@ class Command:
             part.set_param_at_index(index, value)
             if packed is not None:
                 setattr(packed, packed._fields_[index][0], part.params[index + 1])
+
+
+_capturing = 0  # captures that this process is in the middle of
+
+
+def _captures():
+    return _capturing > 0
+
+
+@contextmanager
+def capturing():
+    """While launches are recorded into a graph, on whatever device."""
+    global _capturing
+    _capturing += 1
+    try:
+        yield
+    finally:
+        _capturing -= 1
+
+
+class Program:
+    """Commands that follow one another at every call, from one loop: on a CPU that takes a third of calling each."""
+
+    def __init__(self, commands):
+        self._commands = [c for c in commands if c._parts]
+        whole = all(len(c._launches) == 1 for c in self._commands)
+        self._launches = [c._launches[0] for c in self._commands] if whole else None
+
+    def __call__(self):
+        """Launch all; as a Command."""
+        if self._launches is None or _captures():
+            for command in self._commands:
+                command()
+            return
+        Command.count += len(self._launches)
+        for launch in self._launches:
+            launch()
+
+
+class Copies:
+    """Copies between device arrays of the same size that are made again and again; contiguous ones, which must outlive it."""
+
+    def __init__(self, *pairs):
+        self._pairs = pairs
+
+    def __call__(self):
+        """Copy all."""
+        for out, source in self._pairs:
+            copy(out, source)
+
+
+def copy(out, source):
+    """As `wp.copy`, between arrays of one device, which takes ten times as long for small ones on a CPU."""
+    alike = out.shape == source.shape and out.dtype == source.dtype and out.is_contiguous and source.is_contiguous
+    if alike and out.device.is_cpu and not _captures():
+        ctypes.memmove(out.ptr, source.ptr, out.shape[0] * out.strides[0])
+    else:
+        wp.copy(out, source)
+
+
+class HostView:
+    """A device array as numpy reads it: on the CPU one view of it, made once, elsewhere a copy at each call."""
+
+    def __init__(self, array):
+        self._array = array
+        self._view = array.numpy() if array.device.is_cpu else None
+
+    def __call__(self):
+        """The numbers as they are; not to be written to, nor kept."""
+        return self._view if self._view is not None else self._array.numpy()
 
 
 def _pack(part):
@@ -238,7 +308,7 @@ def quiet_warp():
 _seen = set()
 
 
-def _announce(kernel, device):
+def announce(kernel, device):
     """Load a kernel's module; say what the wait is for when it has to be compiled."""
     if (kernel, device) in _seen:
         return

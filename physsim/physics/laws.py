@@ -56,6 +56,7 @@ class Law:
         history: whether the gradient depends on the two old states.
         rates: parameters that multiply rates; where all are zero, a run needs no old states.
         buckles: of thin things, whose matrix changes from one iteration to the next, so that a kept factor does not serve.
+        constant: whether the matrix is the same wherever the points are.
         exact_tangent: of laws that change over lengths far below their stencil's size, where differences do not serve.
     """
 
@@ -67,6 +68,7 @@ class Law:
     history: bool = False
     rates: tuple[str, ...] = ()
     buckles: bool = False
+    constant: bool = False
     exact_tangent: bool = False
 
     def column(self, name):
@@ -157,18 +159,18 @@ _DRIVE = (
     _not_negative("stiffness", "N/m"),
 )
 
-INERTIA = Law("inertia", 1, _INERTIA, inertia, reference="predictor", history=True, rates=("mass_damping",))
-LOAD = Law("load", 1, _LOAD, load)
-TETHER = Law("tether", 1, (_not_negative("stiffness", "N/m"),), tether, reference="target")
+INERTIA = Law("inertia", 1, _INERTIA, inertia, reference="predictor", history=True, rates=("mass_damping",), constant=True)
+LOAD = Law("load", 1, _LOAD, load, constant=True)
+TETHER = Law("tether", 1, (_not_negative("stiffness", "N/m"),), tether, reference="target", constant=True)
 SPRING = Law("spring", 2, _SPRING, spring, history=True, rates=("damping",), buckles=True)
 ROD = Law("rod", 5, _ROD, rod, history=True, rates=("damping",))
 NEO_HOOKEAN = {n: Law(f"neo_hookean_{n}", n, _SOLID, lambda real, n=n: neo_hookean(real, n)) for n in (4, 10)}
 VISCOUS = {n: Law(f"viscous_{n}", n, _VISCOUS, lambda real, n=n: viscous(real, n), history=True, rates=("viscosity",)) for n in (4, 10)}
 MEMBRANE = Law("membrane", 3, _MEMBRANE, membrane, history=True, rates=("damping",), buckles=True)
 BENDING = Law("bending", 6, _BENDING, bending, history=True, rates=("damping",), buckles=True)
-SEAM = Law("seam", 2, (_not_negative("stiffness", "N/m"),), seam)
-PIN = Law("pin", 5, _PIN, pin)
-DRIVE = Law("drive", 4, _DRIVE, drive, reference="target")
+SEAM = Law("seam", 2, (_not_negative("stiffness", "N/m"),), seam, constant=True)
+PIN = Law("pin", 5, _PIN, pin, constant=True)
+DRIVE = Law("drive", 4, _DRIVE, drive, reference="target", constant=True)
 RIGID = Law("rigid", 4, (_positive("young", "Pa"),), rigid)
 
 _TOUCH = {"history": True, "rates": ("friction", "damping"), "exact_tangent": True}

@@ -19,7 +19,7 @@ class Stepping:
     def __init__(self, assembly):
         self.assembly = a = assembly
         self._kernels = _kernels(a.model.dtype)
-        self._commands = {}
+        self._commands, self._numbers = {}, {}
         self._driven = None
         self._resting = np.zeros(a.model.particle_count, np.int32)
         for attachment in a.model.attachments.values():
@@ -59,9 +59,7 @@ class Stepping:
     def predict(self, scheme, dt, state, old_x, old_v, lean):
         """Fill `predictor`, and `x` with the start of a solve from a state; `old_x`, `old_v` are those of one step before."""
         a = self.assembly
-        real = SCALARS[a.model.dtype]
-        coefficients = wp.types.vector(3, real)(scheme.rate, scheme.a, scheme.b)
-        head = [a.free, coefficients, real(dt), real(lean)]
+        head = [a.free, self._coefficients(scheme), self._number(dt), self._number(lean)]
         self._launch("predict", [*head, state.x, state.v, old_x, old_v, a.target, a.predictor, a.x])
 
     def finish(self, scheme, status, state, old_x):
@@ -74,10 +72,23 @@ class Stepping:
             old_x: positions of one step before.
         """
         a = self.assembly
-        coefficients = wp.types.vector(3, SCALARS[a.model.dtype])(scheme.rate, scheme.a, scheme.b)
         x, v = wp.empty_like(a.x), wp.empty_like(a.x)
-        self._launch("finish", [status, coefficients, a.x, state.x, state.v, old_x, x, v])
+        self._launch("finish", [status, self._coefficients(scheme), a.x, state.x, state.v, old_x, x, v])
         return x, v
+
+    def _coefficients(self, scheme):
+        """(rate, a, b) as kernels take them: the same object for the same scheme, which a recorded launch need not be told again."""
+        return self._same(scheme, lambda: wp.types.vector(3, SCALARS[self.assembly.model.dtype])(scheme.rate, scheme.a, scheme.b))
+
+    def _number(self, value):
+        return self._same(value, lambda: SCALARS[self.assembly.model.dtype](value))
+
+    def _same(self, key, build):
+        if key not in self._numbers:
+            if len(self._numbers) > 64:
+                self._numbers.clear()
+            self._numbers[key] = build()
+        return self._numbers[key]
 
     def _launch(self, name, arguments):
         """Launch with these arguments; states come and go, the recorded launch stays."""

@@ -18,6 +18,7 @@ from physsim.real2sim.phase import PhaseTrack, phase_track
 
 YOUNG_STARTS = (5e4, 2e6)  # far apart on purpose: a fit that ends where it began would show
 PHASE_AFTER = 2.0  # the phase of an extrapolation is read this long after the fitted window [s]
+RUN_RATE = 60.0  # frames that the run on disk has at most a second
 
 
 @dataclass
@@ -99,7 +100,7 @@ def demo(
     mass=None,
     quiet=False,
 ):
-    """Fit Young's modulus and viscosity of a beam to one recording and predict another; write report.json, report.html, beam.mp4.
+    """Fit Young's modulus and viscosity of a beam to one recording and predict another; write report.json, report.html, beam.mp4, run.
 
     Args:
         out: folder for the results.
@@ -140,8 +141,20 @@ def demo(
     data["seconds"] = time.perf_counter() - began
     (out / "report.json").write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     print(table(data))
-    print(f"\nwritten: {out / 'report.json'}, {page}, {film} ({data['seconds']:.0f} s)")
+    recorded = _recorded(study.heldout or study.fitted).save(out / "run")
+    print(f"\nwritten: {out / 'report.json'}, {page}, {film}, {recorded} ({data['seconds']:.0f} s)")
     return 0
+
+
+def _recorded(judged):
+    """A simulated recording as a Run, for `physsim view`."""
+    from physsim.appearance.run import Run
+
+    times = judged.measured.times[judged.start :]
+    run = Run(judged.beam.model)
+    for i in np.unique(np.searchsorted(times, np.arange(times[0], times[-1], 1 / RUN_RATE))):
+        run.add_frame(times[i], judged.samples[i])
+    return run
 
 
 def versions():

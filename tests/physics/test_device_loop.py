@@ -236,8 +236,8 @@ def test_exact_solves_of_environments_with_nothing_to_do_or_without_a_number(kin
 
 
 def test_launches_of_one_operation_each_are_counted_and_announced(monkeypatch):
-    announced, announce = set(), launch._announce
-    monkeypatch.setattr(launch, "_announce", lambda kernel, device: announced.add(kernel.key) or announce(kernel, device))
+    announced, announce = set(), launch.announce
+    monkeypatch.setattr(launch, "announce", lambda kernel, device: announced.add(kernel.key) or announce(kernel, device))
     a = solver_of(net(), "host").assembly
     a.set_step(200.0, 1.0, 0.0)
     wp.copy(a.x, a.rest)

@@ -14,6 +14,7 @@ from scipy import sparse
 from physsim.kernels.contact import ccd, surface
 from physsim.physics.contact.detection import Detection
 from physsim.physics.contact.scene import PLANE
+from physsim.physics.launch import Copies, HostView, Program
 from physsim.physics.laws import EDGE_EDGE, POINT_SHAPE, POINT_TRIANGLE, SCALARS
 
 LAWS = {"point_triangle": POINT_TRIANGLE, "edge_edge": EDGE_EDGE, "point_shape": POINT_SHAPE}
@@ -51,11 +52,13 @@ class Contact:
         self._everyone = self._ints(np.ones(self.envs))  # new arrays are filled for environments at rest as well
         self._gap, self._creep = wp.float64(scene.gap), wp.float64(scene.creep)
         self._commands, self._version, self._step_of = {}, None, None
+        self._programs, self._programs_step = {}, None  # launches as the lists are now
         self._free_owners = (used & a.model.free[scene.owners]).sum(axis=1)
         self._rows_in_use = self._most_blocks = None
         self._warned, self._thinnest = False, self._least_thickness()
         self._lost = False  # whether environments at rest lost their shares to larger arrays
         self._forces = a.vectors(a.x.shape)
+        self._read_forces = HostView(self._forces)
         self._still = {}  # number of directions -> motions of zero
         self.entries = a.entries
         self._kernels = _kernels(a.model.dtype)
@@ -81,21 +84,37 @@ class Contact:
     # ---- points
 
     def _embed(self, x, out, scale=1.0):
+        self._embedding(x, out, scale)()
+
+    def _embedding(self, x, out, scale=1.0):
         fixed = [self.assembly.active, self._owner_count, self._owners, self._weights]
-        self._launch("embed", self._kernels["embed"], self.scene.point_count, fixed, [SIGNS[scale], x, out], weight=0.02)
+        count, changing = self.scene.point_count, [SIGNS[scale], x, out]
+        recorded = x is self.assembly.x and out is self.s  # in programs, where nothing may set it to something else
+        return self._command(("embed", recorded), self._kernels["embed"], count, fixed, changing, weight=0.02)
 
     def _embed_way(self, x, old, out):
         fixed = [self.assembly.active, self._owner_count, self._owners, self._weights]
-        self._launch("embed_way", self._kernels["embed_way"], self.scene.point_count, fixed, [x, old, out], weight=0.02)
+        self._command("embed_way", self._kernels["embed_way"], self.scene.point_count, fixed, [x, old, out], weight=0.02)()
 
-    def _launch(self, key, kernel, count, fixed, changing, weight=0.01):
-        """Launch with the arguments `fixed`, the same at every call, and then `changing`: arrays come and go, the recorded launch stays."""
+    def _command(self, key, kernel, count, fixed, changing, weight=0.01):
+        """A launch with the arguments `fixed`, the same at every call, and `changing`: arrays come and go, the recorded launch stays."""
         command = self._commands.get((key, count))
         if command is None:
             command = self._commands[key, count] = self.assembly.launcher.record(kernel, count, *fixed, *changing, weight=weight)
         for index, value in enumerate(changing, start=len(fixed)):
             command.set(index, value)
-        command()
+        return command
+
+    def _run(self, key, commands):
+        """Launch the commands that a call of `commands` gives, the same at every call with this key while lists and step stay."""
+        step = self.assembly.step
+        if step != self._programs_step:
+            self._programs.clear()
+            self._programs_step = step
+        program = self._programs.get(key)
+        if program is None:
+            program = self._programs[key] = Program(commands())
+        program()
 
     # ---- where things are
 
@@ -164,6 +183,7 @@ class Contact:
         changed = self.detection.cover(s, motion, self.s1)
         if changed:
             self._rows_in_use = self._most_blocks = None
+            self._programs.clear()
             self._resize()
             self.energy.zero_()  # rows beyond those in use
             self.fill_rows()
@@ -208,6 +228,7 @@ class Contact:
         rows = int(sum(capacities))
         numbers = (wp.zeros((self.envs, max(rows, 1)), dtype=wp.float64, device=self.device) for _ in range(3))
         self.energy, self.base_energy, self._push_energy = numbers
+        self.keep_base = Copies((self.base_energy, self.energy))
         self.shares, self._product_shares = (self._vectors((self.envs, max(1, int(np.dot(capacities, points))))) for _ in range(2))
         self._blocks = wp.zeros(
             (self.envs, max(1, int(np.dot(capacities, points * (points + 1) // 2)))), dtype=self.entries.Block, device=self.device
@@ -227,7 +248,7 @@ class Contact:
             fixed = [self._everyone, pairs.stencil, pairs.pair_class, pairs.weight, pairs.offset, pairs.shape]
             fixed += [self._shape_kind, self._shape_size, self._gap, self._creep]
             changing = [int(table is not None), table if table is not None else self.table, out]
-            self._launch(("fill", name), _row_kernels(name)["fill"], count, fixed, changing)
+            self._command(("fill", name), _row_kernels(name)["fill"], count, fixed, changing)()
 
     def set_table(self, values):
         """Put the table (stiffness, friction, damping) of every pair of materials on the device, [envs, classes, 3]."""
@@ -238,7 +259,7 @@ class Contact:
     # ---- what the assembly asks for
 
     def _law(self, kind, name, law, pairs, count, before, after, use=""):
-        """Launch a law's kernel on a list; `before` and `after` the state are its own arguments, the same for the same `use`."""
+        """Launch of a law's kernel on a list; `before` and `after` the state are its own arguments, the same for the same `use`."""
         a = self.assembly
         command = self._commands.get((kind, name, count, use))
         if command is None:
@@ -250,38 +271,55 @@ class Contact:
         if self._step_of != a.step:
             self._step_of, self._step = a.step, wp.vec3d(*a.step)
         command.set(1, self._step)
-        command()
+        return command
 
     def evaluate(self, energies_only=False):
         """Energies of the pairs at the assembly's `x`; their gradient is added to the assembly's."""
+        self._run(("evaluate", energies_only), lambda: self._evaluation(energies_only))
+
+    def _evaluation(self, energies_only):
         a = self.assembly
-        self._embed(a.x, self.s)
+        commands = [self._embedding(a.x, self.s)]
         for name, law, pairs, count, row, share, _ in self.rows():
-            self._law("evaluate", name, law, pairs, count, [], [row, share, self.energy, self.shares])
-        if not energies_only:
-            self._add(self.shares, a.gradient)
+            commands.append(self._law("evaluate", name, law, pairs, count, [], [row, share, self.energy, self.shares]))
+        return commands if energies_only else commands + self._adding(self.shares, a.gradient)
 
     def _add(self, shares, out, scale=1.0):
         """Add shares of points to particles."""
+        for command in self._adding(shares, out, scale):
+            command()
+
+    def _adding(self, shares, out, scale=1.0):
         if not self.anything_near():
-            return
+            return []
         changing = [*self.detection.point_map, shares, SIGNS[scale], out]
-        count = self.assembly.model.particle_count
-        self._launch("gather", self._kernels["gather"], count, [self.assembly.active, *self._back], changing, weight=0.03)
+        count, fixed = self.assembly.model.particle_count, [self.assembly.active, *self._back]
+        recorded = shares is self.shares and out is self.assembly.gradient  # as in `_embedding`
+        return [self._command(("gather", recorded), self._kernels["gather"], count, fixed, changing, weight=0.03)]
 
     def assemble_blocks(self):
         """Blocks of the pairs at `x`, exact or projected as the assembly's `project` says."""
-        for name, law, pairs, count, _, _, block in self.rows():
-            self._law("blocks", name, law, pairs, count, [self.assembly.project], [block, self._blocks])
+        self._run("blocks", self._block_commands)
+
+    def _block_commands(self):
+        project = self.assembly.project
+        return [
+            self._law("blocks", name, law, pairs, n, [project], [block, self._blocks]) for name, law, pairs, n, *_, block in self.rows()
+        ]
 
     def add_blocks(self):
         """Add what `assemble_blocks` made: to the diagonal of the assembly's `values`, the rest into `entries`."""
-        a, e = self.assembly, self.entries
+        e = self.entries
         if self._most_blocks is None:
             self._most_blocks = self._count_blocks()
         if e.reserve(self._most_blocks):
             self._commands.clear()
-        e.count.zero_()
+            self._programs.clear()
+        e.clear()
+        self._run("spread", self._spreading)
+
+    def _spreading(self):
+        a, e, commands = self.assembly, self.entries, []
         for name, law, pairs, count, _, _, block in self.rows():
             command = self._commands.get(("spread", name, count))
             if command is None:
@@ -289,7 +327,8 @@ class Contact:
                 arguments += [2 if name == "edge_edge" else 1, block, self._blocks, a.values, e.count, e.rows, e.columns, e.blocks]
                 kernel = _spread(a.block_dtype, law.points)
                 command = self._commands["spread", name, count] = a.launcher.record_whole(kernel, (self.envs, count), *arguments)
-            command()
+            commands.append(command)
+        return commands
 
     def _count_blocks(self):
         """Blocks that an environment's lists may need at most: one for any two free particles of a pair."""
@@ -304,7 +343,7 @@ class Contact:
         """Add the exact Hessian of the pairs times a direction."""
         self._embed(direction, self._moved)
         for name, law, pairs, count, _, share, _ in self.rows():
-            self._law("product", name, law, pairs, count, [], [self._moved, share, self._product_shares])
+            self._law("product", name, law, pairs, count, [], [self._moved, share, self._product_shares])()
         self._add(self._product_shares, out)
 
     def forces(self):
@@ -314,7 +353,7 @@ class Contact:
         a.set_active(True)
         if self.anything_near():
             self._add(self.shares, self._forces, -1.0)
-        return self._forces.numpy().astype(np.float64)
+        return self._read_forces().astype(np.float64)
 
     def pushes(self):
         """What the layers alone do to the points of the pairs, without friction and damping: shares as `shares`, numpy [envs, slots, 3]."""
@@ -322,7 +361,7 @@ class Contact:
         a.set_active(True)
         a.set_step(0.0, 1.0, 0.0)
         for name, law, pairs, count, row, share, _ in self.rows():
-            self._law("evaluate", name, law, pairs, count, [], [row, share, self._push_energy, self._product_shares], use="push")
+            self._law("evaluate", name, law, pairs, count, [], [row, share, self._push_energy, self._product_shares], use="push")()
         a.set_step(*step)
         return self._product_shares.numpy()
 
@@ -343,9 +382,9 @@ class Contact:
             gradients = self._row_gradients[name]
             gradients.zero_()
             after = [self._moved, wp.float64(-1.0), share, shares["x"], shares["x1"], shares["x2"], shares["reference"], gradients]
-            self._law("adjoint", name, law, pairs, count, [], after)
+            self._law("adjoint", name, law, pairs, count, [], after)()
             fixed = [self.assembly.active, count, pairs.stencil, pairs.pair_class, pairs.weight, gradients]
-            self._launch(("collect", name, count), _row_kernels(name)["collect"], 1, fixed, [self._table_gradient])
+            self._command(("collect", name, count), _row_kernels(name)["collect"], 1, fixed, [self._table_gradient])()
         for key in ("x", "x1", "x2"):
             if key in out:
                 self._add(shares[key], out[key], -1.0)
@@ -376,7 +415,7 @@ class Contact:
             self._still[count] = self._vectors((count, *self.s.shape))
         for name, law, pairs, number, _, share, _ in self.rows():
             after = [count, needed, wp.float64(1e-3), x, x1, x2, self._still[count], rows[name], share, shares]
-            self._law("tangent", name, law, pairs, number, [], after)
+            self._law("tangent", name, law, pairs, number, [], after)()
         for d in range(count):
             self._add(shares[d], out[d])
 

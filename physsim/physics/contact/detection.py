@@ -214,7 +214,7 @@ class Detection:
         record = lambda: self._record(boxes.find_escaped, self.scene.point_count, *arguments)  # noqa: E731
         self._set_reach(None)
         for attempt in range(2):
-            self._stale.zero_()
+            self._clear_stale()
             self._run("find_escaped", record, {3: s, 4: motion, 5: before})
             escaped, far = self._stale_flags()
             if not far or attempt:
@@ -222,9 +222,15 @@ class Detection:
             self._set_reach(motion)
         return escaped
 
+    def _clear_stale(self):
+        if self._on_host:
+            self._stale_view[...] = 0
+        else:
+            self._stale.zero_()
+
     def _stale_flags(self):
         stale = self._stale_view if self._on_host else self._stale.numpy()
-        return bool(stale[:, 0].any()), bool(stale[:, 1].any())
+        return np.count_nonzero(stale[:, 0]) > 0, np.count_nonzero(stale[:, 1]) > 0
 
     def _set_reach(self, motion):
         """Whole motions (None), or what part of these may be gone."""

@@ -18,6 +18,7 @@ class Entries:
         self.device, self.envs = device, envs
         self.Block = wp.types.matrix((3, 4), SCALARS[block_dtype])
         self.count = wp.zeros(envs, dtype=int, device=device)
+        self._count_view = self.count.numpy() if wp.get_device(device).is_cpu else None
         self._allocate(1)
 
     def _allocate(self, capacity):
@@ -29,6 +30,13 @@ class Entries:
     def arrays(self):
         """What a linear solver reads: how many [envs], and rows, columns and blocks [envs, capacity]."""
         return self.count, self.rows, self.columns, self.blocks
+
+    def clear(self):
+        """Forget all blocks."""
+        if self._count_view is not None:
+            self._count_view[...] = 0
+        else:
+            self.count.zero_()
 
     def reserve(self, needed):
         """Make room for so many blocks an environment; returns whether the arrays are new."""

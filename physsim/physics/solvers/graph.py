@@ -4,7 +4,7 @@ import threading
 
 import warp as wp
 
-from physsim.physics.launch import worker_count
+from physsim.physics.launch import capturing, worker_count
 
 KEPT = 4  # graphs of one owner
 
@@ -35,7 +35,7 @@ class Graphs:
         if key not in self.graphs:
             if len(self.graphs) >= KEPT:
                 del self.graphs[next(iter(self.graphs))]
-            with wp.ScopedCapture(device=self._device, force_module_load=False) as capture:
+            with capturing(), wp.ScopedCapture(device=self._device, force_module_load=False) as capture:
                 sequence()
             self.graphs[key] = capture.graph
         wp.capture_launch(self.graphs[key])

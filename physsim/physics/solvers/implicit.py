@@ -4,12 +4,12 @@ from dataclasses import replace
 from weakref import WeakSet
 
 import numpy as np
-import warp as wp
 
 from physsim.errors import InputError
 from physsim.physics import validation
 from physsim.physics.assembly import Assembly
 from physsim.physics.contact.separation import require_apart
+from physsim.physics.launch import copy
 from physsim.physics.model import Control, State, require_model, require_state
 from physsim.physics.solvers.device_newton import choose_newton
 from physsim.physics.solvers.diagnosis import default_tolerance, extent, raise_failure, rounding_force, stiffness_contrast
@@ -144,8 +144,8 @@ class SolverImplicit:
         a.set_active(True)
         follows = state.follows(self.dt)
         old_x, old_v = (state.x1, state.v1) if follows else (state.x, state.v)
-        wp.copy(a.x1, state.x)
-        wp.copy(a.x2, old_x)
+        copy(a.x1, state.x)
+        copy(a.x2, old_x)
         a.stepping.set_targets(state.x, targets)
         # start where the particles would be after dt at their present velocity and, where it is known, their acceleration; in thin
         # bodies that mostly stretches and crushes what hardly gives

@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 
 from physsim.errors import InputError
 from physsim.kernels.linear.conjugate_gradient import native_kernel
-from physsim.physics.launch import over_environments
+from physsim.physics.launch import HostView, over_environments
 from physsim.physics.laws import SCALARS
 from physsim.physics.pattern import Pattern, build_pattern
 from physsim.physics.solvers.multigrid import Multigrid
@@ -254,6 +254,7 @@ class Iterative:
         device = model.device
         self.iterations = wp.zeros(model.envs, dtype=int, device=device)
         self.status = wp.zeros(model.envs, dtype=int, device=device)
+        self._read_iterations, self._read_status = HostView(self.iterations), HostView(self.status)
         self.total_iterations = 0
         self._launched = None
         self._tolerance = assembly.per_environment(wp.float64)
@@ -298,8 +299,8 @@ class Iterative:
         self._tolerance.set(tolerance)
         self.queue(right, out)
         active = self.assembly.active_mask()
-        self.total_iterations += int(self.iterations.numpy()[active].sum())
-        return active & (self.status.numpy() == 0)
+        self.total_iterations += int(self._read_iterations()[active].sum())
+        return active & (self._read_status() == 0)
 
 
 _kernels = {}

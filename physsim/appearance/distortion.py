@@ -80,13 +80,14 @@ def undistort(bent: np.ndarray, distortion) -> np.ndarray:
             break
         reached, slope = distort(guess, distortion)
         gap = flat[open_rays] - reached
-        determinant = np.linalg.det(slope)
+        a, b, c, d = slope[:, 0, 0], slope[:, 0, 1], slope[:, 1, 0], slope[:, 1, 1]
+        determinant = a * d - b * c
         done = np.abs(gap).max(axis=1) < _TOLERANCE
         inside = (np.hypot(*guess.T) < end) & (determinant > 0.0)
         result[open_rays[done & inside]] = guess[done & inside]
         going = ~done & (np.abs(determinant) > 1e-12)
-        open_rays, slope, gap, guess = open_rays[going], slope[going], gap[going], guess[going]
-        step = np.linalg.solve(slope, gap[..., None])[..., 0] if len(gap) else gap
+        step = np.stack([d * gap[:, 0] - b * gap[:, 1], a * gap[:, 1] - c * gap[:, 0]], axis=1)[going] / determinant[going, None]
+        open_rays, guess = open_rays[going], guess[going]
         # half the way to the axis at most, so that no step leaves the basin near the limit
         shrink = np.minimum(1.0, 0.5 * np.maximum(np.hypot(*guess.T), 0.1) / np.maximum(np.hypot(*step.T), 1e-300))
         guess = guess + step * shrink[:, None]

@@ -1,0 +1,49 @@
+"""Warp kernels on torch's tensors, on torch's streams."""
+
+from contextlib import nullcontext
+
+import warp as wp
+
+from physsim.physics.launch import announce, over_environments, quiet_warp
+
+
+def warp_array(tensor, dtype=None):
+    """A tensor's memory as Warp's kernels take it; the tensor must be contiguous."""
+    if tensor.numel() == 0:
+        tensor = tensor.new_empty(tensor.shape)  # torch calls any strides of nothing contiguous, Warp does not
+    return wp.from_torch(tensor.detach(), dtype=dtype, requires_grad=False, return_ctype=True)
+
+
+def torch_stream(device):
+    """Context in which Warp works on the stream that torch uses on a device now: they need not wait for each other."""
+    if device.type != "cuda":
+        return nullcontext()
+    wp.init()
+    return wp.ScopedStream(wp.stream_from_torch(device), sync_enter=False)
+
+
+def launch(kernel, dim, inputs, device, **rest):
+    """Launch on a torch device, on torch's own stream."""
+    announce(kernel, str(device))
+    with torch_stream(device), quiet_warp():
+        wp.launch(kernel, dim=dim, inputs=inputs, device=str(device), **rest)
+
+
+def launch_slices(kernel, slices, inputs):
+    """On the CPU, a launch for each slice (first, end), on several threads; kernels take a slice's first and number before `inputs`."""
+
+    def one(k):
+        first, end = slices[k]
+        wp.launch(kernel, dim=end - first, inputs=[first, k, *inputs], device="cpu")
+
+    announce(kernel, "cpu")
+    with quiet_warp():
+        over_environments(one, range(len(slices)))
+
+
+def radix_sort(keys, values, count):
+    """Sort the first `count` of int32 keys and their values in place, stable; both have room for twice as many."""
+    if count == 0:
+        return
+    with torch_stream(keys.device), quiet_warp():
+        wp.utils.radix_sort_pairs(wp.from_torch(keys), wp.from_torch(values), count)

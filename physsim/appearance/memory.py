@@ -1,0 +1,42 @@
+"""Whether a drawing fits into memory, before it is begun."""
+
+import os
+
+import torch
+
+from physsim.errors import InputError
+
+
+def available_memory(device):
+    """Bytes that can still be had on a torch device; None where nobody says."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def drawing_memory(splat_count, pair_count, width, height, channels):
+    """Bytes that an image and its gradient take: records, pairs and maps, and the same again for what flows back."""
+    splats = splat_count * (8 * (14 + 2 * channels) + 32)
+    pairs = pair_count * (16 + 4 * (8 + channels))
+    pixels = width * height * 8 * (6 + 2 * channels)
+    return splats + pairs + pixels
+
+
+def check_memory(device, splat_count, pair_count, width, height, channels):
+    """Raise an InputError that says how much a drawing would take, where that is more than there is."""
+    needed, there = drawing_memory(splat_count, pair_count, width, height, channels), available_memory(device)
+    if there is not None and needed > there:
+        raise InputError(
+            f"rasterize: {splat_count} splats on {pair_count} tiles, drawn at {width} x {height} with {channels} channels, need about "
+            f"{needed / 2**30:.1f} GiB; {there / 2**30:.1f} GiB are free. Draw fewer splats, a smaller image or fewer features at a time"
+        )

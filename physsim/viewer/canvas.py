@@ -1,0 +1,125 @@
+"""Handles of a viser scene that show a run's bodies and links, and take drags."""
+
+import numpy as np
+
+from physsim.report.overlay import rgb
+from physsim.viewer.stage import palette, strain_colours
+
+BINS = 16  # shades of strain: a mesh of the browser has one colour, so that each shade is a mesh of its own
+
+
+class Canvas:
+    """What of a Stage is in the browser.
+
+    Args:
+        server: of `start_server`.
+        stage: Stage.
+        on_drag: async function of (number of the body, phase, start [m], end [m]), or None.
+    """
+
+    def __init__(self, server, stage, on_drag=None):
+        self._server, self._stage = server, stage
+        self._meshes, self._shades, self._links, self._splats = [], [], [], {}
+        self._palette = palette(BINS)
+        run = stage.run
+        for i, (body, skin, x) in enumerate(zip(run.bodies, stage.skins, run.positions(0), strict=True)):
+            side = "double" if skin.two_sided else "front"
+            mesh = server.scene.add_mesh_simple(
+                f"/bodies/{i}/mesh", skin.points(x).astype(np.float32), skin.triangles.astype(np.uint32), color=rgb(body.colour), side=side
+            )
+            if on_drag is not None:
+                mesh.on_drag("left")(_drag_callback(on_drag, i))
+            self._meshes.append(mesh)
+            self._shades.append([self._add_shade(i, k, 1) for k in range(BINS)])
+        for i, (link, place, turn) in enumerate(zip(run.links, *run.poses(0), strict=True)):
+            self._links.append(
+                server.scene.add_mesh_simple(
+                    f"/links/{i}",
+                    link.points.astype(np.float32),
+                    link.triangles.astype(np.uint32),
+                    color=rgb(link.colour),
+                    flat_shading=True,
+                    side="double",
+                    position=place,
+                    wxyz=turn,
+                )
+            )
+        self._pull = server.scene.add_line_segments(
+            "/pull", np.zeros((1, 2, 3), np.float32), np.array([225, 29, 72], np.uint8), thickness=3.0, visible=False
+        )
+
+    def _add_shade(self, i, k, room, visible=False):
+        """A mesh for one shade of strain of a body, with room for so many triangles that share no corners."""
+        return self._server.scene.add_mesh_simple(
+            f"/bodies/{i}/strain/{k}",
+            np.zeros((3 * room, 3), np.float32),
+            np.arange(3 * room, dtype=np.uint32).reshape(-1, 3),
+            color=tuple((255 * self._palette[k]).astype(int).tolist()),
+            flat_shading=True,
+            side="double" if self._stage.skins[i].two_sided else "front",
+            visible=visible,
+        )
+
+    def show(self, mode, positions, poses, high):
+        """Bring the browser up to date.
+
+        Args:
+            mode: of the stage's modes.
+            positions: of every body's points [m], shape [n, 3] each.
+            poses: (places, quaternions) of the links.
+            high: strain at the upper end of the colours.
+        """
+        with self._server.atomic():
+            for i, x in enumerate(positions):
+                own = mode if mode != "splats" or i in self._stage.with_splats else "mesh"
+                points = self._stage.skins[i].points(x)
+                # the plain mesh stays, unseen, in the other modes: it is what the pointer takes hold of
+                self._set(self._meshes[i], vertices=points.astype(np.float32), opacity=None if own == "mesh" else 0.0)
+                self._show_strain(i, points, x, high, own == "strain")
+            for handle, place, turn in zip(self._links, *poses, strict=True):
+                handle.position, handle.wxyz = place, turn
+
+    def _show_strain(self, i, points, x, high, shown):
+        shades, triangles = self._shades[i], self._stage.skins[i].triangles
+        if shown:
+            value = self._stage.skins[i].strain(x)[triangles].mean(axis=1)
+            shade = np.clip(np.nan_to_num(value) / high * BINS, 0, BINS - 1).astype(int)
+        for k, handle in enumerate(shades):
+            self._set(handle, visible=shown)
+            if not shown:
+                continue
+            picked = triangles[shade == k]
+            room = len(handle.faces)
+            if len(picked) > room:
+                handle = shades[k] = self._add_shade(i, k, min(max(2 * room, len(picked)), len(triangles)), shown)
+            # only corners move from picture to picture, for the browser takes changes of other kinds at other moments
+            corners = np.empty((len(handle.faces), 3, 3), np.float32)
+            corners[: len(picked)] = points[picked]
+            corners[len(picked) :] = points[0]  # what is left over has no area
+            self._set(handle, vertices=corners.reshape(-1, 3))
+
+    @staticmethod
+    def _set(handle, **values):
+        for name, value in values.items():
+            now = getattr(handle, name)
+            if isinstance(value, np.ndarray) or now != value:
+                setattr(handle, name, value)
+
+    def show_pull(self, ends):
+        """Draw the line from the held point to the pointer: two positions [m], or None for no line."""
+        if ends is not None:
+            self._pull.points = np.asarray(ends, dtype=np.float32).reshape(1, 2, 3)
+        self._set(self._pull, visible=ends is not None)
+
+
+def legend(high, width=256, height=14):
+    """Colour bar of strain, uint8 [height, width, 3]."""
+    row = strain_colours(np.linspace(0.0, high, width), high)
+    return np.broadcast_to((255 * row).astype(np.uint8), (height, width, 3)).copy()
+
+
+def _drag_callback(on_drag, number):
+    async def dragged(event):
+        await on_drag(number, event.phase, event.start_position, event.end_position)
+
+    return dragged

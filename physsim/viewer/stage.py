@@ -1,0 +1,71 @@
+"""What there is to see of a run: surfaces, strain and its colours, splats, frame by frame."""
+
+import numpy as np
+
+from physsim.appearance.skin import Skin
+
+MODES = ("mesh", "strain", "splats")
+SAMPLES = 24  # frames that the range of strain is taken from
+LEAST = 0.01  # smallest end of that range [-]
+
+
+class Stage:
+    """The bodies of a run, ready to be drawn.
+
+    Args:
+        run: Run.
+
+    Attributes:
+        skins: a Skin a body.
+        modes: of "mesh", "strain", "splats" those that the run offers.
+    """
+
+    def __init__(self, run):
+        self.run = run
+        self.skins = tuple(Skin(body.mesh, body.radius) for body in run.bodies)
+        self.with_splats = tuple(i for i, body in enumerate(run.bodies) if getattr(body.asset, "splats", None) is not None)
+        self.modes = tuple(m for m in MODES if {"strain": run.bodies, "splats": self.with_splats}.get(m, True))
+
+    def strain_range(self):
+        """Ends of the colours of strain [-]: 0 and what hardly any point exceeds in any frame."""
+        frames = np.unique(np.linspace(0, len(self.run) - 1, SAMPLES).round().astype(int))
+        high = LEAST
+        for frame in frames:
+            for skin, x in zip(self.skins, self.run.positions(frame), strict=True):
+                high = max(high, float(np.quantile(skin.strain(x), 0.998)))
+        return 0.0, rounded_up(high)
+
+    def box(self):
+        """Lowest and highest corner of all bodies over all frames, and of the links where there is no body [m], shape [2, 3]."""
+        corners = [(x.min(axis=0), x.max(axis=0)) for f in range(len(self.run)) for x in self.run.positions(f)]
+        if not corners:
+            corners = [(p.min(axis=0), p.max(axis=0)) for f in range(len(self.run)) for p in self.link_points(f)]
+        low, high = zip(*corners, strict=True)
+        return np.array([np.min(low, axis=0), np.max(high, axis=0)])
+
+    def link_points(self, frame):
+        """Points of every link in the world in a frame [m]."""
+        from physsim.physics.frames import matrices
+
+        places, turns = self.run.poses(frame)
+        links = self.run.links
+        return [link.points @ R.T + place for link, place, R in zip(links, places, matrices(turns), strict=True)] if links else []
+
+
+def rounded_up(value):
+    """The next number of 1, 1.5, 2, 3, 5, 7 times a power of ten."""
+    power = 10.0 ** np.floor(np.log10(value))
+    return float(power * next(f for f in (1, 1.5, 2, 3, 5, 7, 10) if f * power >= value * (1 - 1e-9)))
+
+
+def palette(count=256):
+    """Colours of strain from low to high in 0..1, shape [count, 3]."""
+    import matplotlib
+
+    return matplotlib.colormaps["viridis"](np.linspace(0.0, 1.0, count))[:, :3]
+
+
+def strain_colours(strain, high):
+    """Colours in 0..1, shape [..., 3], of strains [...] from 0 to `high`."""
+    table = palette()
+    return table[np.clip(np.nan_to_num(strain) / high * (len(table) - 1), 0, len(table) - 1).astype(int)]

@@ -1,0 +1,132 @@
+"""Splats from surfaces and points lie where these are, as large as they must be."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+import physsim as ps
+from physsim.appearance.sources import splats_from_mesh, splats_from_points
+from physsim.errors import InputError
+from physsim.io.mesh import Surface
+from physsim.io.ply import write_vertices
+from physsim.io.point_cloud import PointCloud
+
+
+def colours_of(splats):
+    return 0.5 + 0.28209479177387814 * splats.harmonics[:, 0].numpy()
+
+
+def axes_of(splats):
+    return Rotation.from_quat(splats.rotations.numpy(), scalar_first=True).as_matrix()
+
+
+def test_splats_of_a_ball_lie_on_it_flat_and_everywhere():
+    import trimesh
+
+    ball = trimesh.creation.icosphere(4, 0.5)
+    splats = splats_from_mesh(Surface(np.asarray(ball.vertices), np.asarray(ball.faces)), 4000, dtype=torch.float64)
+    means = splats.means.numpy()
+    radius = np.linalg.norm(means, axis=1)
+    assert np.abs(radius - 0.5).max() < 2e-3
+    assert (np.einsum("ni,ni->n", axes_of(splats)[:, :, 2], means / radius[:, None]) > 0.998).all()
+    assert (splats.scales[:, 2] < 0.11 * splats.scales[:, 0]).all()
+    octants, counts = np.unique(means > 0, axis=0, return_counts=True)
+    assert len(octants) == 8
+    assert np.abs(counts - 500).max() < 60
+
+
+def test_little_is_seen_through_a_surface_covered_by_default():
+    """Along random lines across a sheet, the product of what its splats let through, as `COVER` promises."""
+    splats = splats_from_mesh(ps.sheet_mesh((1.0, 1.0), (4, 4)), 2000, dtype=torch.float64)
+    rng = np.random.default_rng(0)
+    at = rng.uniform(0.1, 0.9, (2000, 2))
+    away = ((at[:, None] - splats.means[None, :, :2].numpy()) ** 2).sum(-1)
+    through = np.prod(1.0 - 0.9 * np.exp(-0.5 * away / float(splats.scales[0, 0]) ** 2), axis=1)
+    assert 0.01 < through.mean() < 0.04
+
+
+def test_triangles_get_splats_by_their_area():
+    points = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 3.0]])
+    splats = splats_from_mesh(Surface(points, np.array([[0, 1, 2], [0, 1, 3]])), 1000)
+    assert abs(int((splats.means[:, 2] == 0).sum()) - 250) <= 1
+
+
+def test_textures_paint_their_splats(tmp_path):
+    from PIL import Image
+
+    Image.fromarray(np.array([[[255, 0, 0]] * 4 + [[0, 0, 255]] * 4] * 8, dtype=np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "a.mtl").write_text("newmtl paint\nmap_Kd a.png\n")
+    square = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nusemtl paint\nf 1/1 2/2 3/3 4/4\n"
+    (tmp_path / "a.obj").write_text(f"mtllib a.mtl\n{square}")
+    splats = splats_from_mesh(tmp_path / "a.obj", 500, degree=2)
+    x = splats.means[:, 0].numpy()
+    colours = colours_of(splats)
+    np.testing.assert_allclose(colours[(x > 0.07) & (x < 0.43)], [[1, 0, 0]] * int(((x > 0.07) & (x < 0.43)).sum()), atol=1e-6)
+    np.testing.assert_allclose(colours[(x > 0.57) & (x < 0.93)], [[0, 0, 1]] * int(((x > 0.57) & (x < 0.93)).sum()), atol=1e-6)
+    assert splats.degree == 2
+    assert not splats.harmonics[:, 1:].any()
+
+
+def test_a_body_is_painted_by_a_function_of_place():
+    mesh = ps.box_mesh((0.2, 0.1, 0.1), (3, 2, 2))
+    splats = splats_from_mesh(mesh, 800, colours=lambda x: np.clip(x * 5.0, 0.0, 1.0), label=3)
+    np.testing.assert_allclose(colours_of(splats), np.clip(splats.means.numpy() * 5.0, 0, 1), atol=1e-6)
+    assert (splats.labels == 3).all()
+    inside = ((splats.means > 1e-6) & (splats.means < torch.tensor([0.2, 0.1, 0.1]) - 1e-6)).all(dim=1)
+    assert not inside.any()
+
+
+def test_the_same_seed_gives_the_same_splats():
+    mesh = ps.sheet_mesh((1.0, 1.0), (3, 3))
+    a, b, c = (splats_from_mesh(mesh, 100, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(a.means, b.means)
+    assert not torch.equal(a.means, c.means)
+
+
+def test_points_of_a_grid_become_splats_of_its_spacing(tmp_path):
+    x, y = np.meshgrid(np.arange(10) * 0.1, np.arange(10) * 0.1)
+    points = np.stack([x.ravel(), y.ravel(), 0 * x.ravel()], axis=1)
+    colours = np.clip(points, 0, 1)
+    round_ones = splats_from_points(points, colours, dtype=torch.float64)
+    inner = ((points > 0.05) & (points < 0.85))[:, :2].all(axis=1)
+    np.testing.assert_allclose(round_ones.scales[torch.as_tensor(inner)], 0.08)
+    flat = splats_from_points(PointCloud(points, colours, np.broadcast_to([0, 0, -2.0], points.shape)), dtype=torch.float64)
+    np.testing.assert_allclose(axes_of(flat)[:, :, 2], np.broadcast_to([0, 0, -1.0], points.shape), atol=1e-12)
+    np.testing.assert_allclose(flat.scales[:, 2] * 10, flat.scales[:, 0])
+    columns = dict(zip("xyz", points.T.astype(np.float32), strict=True))
+    columns |= dict(zip(("red", "green", "blue"), np.rint(255 * colours).T.astype(np.uint8), strict=True))
+    write_vertices(tmp_path / "a.ply", columns)
+    read = splats_from_points(tmp_path / "a.ply")
+    np.testing.assert_allclose(read.means, points, atol=1e-6)
+    np.testing.assert_allclose(colours_of(read), colours, atol=0.003)
+
+
+def test_coinciding_points_take_the_size_of_the_others():
+    points = np.concatenate([np.zeros((5, 3)), np.arange(6)[:, None] * [0.1, 0, 0] + 1.0])
+    assert (splats_from_points(points).scales > 0.01).all()
+    with pytest.raises(InputError, match="coincide"):
+        splats_from_points(np.zeros((5, 3)))
+
+
+def test_what_cannot_become_splats_is_refused(tmp_path):
+    mesh = ps.sheet_mesh((1.0, 1.0), (3, 3))
+    flat = Surface(np.zeros((3, 3)), np.array([[0, 1, 2]]))
+    for given, said in (
+        (lambda: splats_from_mesh(flat), "no area"),
+        (lambda: splats_from_mesh(mesh, 0), "count"),
+        (lambda: splats_from_mesh(mesh, colours=[2.0, 0, 0]), "colours = 2"),
+        (lambda: splats_from_mesh(mesh, colours=lambda x: x[:5]), "colours: shape"),
+        (lambda: splats_from_mesh(mesh, colours=np.ones((3, 3))), "colours: shape"),
+        (lambda: splats_from_mesh(mesh, opacity=0.0), "opacity"),
+        (lambda: splats_from_mesh(mesh, width=-1.0), "width"),
+        (lambda: splats_from_mesh(mesh, degree=4), "degree"),
+        (lambda: splats_from_mesh(mesh, dtype=torch.int32), "dtype"),
+        (lambda: splats_from_mesh(5), "mesh"),
+        (lambda: splats_from_mesh(tmp_path / "lost.obj"), "no such file"),
+        (lambda: splats_from_points(np.zeros((0, 3))), "no points"),
+        (lambda: splats_from_points(np.full((4, 3), np.nan)), "NaN"),
+        (lambda: splats_from_points(np.eye(3), normals=np.zeros((3, 3))), "no length"),
+    ):
+        with pytest.raises(InputError, match=said):
+            given()
