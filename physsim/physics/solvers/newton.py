@@ -113,6 +113,8 @@ class _Held:
 
     def halt(self, late):
         """Some environments' held particles stay where they are for the rest of the solve."""
+        if not anywhere(late & self.lagging):
+            return
         self._stalls = np.where(late & self.lagging, STALLS, self._stalls)
         self.lagging, self.moving = self.lagging & ~late, self.moving & ~late
 
@@ -260,17 +262,11 @@ class Newton:
                     a.contact.restore()
                 return p, factors if self.linear.keeps else ladder.begin
             late = running & (p.iterations >= self.max_iterations)
-<<<<<<< HEAD
-            p.failed |= late
-            running &= ~late
-            if held is not None:
-                held.halt(p.iterations >= ON_THE_WAY * self.max_iterations)
-            if not running.any():
-=======
             if anywhere(late):
                 p.failed |= late
->>>>>>> main
                 continue
+            if held is not None:
+                held.halt(p.iterations >= ON_THE_WAY * self.max_iterations)
             a.set_active(running)
             if self.linear.keeps:
                 factors, fresh = self._kept_direction(p, running, factors, fresh)
