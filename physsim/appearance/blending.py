@@ -58,7 +58,7 @@ class Blend(torch.autograd.Function):
         else:
             rows = bins.records.new_empty(bins.pair_count, columns)
             counts.append(channels)
-            arrays.append(rows.new_empty(len(slices), TILE * TILE * channels))
+            arrays.append(rows.new_empty(len(slices), (TILE * TILE + 8) * channels))
         _draw("backward", channels, ctx.size, slices, counts, [*arrays, rows])
         found = [rows.new_empty(n, 2), rows.new_empty(n, 3), rows.new_empty(n), rows.new_empty(n), rows.new_empty(n, channels)]
         arrays = [*map(warp_array, (bins.order, bins.ends, rows)), *ellipse_arrays(*found[:4]), warp_array(found[4])]
