@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from torch.autograd.function import once_differentiable
 
 from physsim.appearance.bins import HEADER, TILE
 from physsim.appearance.launch import launch, launch_slices, warp_array
@@ -44,6 +45,7 @@ class Blend(torch.autograd.Function):
         return image, maps[0], maps[1], names
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, image_grad, alpha_grad, depth_grad, _):
         """From the last splat to the first; each pair's gradient has a row of its own, and rows are summed by splat in a fixed order."""
         background, alpha, depth, light, last = ctx.saved_tensors

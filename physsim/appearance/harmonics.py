@@ -2,6 +2,7 @@
 
 import torch
 import warp as wp
+from torch.autograd.function import once_differentiable
 
 from physsim.appearance.launch import launch, warp_array
 from physsim.errors import InputError
@@ -81,6 +82,7 @@ class _Colours(torch.autograd.Function):
         return seen
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, gradient):
         harmonics, directions, seen = ctx.saved_tensors
         found = torch.zeros_like(harmonics), torch.zeros_like(directions)

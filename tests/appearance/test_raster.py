@@ -198,6 +198,14 @@ def test_slopes_are_those_of_finite_differences(schedule, rng):
         assert (p[name].grad * direction).sum().item() == pytest.approx(slope, rel=0.05, abs=0.05 * p[name].grad.norm().item())
 
 
+def test_second_derivatives_are_refused_rather_than_wrong(rng):
+    camera, arrays = scene(rng)
+    p = tensors(arrays, torch.float32)
+    (slope,) = torch.autograd.grad(draw(p, camera).features.square().sum(), p["means"], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
 def test_double_precision_and_rows_that_are_not_contiguous_are_taken(rng):
     camera, arrays = scene(rng)
     p = tensors(arrays, torch.float64)
