@@ -35,7 +35,7 @@ def wall(z=0.0, **options):
 
 
 def splats(rng, count=40, depth=(-1.0, 1.0), degree=0, label=2):
-    """Splats about the middle of the view, float32; none so near another in depth that a small step changes their order."""
+    """Splats about the middle of the view, float32; apart in depth: where two change places, the image jumps."""
     depths = rng.permutation(np.linspace(*depth, count))
     means = np.stack([rng.uniform(-0.7, 0.7, count), rng.uniform(-0.5, 0.5, count), depths], axis=1)
     arrays = means, rng.uniform(0.05, 0.2, (count, 3)), rng.normal(size=(count, 4)), rng.uniform(0.2, 0.9, count)
