@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+import physsim as ps
 from physsim.appearance.camera import Camera
+from physsim.appearance.run import Run, RunBody
 from physsim.physics.frames import rotation_matrix
 from physsim.viewer.app import Viewer
 from physsim.viewer.subject import subject
@@ -147,6 +149,16 @@ def test_a_recording_is_scrubbed_by_its_slider_and_a_drag_of_it_moves_nothing(ch
         assert viewer.live is None
         page.page.get_by_text("Play").click()
         page.until(lambda: viewer.frame == len(sliding) - 1, "it does not play to its end")
+        assert page.complaints() == []
+
+
+def test_a_name_from_a_file_is_no_script(chromium):
+    mesh = ps.box_mesh((1, 1, 1), (1, 1, 1))
+    name = "<img src='http://127.0.0.1:9/x.png'> ![x](http://127.0.0.1:9/y.png) {window.bad = 1} <script>window.bad = 1</script>"
+    run = Run.of_parts([0.0], [RunBody(name, mesh)], [mesh.points[None]])
+    with Viewer(run) as viewer, Page(chromium, viewer) as page:
+        page.page.get_by_text("No simulation: the material of").wait_for(timeout=30_000)
+        assert page.page.evaluate("window.bad") is None
         assert page.complaints() == []
 
 
