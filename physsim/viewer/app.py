@@ -18,6 +18,7 @@ ANGLE, MARGIN = 40.0, 1.7  # vertical angle of view [degree], and how much wider
 AMBIENT = 1.6  # light from everywhere, beside viser's own lamps
 SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
 HINT = "Drag a point of a body with the left button; a drag beside it turns the view."
+STARTING = "Starting; the first time, kernels are compiled for a minute."
 LONGEST = 300  # characters of a text on the page
 GROW = 1.05  # strain beyond the range by this much widens it
 
@@ -281,7 +282,8 @@ class Viewer:
             self._bar.visible = mode == "strain"
         if live is not None:
             shot = self._shown
-            self._status.content = plain(live.message) or f"{shot.time:.2f} s simulated, {shot.pace:.2g} times real time"
+            told = f"{shot.time:.2f} s simulated, {shot.pace:.2g} times real time"
+            self._status.content = plain(live.message) or (STARTING if live.running and shot.time == 0.0 else told)
         elif self._why_not is None:
             self._status.content = HINT
         if self._slider.value != self._frame:
