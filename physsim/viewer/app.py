@@ -18,6 +18,7 @@ ANGLE, MARGIN = 40.0, 1.7  # vertical angle of view [degree], and how much wider
 AMBIENT = 1.6  # light from everywhere, beside viser's own lamps
 SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
 HINT = "Drag a point of a body with the left button; a drag beside it turns the view."
+ALONE = " Rigid things do not take part in a simulation."
 STARTING = "Starting; the first time, kernels are compiled for a minute."
 LONGEST = 300  # characters of a text on the page
 GROW = 1.05  # strain beyond the range by this much widens it
@@ -105,8 +106,8 @@ class Viewer:
             reason = self._why_not
             self._simulate = gui.add_checkbox("Simulate", False, disabled=reason is not None)
             self._reset = gui.add_button("Reset", disabled=reason is not None)
-            told = plain(f"No simulation: {reason}.") if reason else HINT
-            self._status = gui.add_markdown(told)
+            self._hint = plain(f"No simulation: {reason}.") if reason else HINT + ALONE * bool(run.links)
+            self._status = gui.add_markdown(self._hint)
         if reason is None:
             self._simulate.on_update(lambda _: self.simulate(self._simulate.value))
         self._reset.on_click(lambda _: self.reset())
@@ -284,8 +285,8 @@ class Viewer:
             shot = self._shown
             told = f"{shot.time:.2f} s simulated, {shot.pace:.2g} times real time"
             self._status.content = plain(live.message) or (STARTING if live.running and shot.time == 0.0 else told)
-        elif self._why_not is None:
-            self._status.content = HINT
+        else:
+            self._status.content = self._hint
         if self._slider.value != self._frame:
             self._slider.value = self._frame
         self._time.content = self._time_text()
