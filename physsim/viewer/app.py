@@ -73,6 +73,7 @@ class Viewer:
         size = max(float(np.max(high - low)), 1e-3)
         corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * (high - low) + low
         seen = Camera.around(corners, angle=ANGLE, margin=MARGIN)
+        self._eye = seen.position
         start = self.server.initial_camera
         start.position, start.look_at, start.up = seen.position, seen.target, (0.0, 0.0, 1.0)
         start.fov, start.near, start.far = np.radians(ANGLE), 0.01 * size, 200.0 * size
@@ -143,6 +144,7 @@ class Viewer:
         with self._lock:
             if self.live is not None:
                 self.live.reset()
+                self._set_range(self.stage.strain_range()[1])
                 self._dirty = True
 
     def positions(self):
@@ -223,6 +225,7 @@ class Viewer:
                         self._advance(now - before)
                     if self.live is not None and self.live.snapshot is not self._shown:
                         self._dirty = True
+                    self._follow_eye()
                     if self._dirty:
                         self._dirty = False
                         self._draw()
@@ -230,6 +233,14 @@ class Viewer:
                 self._ended.wait(max(1.0 / RATE - (time.perf_counter() - now), 0.002))
         except Exception as error:
             self._failure = error  # `wait` raises it
+
+    def _follow_eye(self):
+        """Take note of where the page looks from: splats have other colours from elsewhere. Of several pages the first one counts."""
+        clients = self.server.get_clients() if self._mode.value == "splats" else {}
+        if clients:
+            eye = np.asarray(next(iter(clients.values())).camera.position, dtype=np.float64)
+            if np.isfinite(eye).all() and np.abs(eye - self._eye).max() > 1e-3 * np.linalg.norm(eye):
+                self._eye, self._dirty = eye, True
 
     def _follow_pointer(self, held):
         """Hand the pointer's way on to the simulation; returns the drag that was taken hold of, or None."""
@@ -262,7 +273,7 @@ class Viewer:
         positions = self._shown.positions if live is not None else self.run.positions(self._frame)
         if mode == "strain":
             self._widen(positions)
-        self._canvas.show(mode, positions, self.run.poses(self._frame), self._high)
+        self._canvas.show(mode, positions, self.run.poses(self._frame), self._high, self._eye)
         self._canvas.show_pull(live.pulled if live is not None else None)
         if self._bar.visible != (mode == "strain"):
             self._bar.visible = mode == "strain"
@@ -281,8 +292,11 @@ class Viewer:
             return
         high = max((float(np.quantile(s.strain(x), 0.998)) for s, x in zip(self.stage.skins, positions, strict=True)), default=0.0)
         if high > GROW * self._high:
-            self._high = rounded_up(high)
-            self._bar.image, self._bar.label = legend(self._high), self._legend_text()
+            self._set_range(rounded_up(high))
+
+    def _set_range(self, high):
+        self._high = high
+        self._bar.image, self._bar.label = legend(high), self._legend_text()
 
     def _legend_text(self):
         return f"largest principal Green strain, 0 to {self._high:g}"

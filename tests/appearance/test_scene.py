@@ -216,6 +216,20 @@ def test_an_empty_scene_is_its_background():
     assert (image.labels == -1).all()
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_cuda_device_sees_what_the_cpu_sees(rng):
+    cloud = splats(rng, degree=2)
+    walls = [wall(-0.3, label=5).moved(np.eye(3), [-9.0, 0, 0]), wall(0.4, label=6).moved(np.eye(3), [9.0, 0, 0])]
+    here = render(Scene(cloud, walls), VIEW)
+    arrays = {name: getattr(cloud, name).cuda() for name in ("means", "scales", "rotations", "opacities", "harmonics", "labels")}
+    there = render(Scene(Splats(**arrays), walls), VIEW)
+    assert there.colour.device.type == "cuda"
+    assert (here.colour - there.colour.cpu()).abs().mean() < 1e-4
+    assert (here.depth - there.depth.cpu()).abs().mean() < 1e-3
+    assert (here.labels == there.labels.cpu()).float().mean() > 0.99
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [

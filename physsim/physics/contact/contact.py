@@ -166,14 +166,14 @@ class Contact:
     def prepare_search(self, direction):
         """Know every pair that may meet on the way from `x` to `x` - direction; returns the longest safe step, at most 1, [envs]."""
         self._embed(direction, self.motion, -1.0)
-        if self.cover(self.s, self.motion):
+        if self.cover(self.s, self.motion, tried=True):
             self.evaluate(energies_only=True)
             self.detection.max_step(self.s1, self._still_points, marks=int(ccd.MARK_TOUCHING))
         return self.largest_step(self.s, ccd.MARK_LIVE)
 
-    def cover(self, s, motion):
-        """Lists for a move from s to s + motion; returns whether they are others than before."""
-        changed = self.detection.cover(s, motion, self.s1)
+    def cover(self, s, motion, tried=False):
+        """Lists for a move from s to s + motion, as `Detection.cover`; returns whether they are others than before."""
+        changed = self.detection.cover(s, motion, self.s1, tried=tried)
         if changed:
             self._rows_in_use = self._most_blocks = None
             self._programs.clear()
