@@ -1,12 +1,12 @@
 """Where splats come from: textured surfaces, coloured points. (A PLY file of splats: `Splats.load`.)"""
 
-from collections.abc import Callable
 from os import PathLike
 
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
+from physsim.appearance.memory import available_memory
 from physsim.appearance.quaternions import rotation_quaternions
 from physsim.appearance.splats import HARMONICS, Splats
 from physsim.appearance.turned_harmonics import constant_harmonics
@@ -19,10 +19,12 @@ from physsim.physics.mesh import TetMesh
 from physsim.physics.sheets import TriMesh
 
 FLAT = 0.1  # thickness of a splat that lies in a surface, as a share of its width
-COVER = 0.8  # width w of a splat, as a share of the distance between splats: exp(-2 pi w^2 opacity) is seen through, 3 % at 0.9
+COVER = 0.7  # width of a splat, as a share of the distance between splats: 3 % of what is behind shows at an opacity of 0.9
 _KINDS = (torch.float32, torch.float64)
 
-Paint = Callable[[np.ndarray], np.ndarray]
+CANDIDATES = 8  # places a splat among which even ones are chosen, and over which its colour is averaged
+ROUNDS = 8  # of choosing
+_BYTES = 500  # that a candidate takes at most: places, normals, colours, weights, orders
 
 
 def splats_from_mesh(
@@ -58,7 +60,8 @@ def splats_from_mesh(
         InputError: a surface without area, colours that do not fit, values out of range.
     """
     surface = _textured(mesh, colours)
-    count = int(validation.array("count", count, (), kind="i", lower=1, upper=20_000_000))
+    count = int(validation.array("count", count, (), kind="i", lower=1))
+    _check_memory(count)
     corners = surface.surface.points[surface.surface.triangles]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     areas = 0.5 * np.linalg.norm(normals, axis=1)
@@ -66,17 +69,24 @@ def splats_from_mesh(
     if not total > 0.0:
         raise InputError("splats_from_mesh: the surface has no area")
     rng = np.random.default_rng(int(validation.array("seed", seed, (), kind="i", lower=0)))
-    # one place in each of `count` equal slices of the area: triangles get their share to within one
-    at = (np.arange(count) + rng.uniform(size=count)) * (total / count)
+    # one place in each of many equal slices of the area, then those among them that spread evenly
+    many = CANDIDATES * count
+    at = (np.arange(many) + rng.uniform(size=many)) * (total / many)
     triangles = np.minimum(np.searchsorted(np.cumsum(areas), at, side="right"), len(areas) - 1)
-    root, share = np.sqrt(rng.uniform(size=count)), rng.uniform(size=count)
+    root, share = np.sqrt(rng.uniform(size=many)), rng.uniform(size=many)
     weights = np.stack([1.0 - root, root * (1.0 - share), root * share], axis=1)
-    means = np.einsum("kc,kcd->kd", weights, corners[triangles])
-    found = colours(means) if callable(colours) else surface.colours_at(triangles, weights)
+    places = np.einsum("kc,kcd->kd", weights, corners[triangles])
+    chosen, owner = _spread(places, rng.integers(CANDIDATES) + CANDIDATES * np.arange(count))
+    found = colours(places) if callable(colours) else surface.colours_at(triangles, weights)
+    found = validation.array("colours", found, (many, 3), lower=0.0, upper=1.0)
+    normals = normals[triangles] / np.maximum(np.linalg.norm(normals[triangles], axis=1, keepdims=True), 1e-300)
+    same_side = ((normals * normals[chosen[owner]]).sum(axis=1) > 0.0).astype(float)  # of thin things, not the colour of the back
+    found = np.clip(_means(owner, found, same_side, count), 0.0, 1.0)
+    means, normals = places[chosen], normals[chosen]
     if width is None:
         width = COVER * np.sqrt(total / count)
     sizes = np.full(count, validation.array("width", width, (), lower=0.0, lower_open=True))
-    return _splats(means, sizes, normals[triangles], found, opacity, degree, label, dtype)
+    return _splats(means, sizes, normals, found, opacity, degree, label, dtype)
 
 
 def splats_from_points(
@@ -117,6 +127,41 @@ def splats_from_points(
         width = COVER * _spacing(cloud.points)
     sizes = np.broadcast_to(validation.array("width", width, (n,) if np.ndim(width) else (), lower=0.0, lower_open=True), (n,))
     return _splats(cloud.points, sizes, normals, colours, opacity, degree, label, dtype)
+
+
+def _check_memory(count: int) -> None:
+    """Refuse more splats than there is memory to choose their places among `CANDIDATES` each."""
+    needed, there = _BYTES * CANDIDATES * count, available_memory(torch.device("cpu"))
+    if there is not None and needed > there:
+        raise InputError(f"count = {count}: takes about {needed / 2**30:.1f} GiB, {there / 2**30:.1f} GiB are free; ask for fewer splats")
+
+
+def _spread(places: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places that spread evenly: each moves to the middle of those that it is nearest to, over and over (Lloyd 1982).
+
+    Args:
+        places: [m], shape [m, 3].
+        chosen: to begin with, shape [n].
+
+    Returns:
+        (chosen places [n], the chosen place that each one is nearest to [m]).
+    """
+    count = len(chosen)
+    for _ in range(ROUNDS):
+        owner = cKDTree(places[chosen]).query(places)[1]
+        middles = _means(owner, places, np.ones(len(places)), count)
+        away = ((places - middles[owner]) ** 2).sum(axis=1)
+        order = np.lexsort((away, owner))
+        owners, first = np.unique(owner[order], return_index=True)
+        chosen = chosen.copy()
+        chosen[owners] = order[first]
+    return chosen, cKDTree(places[chosen]).query(places)[1]
+
+
+def _means(owner: np.ndarray, values: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
+    """Weighted mean of the values [m, 3] of each owner, shape [count, 3]."""
+    total = np.maximum(np.bincount(owner, weights, count), 1e-300)
+    return np.stack([np.bincount(owner, weights * column, count) / total for column in values.T], axis=1)
 
 
 def _spacing(points: np.ndarray) -> np.ndarray:
