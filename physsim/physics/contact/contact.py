@@ -295,7 +295,7 @@ class Contact:
         self._run("blocks", self._block_commands)
 
     def _block_commands(self):
-        project = self.assembly.project
+        project = self.assembly.project_pairs
         return [
             self._law("blocks", name, law, pairs, n, [project], [block, self._blocks]) for name, law, pairs, n, *_, block in self.rows()
         ]
