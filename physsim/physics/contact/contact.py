@@ -15,9 +15,10 @@ from physsim.kernels.contact import ccd, surface
 from physsim.physics.contact.detection import Detection
 from physsim.physics.contact.scene import PLANE
 from physsim.physics.launch import Copies, HostView, Program
-from physsim.physics.laws import EDGE_EDGE, POINT_SHAPE, POINT_TRIANGLE, SCALARS
+from physsim.physics.laws import EDGE_EDGE, POINT_SHAPE, POINT_TRIANGLE, ROLLING, SCALARS
 
-LAWS = {"point_triangle": POINT_TRIANGLE, "edge_edge": EDGE_EDGE, "point_shape": POINT_SHAPE}
+LAWS = {"point_triangle": POINT_TRIANGLE, "edge_edge": EDGE_EDGE, "point_shape": POINT_SHAPE, "rolling": ROLLING}
+SPLIT = {"point_triangle": 1, "edge_edge": 2, "point_shape": 1, "rolling": 4}  # points of a row that are of its first thing
 FLAT = 0.05  # least over largest extent of a sheet, which nothing is led around within a step
 ROOMY = 16  # times the rows in use that the arrays of their energies may be long
 SIGNS = {1.0: wp.float64(1.0), -1.0: wp.float64(-1.0)}
@@ -254,7 +255,7 @@ class Contact:
         """Parameters of all rows from the table (or tangents of both)."""
         for name, _law, pairs, count, *_ in self.rows():
             out = (rows or self._rows)[name]
-            fixed = [self._everyone, pairs.stencil, pairs.pair_class, pairs.weight, pairs.offset, pairs.shape]
+            fixed = [self._everyone, pairs.stencil, pairs.pair_class, pairs.weight, pairs.offset, pairs.shape, pairs.rolls, pairs.arm]
             fixed += [self._shape_kind, self._shape_size, self._gap, self._creep]
             changing = [int(table is not None), table if table is not None else self.table, out]
             self._command(("fill", name), _row_kernels(name)["fill"], count, fixed, changing)()
@@ -335,7 +336,7 @@ class Contact:
             command = self._commands.get(("spread", name, count))
             if command is None:
                 arguments = [a.active, pairs.live, self._owner_count, self._owners, self._weights, a.free, *a.lower_pattern]
-                arguments += [2 if name == "edge_edge" else 1, block, self._blocks, a.values, e.count, e.rows, e.columns, e.blocks]
+                arguments += [SPLIT[name], block, self._blocks, a.values, e.count, e.rows, e.columns, e.blocks]
                 kernel = _spread(a.block_dtype, law.points)
                 command = self._commands["spread", name, count] = a.launcher.record_whole(kernel, (self.envs, count), *arguments)
             commands.append(command)
@@ -394,7 +395,7 @@ class Contact:
             gradients.zero_()
             after = [self._moved, wp.float64(-1.0), share, shares["x"], shares["x1"], shares["x2"], shares["reference"], gradients]
             self._law("adjoint", name, law, pairs, count, [], after)()
-            fixed = [self.assembly.active, count, pairs.stencil, pairs.pair_class, pairs.weight, gradients]
+            fixed = [self.assembly.active, count, pairs.stencil, pairs.pair_class, pairs.weight, pairs.rolls, gradients]
             self._command(("collect", name, count), _row_kernels(name)["collect"], 1, fixed, [self._table_gradient])()
         for key in ("x", "x1", "x2"):
             if key in out:
