@@ -24,7 +24,7 @@ def psnr(image: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor | None
         data_range: the largest value.
 
     Returns:
-        A scalar; inf where the images are the same.
+        A scalar; inf where the images are the same, and without a slope there: a figure to report rather than a loss.
 
     Raises:
         InputError: images of different sizes, a mask of another size or without a pixel.

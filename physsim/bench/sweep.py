@@ -197,6 +197,17 @@ def own_step_row(case: Case, engine: Engine, run: Callable[[Case, Engine, int], 
     return out
 
 
+def drawing_row(case: Case, engine: Engine, run: Callable[[Case, Engine, int], dict]) -> dict:
+    """Draw an image and its gradient; nothing is simulated, so that there is no step.
+
+    Args:
+        case: one whose kind is 'render'.
+        engine: who draws.
+        run: as in `sweep`.
+    """
+    return _labelled(case, engine, 1, run(case, engine, 1)) | {"dt": None, "substeps": None, "error": None, "compared": False}
+
+
 def missing_row(case: Case, engine: Engine, note: str) -> dict:
     """Return a row that holds no figures and says why."""
     labels = {"case": case.name, "size": case.size_label, "stiffness": case.stiffness, "engine": engine.name}

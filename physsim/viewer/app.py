@@ -18,6 +18,9 @@ ANGLE, MARGIN = 40.0, 1.7  # vertical angle of view [degree], and how much wider
 AMBIENT = 1.6  # light from everywhere, beside viser's own lamps
 SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
 HINT = "Drag a point of a body with the left button; a drag beside it turns the view."
+ALONE = " Rigid things do not take part in a simulation."
+STARTING = "Starting; the first time, kernels are compiled for a minute."
+LONGEST = 300  # characters of a text on the page
 GROW = 1.05  # strain beyond the range by this much widens it
 
 
@@ -73,6 +76,7 @@ class Viewer:
         size = max(float(np.max(high - low)), 1e-3)
         corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * (high - low) + low
         seen = Camera.around(corners, angle=ANGLE, margin=MARGIN)
+        self._eye = seen.position
         start = self.server.initial_camera
         start.position, start.look_at, start.up = seen.position, seen.target, (0.0, 0.0, 1.0)
         start.fov, start.near, start.far = np.radians(ANGLE), 0.01 * size, 200.0 * size
@@ -86,7 +90,7 @@ class Viewer:
     def _add_controls(self):
         gui, run = self.server.gui, self.run
         names = ", ".join(b.name for b in run.bodies) or "no soft body"
-        gui.add_markdown(f"**{names}** · {sum(len(b.mesh.points) for b in run.bodies)} points · {len(run)} frames")
+        gui.add_markdown(f"**{plain(names)}** · {sum(len(b.mesh.points) for b in run.bodies)} points · {len(run)} frames")
         self._mode = gui.add_dropdown("Show", self.stage.modes, initial_value="splats" if "splats" in self.stage.modes else "mesh")
         self._mode.on_update(self._touch)
         self._bar = gui.add_image(legend(self._high), label=self._legend_text(), format="png", visible=False)
@@ -102,9 +106,10 @@ class Viewer:
             reason = self._why_not
             self._simulate = gui.add_checkbox("Simulate", False, disabled=reason is not None)
             self._reset = gui.add_button("Reset", disabled=reason is not None)
-            told = f"No simulation: {reason}." if reason else HINT
-            self._status = gui.add_markdown(told)
-        self._simulate.on_update(lambda _: self.simulate(self._simulate.value))
+            self._hint = plain(f"No simulation: {reason}.") if reason else HINT + ALONE * bool(run.links)
+            self._status = gui.add_markdown(self._hint)
+        if reason is None:
+            self._simulate.on_update(lambda _: self.simulate(self._simulate.value))
         self._reset.on_click(lambda _: self.reset())
 
     # What the controls do; scripts and tests may call the same.
@@ -143,6 +148,7 @@ class Viewer:
         with self._lock:
             if self.live is not None:
                 self.live.reset()
+                self._set_range(self.stage.strain_range()[1])
                 self._dirty = True
 
     def positions(self):
@@ -223,6 +229,7 @@ class Viewer:
                         self._advance(now - before)
                     if self.live is not None and self.live.snapshot is not self._shown:
                         self._dirty = True
+                    self._follow_eye()
                     if self._dirty:
                         self._dirty = False
                         self._draw()
@@ -230,6 +237,14 @@ class Viewer:
                 self._ended.wait(max(1.0 / RATE - (time.perf_counter() - now), 0.002))
         except Exception as error:
             self._failure = error  # `wait` raises it
+
+    def _follow_eye(self):
+        """Take note of where the page looks from: splats have other colours from elsewhere. Of several pages the first one counts."""
+        clients = self.server.get_clients() if self._mode.value == "splats" else {}
+        if clients:
+            eye = np.asarray(next(iter(clients.values())).camera.position, dtype=np.float64)
+            if np.isfinite(eye).all() and np.abs(eye - self._eye).max() > 1e-3 * np.linalg.norm(eye):
+                self._eye, self._dirty = eye, True
 
     def _follow_pointer(self, held):
         """Hand the pointer's way on to the simulation; returns the drag that was taken hold of, or None."""
@@ -262,15 +277,16 @@ class Viewer:
         positions = self._shown.positions if live is not None else self.run.positions(self._frame)
         if mode == "strain":
             self._widen(positions)
-        self._canvas.show(mode, positions, self.run.poses(self._frame), self._high)
+        self._canvas.show(mode, positions, self.run.poses(self._frame), self._high, self._eye)
         self._canvas.show_pull(live.pulled if live is not None else None)
         if self._bar.visible != (mode == "strain"):
             self._bar.visible = mode == "strain"
         if live is not None:
             shot = self._shown
-            self._status.content = live.message or f"{shot.time:.2f} s simulated, {shot.pace:.2g} times real time"
-        elif self._why_not is None:
-            self._status.content = HINT
+            told = f"{shot.time:.2f} s simulated, {shot.pace:.2g} times real time"
+            self._status.content = plain(live.message) or (STARTING if live.running and shot.time == 0.0 else told)
+        else:
+            self._status.content = self._hint
         if self._slider.value != self._frame:
             self._slider.value = self._frame
         self._time.content = self._time_text()
@@ -281,11 +297,19 @@ class Viewer:
             return
         high = max((float(np.quantile(s.strain(x), 0.998)) for s, x in zip(self.stage.skins, positions, strict=True)), default=0.0)
         if high > GROW * self._high:
-            self._high = rounded_up(high)
-            self._bar.image, self._bar.label = legend(self._high), self._legend_text()
+            self._set_range(rounded_up(high))
+
+    def _set_range(self, high):
+        self._high = high
+        self._bar.image, self._bar.label = legend(high), self._legend_text()
 
     def _legend_text(self):
         return f"largest principal Green strain, 0 to {self._high:g}"
 
     def _time_text(self):
         return f"{self.run.times[self._frame]:.3f} s of {self.run.times[-1]:.3f} s"
+
+
+def plain(text):
+    """Text that a page shows as it stands: names come from files, and the page would take markup, or a script, for what it is."""
+    return "".join(c if c.isalnum() or c in " .,;:'=%/+-" else "?" for c in text)[:LONGEST]

@@ -24,7 +24,30 @@ class Stage:
         self.run = run
         self.skins = tuple(Skin(body.mesh, body.radius) for body in run.bodies)
         self.with_splats = tuple(i for i, body in enumerate(run.bodies) if getattr(body.asset, "splats", None) is not None)
+        self._bindings = {}
         self.modes = tuple(m for m in MODES if {"strain": run.bodies, "splats": self.with_splats}.get(m, True))
+
+    def splats(self, i, positions):
+        """Splats of a body, posed.
+
+        Args:
+            i: number of the body, one of `with_splats`.
+            positions: of its points [m], shape [n, 3].
+
+        Returns:
+            PosedSplats.
+        """
+        import torch
+
+        from physsim.appearance.binding import bind
+        from physsim.appearance.scene import PosedSplats
+
+        asset = self.run.bodies[i].asset
+        if i not in self._bindings:
+            self._bindings[i] = bind(asset.splats, asset.mesh)
+        with torch.no_grad():
+            posed = self._bindings[i].pose(torch.as_tensor(np.asarray(positions, dtype=np.float32)))
+            return PosedSplats(asset.splats, posed)
 
     def strain_range(self):
         """Ends of the colours of strain [-]: 0 and what hardly any point exceeds in any frame."""

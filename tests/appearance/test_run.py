@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import physsim as ps
+from physsim.appearance.asset import Asset
 from physsim.appearance.run import Run, RunBody, RunLink
+from physsim.appearance.sources import splats_from_mesh
 from physsim.io.arrays import load_arrays, save_arrays
 from physsim.physics.frames import matrices
 
@@ -88,6 +90,22 @@ def test_a_run_comes_back_from_its_folder(recorded, folder):
             assert b == pytest.approx(a, abs=1e-12)
 
 
+def test_the_assets_of_bodies_come_back_with_their_splats(recorded, tmp_path):
+    _, model, states = recorded
+    mesh = model.bodies["cloth"].mesh
+    asset = Asset("my cloth", mesh, splats=splats_from_mesh(mesh, 50, colours=(0.2, 0.4, 0.6)))
+    run = Run(model, assets={"cloth": asset})
+    run.add(states[0])
+    back = Run.load(run.save(tmp_path / "run"))
+    assert [body.asset is not None for body in back.bodies] == [False, True, False, False]
+    assert back.bodies[1].asset.splats.means.numpy() == pytest.approx(asset.splats.means.numpy(), abs=1e-6)
+    (tmp_path / "run" / "assets" / "1" / "splats.ply").unlink()
+    with pytest.raises(ps.InputError, match=r"splats\.ply is missing"):
+        Run.load(tmp_path / "run")
+    with pytest.raises(ps.InputError, match="its asset is of another mesh"):
+        Run(model, assets={"beam": asset})
+
+
 def test_a_trajectory_becomes_a_run():
     model = scene()
     trajectory = ps.simulate(ps.SolverImplicit(model, dt=1 / 60), times=[0.02, 0.05])
@@ -123,7 +141,7 @@ def test_a_failed_save_leaves_the_old_run(recorded, folder, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(run_folder, "save_arrays", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ps.InputError, match="No space"):
         recorded[0].save(folder)
     assert (folder / "run.npz").read_bytes() == content
     assert os.listdir(folder.parent) == ["run"]
@@ -137,7 +155,7 @@ def test_the_same_run_gives_the_same_bytes(recorded, tmp_path):
 def test_a_folder_of_something_else_is_not_replaced(recorded, tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "mother.txt").write_text("dear")
-    with pytest.raises(ps.InputError, match="holds something that is no run"):
+    with pytest.raises(ps.InputError, match=r"holds something else \(no run\.json\)"):
         recorded[0].save(tmp_path / "letters")
     assert (tmp_path / "letters" / "mother.txt").read_text() == "dear"
     with pytest.raises(ps.InputError, match="the folder that it is in must be there"):
@@ -238,7 +256,7 @@ def test_damaged_files_are_refused(folder, tmp_path):
     with pytest.raises(ps.InputError, match="holds 'state'"):
         Run.load(folder)
     (folder / "run.npz").unlink()
-    with pytest.raises(ps.InputError, match="no such file"):
+    with pytest.raises(ps.InputError, match=r"run\.npz is missing"):
         Run.load(folder)
 
 
@@ -265,10 +283,17 @@ def test_a_pickle_in_the_arrays_is_not_opened(folder, tmp_path):
 def test_what_is_no_run_folder_is_refused(tmp_path):
     with pytest.raises(ps.InputError, match="no such folder"):
         Run.load(tmp_path / "nothing")
-    with pytest.raises(ps.InputError, match=r"holds no run\.json"):
+    with pytest.raises(ps.InputError, match=r"run\.json is missing"):
         Run.load(tmp_path)
     with pytest.raises(ps.InputError, match="name of a folder"):
         Run.load(7)
+
+
+def test_a_link_that_leaves_the_folder_is_not_followed(folder, tmp_path):
+    (folder / "run.npz").rename(tmp_path / "elsewhere.npz")
+    (folder / "run.npz").symlink_to(tmp_path / "elsewhere.npz")
+    with pytest.raises(ps.InputError, match="leaves the folder"):
+        Run.load(folder)
 
 
 def test_a_copy_elsewhere_reads_the_same(folder, tmp_path):
