@@ -108,7 +108,7 @@ def test_rods_and_nets_wear_tubes_that_bind_to_them(kind):
     assert bind(splats, mesh, outside=0.0101).splats is splats
     np.testing.assert_allclose(colours_of(splats), np.broadcast_to([1.0, 0.5, 0.0], (500, 3)), atol=1e-6)
     if kind == "rod":
-        assert (np.linalg.norm(splats.means[:, 1:], axis=1) > 0.0085).mean() > 0.95
+        assert (np.linalg.norm(splats.means[:, 1:], axis=1) > 0.0085).mean() > 0.9  # the rest on the ends of the edges' prisms
 
 
 def test_the_same_seed_gives_the_same_splats():
