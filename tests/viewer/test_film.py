@@ -145,6 +145,14 @@ def test_a_camera_comes_from_its_file_and_takes_another_size(sliding, tmp_path):
     assert picture(film(sliding, tmp_path / "c.png", camera=str(file), size=(80, 60))).shape == (60, 80, 3)
 
 
+def test_a_run_is_seen_from_its_own_camera_unless_another_is_given(sliding, tmp_path):
+    x = np.stack([sliding.positions(f)[0] for f in range(len(sliding))])
+    own = Run.of_parts(sliding.times, sliding.bodies, [x], ground=0.0, camera=CAMERA)
+    a, b = (picture(film(run, tmp_path / "a.png", **rest)) for run, rest in ((own, {}), (sliding, {"camera": CAMERA})))
+    assert np.array_equal(a, b)
+    assert picture(film(own, tmp_path / "b.png", camera="front")).shape == (540, 960, 3)
+
+
 def told(capsys, *words):
     try:
         code = cli.main(words)
