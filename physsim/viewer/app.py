@@ -241,7 +241,8 @@ class Viewer:
 
     def _follow_eye(self):
         """Take note of where the page looks from: splats have other colours from elsewhere. Of several pages the first one counts."""
-        clients = self.server.get_clients() if self._mode.value == "splats" else {}
+        changes = self._mode.value == "splats" and self.stage.changes_with_view
+        clients = self.server.get_clients() if changes else {}
         if clients:
             eye = np.asarray(next(iter(clients.values())).camera.position, dtype=np.float64)
             if np.isfinite(eye).all() and np.abs(eye - self._eye).max() > 1e-3 * np.linalg.norm(eye):

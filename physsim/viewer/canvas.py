@@ -127,7 +127,7 @@ class Canvas:
             if isinstance(self._stage.run.bodies[i].mesh, TetMesh):
                 points = self._stage.skins[i].inset(points, INSET * UNITS / self._finer)
             self._set(self._grips[i], vertices=points.astype(np.float32))
-            seen = self._stage.splats(i, x)
+            seen = self._stage.splats(i, x, eye)
             factors = self._finer * seen.posed.factors.numpy()
             colours = seen.seen_from(eye).detach().numpy().clip(0.0, 1.0)
             opacities = seen.splats.opacities.detach().numpy()[:, None]

@@ -168,7 +168,7 @@ class Pictures:
         positions, (places, turns) = run.positions(frame), run.poses(frame)
         surfaces = [self._surface(i, positions[i]) for i in self._bodies]
         surfaces += [link.moved(R, place) for link, R, place in zip(self._links, matrices(turns), places, strict=True)]
-        splats = [stage.splats(i, positions[i]) for i in stage.with_splats if i not in self._bodies]
+        splats = [stage.splats(i, positions[i], camera.position) for i in stage.with_splats if i not in self._bodies]
         scene = Scene(splats, surfaces + self._floor, background=BACKGROUND, light=self._light)
         picture = Image.fromarray(render(scene, camera, samples=SAMPLES).bytes())
         bar = (255.0 * palette(), (0.0, self._high), "largest principal Green strain") if self._show == "strain" else None

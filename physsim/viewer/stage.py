@@ -24,30 +24,51 @@ class Stage:
         self.run = run
         self.skins = tuple(Skin(body.mesh, body.radius) for body in run.bodies)
         self.with_splats = tuple(i for i, body in enumerate(run.bodies) if getattr(body.asset, "splats", None) is not None)
-        self._bindings = {}
+        self._looks = {}
         self.modes = tuple(m for m in MODES if {"strain": run.bodies, "splats": self.with_splats}.get(m, True))
 
-    def splats(self, i, positions):
-        """Splats of a body, posed.
+    def splats(self, i, positions, eye):
+        """Splats of a body, posed and coloured; by the asset's network where it has one.
 
         Args:
             i: number of the body, one of `with_splats`.
             positions: of its points [m], shape [n, 3].
+            eye: from where they are seen [m], shape [3].
 
         Returns:
             PosedSplats.
         """
         import torch
 
-        from physsim.appearance.binding import bind
         from physsim.appearance.scene import PosedSplats
 
-        asset = self.run.bodies[i].asset
-        if i not in self._bindings:
-            self._bindings[i] = bind(asset.splats, asset.mesh)
+        splats = self.run.bodies[i].asset.splats
+        binding, network = self._look(i)
         with torch.no_grad():
-            posed = self._bindings[i].pose(torch.as_tensor(np.asarray(positions, dtype=np.float32)))
-            return PosedSplats(asset.splats, posed)
+            posed, colours = binding.pose(torch.as_tensor(np.asarray(positions, dtype=np.float32))), None
+            if network is not None:
+                from physsim.appearance.color import splat_colors
+
+                colours = splat_colors(splats, posed, torch.as_tensor(np.asarray(eye, dtype=np.float32)), network)
+            return PosedSplats(splats, posed, colours)
+
+    def _look(self, i):
+        """(Binding, ColorNetwork or None) of a body's asset, made once."""
+        if i not in self._looks:
+            asset = self.run.bodies[i].asset
+            network = None
+            if asset.network is not None:
+                from physsim.appearance.color import ColorNetwork
+
+                network = ColorNetwork.from_arrays(asset.network)
+            self._looks[i] = asset.bind(), network
+        return self._looks[i]
+
+    @property
+    def changes_with_view(self):
+        """Whether splats have other colours from elsewhere."""
+        assets = [self.run.bodies[i].asset for i in self.with_splats]
+        return any(asset.splats.degree > 0 or asset.network is not None for asset in assets)
 
     def strain_range(self):
         """Ends of the colours of strain [-]: 0 and what hardly any point exceeds in any frame."""
