@@ -62,6 +62,7 @@ class Canvas:
         )
 
     def _add_splats(self, i):
+        self._stage.look(i)  # what cannot be bound is said at the start
         count = len(self._stage.run.bodies[i].asset.splats)
         nothing = np.zeros((count, 3), np.float32), np.tile(np.eye(3, dtype=np.float32), (count, 1, 1))
         colours = np.zeros((count, 3), np.float32), np.zeros((count, 1), np.float32)

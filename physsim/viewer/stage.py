@@ -44,7 +44,7 @@ class Stage:
         from physsim.appearance.scene import PosedSplats
 
         splats = self.run.bodies[i].asset.splats
-        binding, network = self._look(i)
+        binding, network = self.look(i)
         with torch.no_grad():
             posed, colours = binding.pose(torch.as_tensor(np.asarray(positions, dtype=np.float32))), None
             if network is not None:
@@ -53,7 +53,7 @@ class Stage:
                 colours = splat_colors(splats, posed, torch.as_tensor(np.asarray(eye, dtype=np.float32)), network)
             return PosedSplats(splats, posed, colours)
 
-    def _look(self, i):
+    def look(self, i):
         """(Binding, ColorNetwork or None) of a body's asset, made once."""
         if i not in self._looks:
             asset = self.run.bodies[i].asset
