@@ -40,7 +40,7 @@ class FilmGradient:
         shape = scenes.cloth(case.size)
         self.splats = splats_from_mesh(ps.TriMesh(shape.points, shape.triangles), case.splats, colours=_paint)
         self.binding = bind(self.splats, self.scene.body)
-        self.camera = ps.Camera.around(self.state.positions, width=case.pixels, height=case.pixels, margin=1.1)
+        self.camera = ps.Camera.around(self.state.positions, width=case.pixels, height=case.pixels, margin=1.0, direction=(0.2, -0.5, 1.0))
         self.time = [self.state.time + 2 / FRAMES]
         self.stiffness = torch.as_tensor(self.scene.stiffness, dtype=torch.float64).requires_grad_()
         with torch.no_grad():
