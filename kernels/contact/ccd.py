@@ -27,6 +27,10 @@ from physsim.kernels.contact.distance import edge_edge_coefficients, point_trian
 # there pushes a pair apart by a factor of two at a time: what presses it together may not be faster.
 SHARE, CLOSE_SHARE = (wp.constant(wp.float64(c)) for c in (0.15, 0.5))
 NEAR, CLOSE_NEAR = (wp.constant(wp.float64(c)) for c in (0.2, 0.55))  # the advance ends where less than this is left
+# What is held does not press a pair below this share of the gap: there the layer stands a hundred times its strength, and there is no room.
+# Pairs that are closer yet, by what else presses them, may come closer by rounding only, which is this share of it.
+PRESSED = 0.01
+SLACK, NEAR_FLOOR = (wp.constant(wp.float64(c)) for c in (1.0e-6, 1.1))
 ADVANCES = wp.constant(64)  # most looks at a pair; where they do not suffice the step is shorter than it need be
 NO_MARKS, MARK_LIVE, MARK_TOUCHING = (wp.constant(k) for k in range(3))
 WILDEST = wp.constant(wp.float64(1.0e30))  # [m] a direction that turns faster is of edges that are points
@@ -107,10 +111,22 @@ def kept(free: wp.float64, gap: wp.float64, share: wp.float64, close: wp.float64
 
 
 @wp.func
+def least_left(free: wp.float64, gap: wp.float64, floor: wp.float64) -> wp.float64:
+    """The free distance that a motion must leave; where things that are held press, no less than `floor`, which is 0 where none do."""
+    level = wp.min(kept(free, gap, SHARE, CLOSE_SHARE), free)
+    if free >= floor:
+        level = wp.max(level, floor)
+    elif free > wp.float64(0.0):
+        level = free - wp.min(SLACK * floor, CLOSE_SHARE * free)
+    return level
+
+
+@wp.func
 def features_step(
     edges: bool,
     offset: wp.float64,
     gap: wp.float64,
+    floor: wp.float64,
     limit: wp.float64,
     x0: vec3,
     x1: vec3,
@@ -141,8 +157,8 @@ def features_step(
         apart = features_apart(edges, n, y0, y1, y2, y3)
         free = wp.min(apart) - offset
         if k == 0:
-            level = offset + wp.min(kept(free, gap, SHARE, CLOSE_SHARE), free)
-            near = kept(free, gap, NEAR, CLOSE_NEAR)
+            level = offset + least_left(free, gap, floor)
+            near = wp.max(kept(free, gap, NEAR, CLOSE_NEAR), NEAR_FLOOR * floor)
             within[0] = wp.where(free >= gap, 0, 1)
         elif free <= near:
             return t, within
@@ -181,6 +197,7 @@ def shape_step(
     size: vec3,
     offset: wp.float64,
     gap: wp.float64,
+    floor: wp.float64,
     limit: wp.float64,
     p: vec3,
     o: vec3,
@@ -202,8 +219,8 @@ def shape_step(
         X = inverse * (p + t * vp - o - t * vo)
         free = shape_distance(kind, size, X) - offset
         if k == 0:
-            level = wp.min(kept(free, gap, SHARE, CLOSE_SHARE), free)
-            near = kept(free, gap, NEAR, CLOSE_NEAR)
+            level = least_left(free, gap, floor)
+            near = wp.max(kept(free, gap, NEAR, CLOSE_NEAR), NEAR_FLOOR * floor)
             within[0] = wp.where(free >= gap, 0, 1)
         elif free <= near:
             return t, within
@@ -251,12 +268,13 @@ def advance(
     edge_edge: Candidates,
     point_shape: Candidates,
     reach: wp.array(dtype=wp.float64),
+    floor: wp.array(dtype=wp.float64),
     s: wp.array2d(dtype=vec3),
     motion: wp.array2d(dtype=vec3),
     marks: int,
     partial_out: wp.array2d(dtype=wp.float64),
 ):
-    """Least safe step of `chunk` rows of the three lists, which count on from one to the next.
+    """Least safe step of `chunk` rows of the three lists, which count on from one to the next; `floor` [m] is that of `least_left`.
 
     `marks`: NO_MARKS; or MARK_LIVE to note which rows may be within the gap during the motion, or were marked touching; or
     MARK_TOUCHING to note before which are within the gap at its beginning.
@@ -289,6 +307,7 @@ def advance(
                 row >= first_edge,
                 offset,
                 surfaces.gap,
+                floor[env],
                 t,
                 vec3(),
                 s[env, v[1]] - x0,
@@ -323,6 +342,7 @@ def advance(
                 surfaces.shape_size[shape],
                 point_shape.offset[env, j],
                 surfaces.gap,
+                floor[env],
                 t,
                 s[env, p],
                 s[env, o],

@@ -10,7 +10,9 @@ Damping feels the distance only, so that no rigid motion is damped. The force on
 and torques of the push balance exactly, those of friction up to the lever arm of the distance.
 d' = c_v n; d'' = (c_v c_w (I - n n^T) - sum_ij (G^-1)_ij A_iv A_jw^T) / d over the coordinates beta_i that are free, with
 e_i = sum_v D_iv x_v, D_iv = dc_v/dbeta_i, G_ij = e_i . e_j and A_iv = c_v e_i + D_iv Delta.
-Projection keeps what is convex in distance, in m, and in sliding.
+Projection keeps what is convex in distance, in m, in sliding, and in the turning of the direction that is pushed in: where a feature tilts
+about the place at which a thick one presses on it, one side comes up, and with u_i a slide along e_i and g_i the tilt that way,
+both in an orthonormal basis, push (-d'') = push sum_i (2 u_i g_i + d g_i^2), whose negative eigenvalues are left out.
 Sources: Li et al. 2020, Incremental Potential Contact, sections 4 and 5; Huang et al. 2024 (derivatives of distances by their Delta).
 """
 

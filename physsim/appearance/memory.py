@@ -6,6 +6,9 @@ import torch
 
 from physsim.errors import InputError
 
+ASSURED = 2**26  # bytes that there are without asking
+MOST_PAIRS = 2**31 - 1  # of splats and tiles, which are counted by int32
+
 
 def available_memory(device):
     """Bytes that can still be had on a torch device; None where nobody says."""
@@ -33,8 +36,17 @@ def drawing_memory(splat_count, pair_count, width, height, channels):
 
 
 def check_memory(device, splat_count, pair_count, width, height, channels):
-    """Raise an InputError that says how much a drawing would take, where that is more than there is."""
-    needed, there = drawing_memory(splat_count, pair_count, width, height, channels), available_memory(device)
+    """Whether a drawing can be had.
+
+    Raises:
+        InputError: it would take more memory than there is; the message says how much.
+    """
+    if pair_count > MOST_PAIRS:
+        raise InputError(
+            f"rasterize: splats reach {pair_count} tiles in all, at most {MOST_PAIRS} can be drawn; draw fewer or smaller splats"
+        )
+    needed = drawing_memory(splat_count, pair_count, width, height, channels)
+    there = available_memory(device) if needed > ASSURED else None
     if there is not None and needed > there:
         raise InputError(
             f"rasterize: {splat_count} splats on {pair_count} tiles, drawn at {width} x {height} with {channels} channels, need about "

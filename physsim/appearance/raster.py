@@ -10,6 +10,7 @@ from physsim.appearance.bins import count_pairs, make_bins
 from physsim.appearance.blending import Blend, draws_by_tiles, tile_slices
 from physsim.appearance.camera import Camera
 from physsim.appearance.harmonics import spherical_harmonics
+from physsim.appearance.memory import check_memory
 from physsim.appearance.projection import Project, view
 from physsim.errors import InputError
 from physsim.physics import validation
@@ -107,6 +108,7 @@ def rasterize(
 def _rasterize_warp(splats, camera, pose, background, labels, limit, antialias, threads):
     """`rasterize` of what has been checked, by our own kernels."""
     size, device, features = (camera.width, camera.height), background.device, splats[3]
+    check_memory(device, len(features), 0, *size, features.shape[1])
     ellipses = Project.apply(*splats[:3], *pose, view(camera, antialias))
     screen = ellipses[0]
     if screen.requires_grad:

@@ -482,9 +482,13 @@ class Assembly:
         found = self._partial("trial", counts, self.free, self.gradient, self.energy, self.base_energy, c.energy, c.base_energy)
         return _largest_and_sums(found)
 
-    def measure_way(self, out):
-        """Put into `out` what is to be taken off `x` to bring held particles to their targets; returns its longest [m], [envs]."""
-        return self._partial("way", (self.model.particle_count,), self.free, self.x, self.target, out).max(axis=1)
+    def measure_way(self, out, x=None):
+        """Put into `out` what is to be taken off `x` (None: the assembly's) to bring held particles to their targets.
+
+        Returns:
+            Its longest [m], [envs].
+        """
+        return self._partial("way", (self.model.particle_count,), self.free, self.x if x is None else x, self.target, out).max(axis=1)
 
     def measure_direction(self):
         """Of free particles: (longest `direction` [m], gradient . direction [J], sum of squares of the direction [m^2]), [envs]."""

@@ -512,7 +512,9 @@ class ModelBuilder:
     def enable_contact(self, gap=None, friction=0.5, stiffness=None, damping=0.0, creep=1e-4):
         """Let everything touch everything, and each soft thing itself.
 
-        What is held (colliders, exact attachments) does not touch what is held. Static solves know contact without friction.
+        What is held (colliders, exact attachments) does not touch what is held. Where it is moved, it presses no layer below a hundredth of
+        its gap, with up to a hundred times the stiffness: it stays behind, and `StepReport.unreached` says by how much. Static solves know
+        contact without friction.
 
         Args:
             gap: distance at which contact begins to push [m]; None: 1 mm, or less where edges are short.

@@ -18,6 +18,9 @@ ANGLE, MARGIN = 40.0, 1.7  # vertical angle of view [degree], and how much wider
 AMBIENT = 1.6  # light from everywhere, beside viser's own lamps
 SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
 HINT = "Drag a point of a body with the left button; a drag beside it turns the view."
+ALONE = " Rigid things do not take part in a simulation."
+STARTING = "Starting; the first time, kernels are compiled for a minute."
+LONGEST = 300  # characters of a text on the page
 GROW = 1.05  # strain beyond the range by this much widens it
 
 
@@ -87,7 +90,7 @@ class Viewer:
     def _add_controls(self):
         gui, run = self.server.gui, self.run
         names = ", ".join(b.name for b in run.bodies) or "no soft body"
-        gui.add_markdown(f"**{names}** · {sum(len(b.mesh.points) for b in run.bodies)} points · {len(run)} frames")
+        gui.add_markdown(f"**{plain(names)}** · {sum(len(b.mesh.points) for b in run.bodies)} points · {len(run)} frames")
         self._mode = gui.add_dropdown("Show", self.stage.modes, initial_value="splats" if "splats" in self.stage.modes else "mesh")
         self._mode.on_update(self._touch)
         self._bar = gui.add_image(legend(self._high), label=self._legend_text(), format="png", visible=False)
@@ -103,9 +106,10 @@ class Viewer:
             reason = self._why_not
             self._simulate = gui.add_checkbox("Simulate", False, disabled=reason is not None)
             self._reset = gui.add_button("Reset", disabled=reason is not None)
-            told = f"No simulation: {reason}." if reason else HINT
-            self._status = gui.add_markdown(told)
-        self._simulate.on_update(lambda _: self.simulate(self._simulate.value))
+            self._hint = plain(f"No simulation: {reason}.") if reason else HINT + ALONE * bool(run.links)
+            self._status = gui.add_markdown(self._hint)
+        if reason is None:
+            self._simulate.on_update(lambda _: self.simulate(self._simulate.value))
         self._reset.on_click(lambda _: self.reset())
 
     # What the controls do; scripts and tests may call the same.
@@ -279,9 +283,10 @@ class Viewer:
             self._bar.visible = mode == "strain"
         if live is not None:
             shot = self._shown
-            self._status.content = live.message or f"{shot.time:.2f} s simulated, {shot.pace:.2g} times real time"
-        elif self._why_not is None:
-            self._status.content = HINT
+            told = f"{shot.time:.2f} s simulated, {shot.pace:.2g} times real time"
+            self._status.content = plain(live.message) or (STARTING if live.running and shot.time == 0.0 else told)
+        else:
+            self._status.content = self._hint
         if self._slider.value != self._frame:
             self._slider.value = self._frame
         self._time.content = self._time_text()
@@ -303,3 +308,8 @@ class Viewer:
 
     def _time_text(self):
         return f"{self.run.times[self._frame]:.3f} s of {self.run.times[-1]:.3f} s"
+
+
+def plain(text):
+    """Text that a page shows as it stands: names come from files, and the page would take markup, or a script, for what it is."""
+    return "".join(c if c.isalnum() or c in " .,;:'=%/+-" else "?" for c in text)[:LONGEST]

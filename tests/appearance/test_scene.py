@@ -35,8 +35,9 @@ def wall(z=0.0, **options):
 
 
 def splats(rng, count=40, depth=(-1.0, 1.0), degree=0, label=2):
-    """Splats about the middle of the view, float32."""
-    means = np.stack([rng.uniform(-0.7, 0.7, count), rng.uniform(-0.5, 0.5, count), rng.uniform(*depth, count)], axis=1)
+    """Splats about the middle of the view, float32; apart in depth: where two change places, the image jumps."""
+    depths = rng.permutation(np.linspace(*depth, count))
+    means = np.stack([rng.uniform(-0.7, 0.7, count), rng.uniform(-0.5, 0.5, count), depths], axis=1)
     arrays = means, rng.uniform(0.05, 0.2, (count, 3)), rng.normal(size=(count, 4)), rng.uniform(0.2, 0.9, count)
     harmonics = 0.5 * rng.normal(size=(count, (degree + 1) ** 2, 3))
     tensors = [torch.tensor(a, dtype=torch.float32) for a in (*arrays, harmonics)]

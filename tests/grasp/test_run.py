@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from physsim import InputError
+from physsim.appearance.run import Run
 from physsim.grasp.command import main
 from physsim.grasp.objects import grasp_object
 from physsim.grasp.sequence import Timing
@@ -70,3 +71,7 @@ def test_the_command_writes_what_it_says(tmp_path, capsys):
     assert len(data["finger_force_n"]) == 2
     assert "by friction alone" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "success" in capsys.readouterr().out
+    run = Run.load(tmp_path / "run")
+    assert {link.name for link in run.links} >= {"panda_leftfinger", "panda_rightfinger"}
+    heights = [run.positions(f)[0][:, 2].mean() for f in range(len(run))]
+    assert max(heights) - heights[0] == pytest.approx(data["lift_m"], abs=0.02)

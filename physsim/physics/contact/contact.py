@@ -122,6 +122,7 @@ class Contact:
         """Take the old states and go, as far as nothing is passed through, from the last one towards the assembly's `x`."""
         a = self.assembly
         self._cover_way()
+        self.detection.press(a.measure_way(a.direction, a.x1) > 0.0)
         alpha = self.largest_step(self.s1, ccd.MARK_TOUCHING)
         if (alpha < 1.0).any():
             a.set_active(alpha < 1.0)  # the others keep every bit
@@ -163,8 +164,14 @@ class Contact:
             self.assembly.evaluate()
             self._lost = False
 
-    def prepare_search(self, direction):
-        """Know every pair that may meet on the way from `x` to `x` - direction; returns the longest safe step, at most 1, [envs]."""
+    def prepare_search(self, direction, pressing):
+        """Know every pair that may meet on the way from `x` to `x` - direction; returns the longest safe step, at most 1, [envs].
+
+        Args:
+            direction: of particles, device array [envs, n].
+            pressing: environments in which particles that are held move too, [envs] bool.
+        """
+        self.detection.press(pressing)
         self._embed(direction, self.motion, -1.0)
         if self.cover(self.s, self.motion, tried=True):
             self.evaluate(energies_only=True)

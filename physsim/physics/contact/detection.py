@@ -107,6 +107,7 @@ class Detection:
         self._lower = wp.full(shape, wp.vec3d(1.0, 1.0, 1.0), dtype=wp.vec3d, device=self.device)  # nothing is inside
         self._upper = self._numbers(shape, wp.vec3d)
         self._reach = wp.full(envs, 1.0, dtype=wp.float64, device=self.device)
+        self._floor, self._pressed = self._numbers(envs), np.zeros(envs, bool)
         self._stale = self._ints((envs, 2))
         self._counts = self._ints((3, envs))
         self._found, self._begins = self._ints(envs * self._queries + 1), self._ints(envs * self._queries + 1)
@@ -339,6 +340,12 @@ class Detection:
 
     # ---- safe steps
 
+    def press(self, where):
+        """In which environments, [envs] bool, things that are held are moved: there they press no pair below `ccd.PRESSED` of the gap."""
+        if not np.array_equal(where, self._pressed):
+            self._pressed = np.array(where, bool)
+            self._floor.assign(np.where(where, ccd.PRESSED * self.scene.gap, 0.0))
+
     def max_step(self, s, motion, out=None, marks=0):
         """Largest share of a motion, at most 1, after which every pair keeps half its free distance, or 0.15 of the gap.
 
@@ -360,10 +367,10 @@ class Detection:
             self._partial_view = self._partial.numpy()
             self._commands = {key: c for key, c in self._commands.items() if key[0] not in ("advance", "least")}
         rows = [made.kernels for made in self.lists]
-        arguments = [self.active, chunk, self._counts, self.surfaces, *rows, self._reach, s, motion, marks, self._partial]
+        arguments = [self.active, chunk, self._counts, self.surfaces, *rows, self._reach, self._floor, s, motion, marks, self._partial]
         record = lambda: self._record(ccd.advance, chunks, *arguments, weight=ADVANCE_COST * chunk)  # noqa: E731
         if chunks or not self._on_host:
-            self._run(("advance", chunks, marks), record, {8: s, 9: motion})
+            self._run(("advance", chunks, marks), record, {9: s, 10: motion})
         if self._on_host and out is None:
             return np.minimum(self._reach_view, self._partial_view[:, :chunks].min(axis=1, initial=1.0))
         columns = chunks if self._on_host else 1

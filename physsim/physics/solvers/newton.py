@@ -23,6 +23,7 @@ PRECISION = {"float32": 1.2e-7, "float64": 2.2e-16}
 LENGTHENINGS = 12  # times that a shift is raised tenfold where a direction leaves the scene
 STALLED = 1e-2  # share of the way left that held points must go to count as getting on
 STALLS = 8  # steps without getting on after which they stay where they are
+ON_THE_WAY = 0.5  # share of a solve's iterations after which they stay, too, so that what they press on still finds its balance
 SETTLING, SETTLED = 8, 0.1  # after such a step they rest for so many iterations, or until the residual has fallen to this share
 PUSHING = 1e-5  # inner tolerance of steps in which held particles move: what they push must hear of it all the way through
 FORESEEN = 0.5  # share of what a step with moving held particles was to do to the energy, by which it may do more
@@ -44,7 +45,7 @@ class StepReport:
     factorisations: int = 0
     linear_iterations: int = 0
     profile: dict = field(default_factory=dict)  # CPU-side seconds by part
-    unreached: object = 0.0  # how far contact kept a held point from its target [m]
+    unreached: object = 0.0  # how far contact kept a held point from its target [m]: there was no room, or no end of making way
     launches: int = 0  # in its iterations, all environments together
 
 
@@ -109,6 +110,13 @@ class _Held:
         self._wait = np.where(stalled, SETTLING + 1, self._wait)
         self._settled = np.where(stalled, SETTLED * residual, self._settled)
         self.measure()
+
+    def halt(self, late):
+        """Some environments' held particles stay where they are for the rest of the solve."""
+        if not anywhere(late & self.lagging):
+            return
+        self._stalls = np.where(late & self.lagging, STALLS, self._stalls)
+        self.lagging, self.moving = self.lagging & ~late, self.moving & ~late
 
     def rest(self, running, residual):
         """Count an iteration of those that rest."""
@@ -257,6 +265,8 @@ class Newton:
             if anywhere(late):
                 p.failed |= late
                 continue
+            if held is not None:
+                held.halt(p.iterations >= ON_THE_WAY * self.max_iterations)
             a.set_active(running)
             if self.linear.keeps:
                 factors, fresh = self._kept_direction(p, running, factors, fresh)
@@ -396,7 +406,7 @@ class Newton:
         settled = None if self.accuracy is None else self._square <= self.accuracy**2 * self._free_count
         before = p.residual.copy()
         if a.contact is not None:
-            self._safe = np.maximum(a.contact.prepare_search(a.direction), 1e-300)
+            self._safe = np.maximum(a.contact.prepare_search(a.direction, lagging), 1e-300)
         a.keep_base()
         alpha = np.where(running, self._safe, 0.0)
         searching = running & np.isfinite(slope) & np.isfinite(length)

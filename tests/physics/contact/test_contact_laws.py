@@ -207,7 +207,7 @@ def test_matrix_by_hand_is_the_one_by_reverse_mode_at_the_scale_of_things(law, s
 @pytest.mark.parametrize("law", [POINT_TRIANGLE, EDGE_EDGE], ids=lambda law: law.name)
 @pytest.mark.parametrize("offset", [1e-3, 0.1, 3.0])
 def test_projected_matrix_is_never_below_the_exact_one_and_keeps_what_resists_tilting(law, offset, rng):
-    """A thick feature (a ball's centre, a capsule's axis) that is pressed on: where the other tilts, its near side comes up."""
+    """A thick feature (a ball's centre, a capsule's axis) that is pressed on: where the other tilts about it, one side comes up."""
     n = 200
     p = parameters(law, offset=offset, friction=0.0, damping=0.0)
     x = apart(law, offset + GAP * 10 ** rng.uniform(-3, -0.1, n))
