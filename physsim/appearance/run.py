@@ -4,6 +4,7 @@ A run holds times, the rest shape, material and positions of every soft body, an
 because its bodies may carry an Asset's splats; it needs no solver to be read.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -165,6 +166,9 @@ class Run:
             raise InputError("times: at least one is needed, and each must be later than the one before")
         if not run.bodies and not run.links:
             raise InputError("Run: neither a body nor a link was given; there is nothing to look at")
+        (name, count), *_ = Counter(part.name for part in (*run.bodies, *run.links)).most_common(1)
+        if count > 1:
+            raise InputError(f"Run: {count} parts are called {name!r}; give each body and link a name of its own")
         if len(positions) != len(run.bodies):
             raise InputError(f"positions: {len(positions)} arrays for {len(run.bodies)} bodies; one each is needed")
         places = np.zeros((f, 0, 3)) if k == 0 else validation.array("places", places, (f, k, 3))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from physsim.appearance.camera import Camera
-from physsim.errors import InputError
+from physsim.errors import InputError, PhyssimError
 from physsim.viewer.canvas import Canvas, legend
 from physsim.viewer.live import LiveSimulation, why_not_live
 from physsim.viewer.server import HOST, start_server, stop_server
@@ -110,7 +110,7 @@ class Viewer:
             self._hint = plain(f"No simulation: {reason}.") if reason else HINT + ALONE * bool(run.links)
             self._status = gui.add_markdown(self._hint)
         if reason is None:
-            self._simulate.on_update(lambda _: self.simulate(self._simulate.value))
+            self._simulate.on_update(lambda _: self._toggle())
         self._reset.on_click(lambda _: self.reset())
 
     # What the controls do; scripts and tests may call the same.
@@ -190,6 +190,22 @@ class Viewer:
             self._playing, self._play.label = False, "Play"
             self.live = LiveSimulation(self.run, self._frame)
 
+    def _can_enter_live(self):
+        """Enter a simulation; one that the run does not hold enough for after all is said on the page, and not tried again."""
+        try:
+            self._enter_live()
+        except PhyssimError as error:
+            self._why_not = str(error)
+            self._hint = plain(f"No simulation: {error}")
+            self._simulate.value, self._simulate.disabled, self._reset.disabled, self._dirty = False, True, True, True
+            return False
+        return True
+
+    def _toggle(self):
+        with self._lock:
+            if not self._simulate.value or self._can_enter_live():
+                self.simulate(self._simulate.value)
+
     def _leave_live(self):
         if self.live is not None:
             self.live.close()
@@ -257,7 +273,9 @@ class Viewer:
                 self._dirty = True
             return None
         if drag is not held:
-            self._enter_live()
+            if not self._can_enter_live():
+                self._drag = None
+                return None
             self._simulate.value = True
             self.live.grab(drag.body, drag.start)
         self.live.move(drag.end - drag.start)

@@ -194,6 +194,7 @@ def test_parts_that_do_not_fit_are_refused():
     x = mesh.points[None]
     for arguments, said in [
         (([0.0], [], []), "nothing to look at"),
+        (([0.0], [body, body], [x, x]), "2 parts are called 'b'"),
         (([], [body], [x[:0]]), "at least one is needed"),
         (([0.0, 0.0], [body], [np.tile(x, (2, 1, 1))]), "later than the one before"),
         (([0.0], [body], [x[:, :3]]), "positions of 'b': shape"),
@@ -224,6 +225,7 @@ def rewrite(folder, change):
         (lambda d: d.update(version=99), "version 99; this physsim reads version 1"),
         (lambda d: d.update(bodies={}), "bodies must be a list"),
         (lambda d: d.update(links=[1]), "links must be a list"),
+        (lambda d: d["links"][0].update(name="beam"), "2 parts are called 'beam'"),
         (lambda d: d["bodies"].append(d["bodies"][0]), "run.npz lacks 'bodies/4/positions'"),
         (lambda d: d["bodies"][0].update(name=7), "a name of 1 to 200 characters"),
         (lambda d: d["bodies"][0].update(colour="javascript:alert(1)"), "is not like #5b8def"),
