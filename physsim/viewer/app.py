@@ -75,11 +75,12 @@ class Viewer:
         low, high = self.stage.box()
         size = max(float(np.max(high - low)), 1e-3)
         corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * (high - low) + low
-        seen = Camera.around(corners, angle=ANGLE, margin=MARGIN)
+        seen = self.run.camera or Camera.around(corners, angle=ANGLE, margin=MARGIN)
         self._eye = seen.position
         start = self.server.initial_camera
         start.position, start.look_at, start.up = seen.position, seen.target, (0.0, 0.0, 1.0)
-        start.fov, start.near, start.far = np.radians(ANGLE), 0.01 * size, 200.0 * size
+        angle = 2.0 * np.arctan(0.5 * seen.height / seen.focal[1])
+        start.fov, start.near, start.far = angle, 0.01 * size, 200.0 * size
         if self.run.ground is not None:
             cell = rounded_up(size / 5)
             middle = (high + low) / 2
@@ -240,7 +241,8 @@ class Viewer:
 
     def _follow_eye(self):
         """Take note of where the page looks from: splats have other colours from elsewhere. Of several pages the first one counts."""
-        clients = self.server.get_clients() if self._mode.value == "splats" else {}
+        changes = self._mode.value == "splats" and self.stage.changes_with_view
+        clients = self.server.get_clients() if changes else {}
         if clients:
             eye = np.asarray(next(iter(clients.values())).camera.position, dtype=np.float64)
             if np.isfinite(eye).all() and np.abs(eye - self._eye).max() > 1e-3 * np.linalg.norm(eye):

@@ -9,6 +9,7 @@ import pytest
 
 import physsim as ps
 from physsim.appearance.asset import Asset
+from physsim.appearance.camera import Camera
 from physsim.appearance.run import Run, RunBody, RunLink
 from physsim.appearance.sources import splats_from_mesh
 from physsim.io.arrays import load_arrays, save_arrays
@@ -104,6 +105,15 @@ def test_the_assets_of_bodies_come_back_with_their_splats(recorded, tmp_path):
         Run.load(tmp_path / "run")
     with pytest.raises(ps.InputError, match="its asset is of another mesh"):
         Run(model, assets={"beam": asset})
+
+
+def test_the_camera_from_where_it_is_best_seen_comes_back(recorded, tmp_path):
+    camera = Camera.look_at((1, -1, 1), (0, 0, 0), angle=33.0)
+    run = Run(recorded[1], camera=camera)
+    run.add(recorded[2][0])
+    assert Run.load(run.save(tmp_path / "run")).camera.to_dict() == camera.to_dict()
+    with pytest.raises(ps.InputError, match="camera: a Camera is needed, str"):
+        Run(recorded[1], camera="front")
 
 
 def test_a_trajectory_becomes_a_run():
@@ -222,6 +232,8 @@ def rewrite(folder, change):
         (lambda d: d["bodies"][1].update(mesh=d["bodies"][0]["mesh"]), "lacks cells"),
         (lambda d: d.update(ground="low"), "ground = 'low' is no height"),
         (lambda d: d["links"].pop(), "places: shape"),
+        (lambda d: d.update(camera={"width": 3}), "missing entries"),
+        (lambda d: d.update(camera=7), "camera"),
     ],
 )
 def test_a_changed_description_is_refused(folder, change, said):

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from physsim import InputError
 from physsim.viewer import server as local
 from physsim.viewer.app import Viewer
 from physsim.viewer.server import HOST, free_port, start_server, stop_server
+from physsim.viewer.subject import subject
 
 PROTOCOL = f"viser-v{viser.__version__}"
 
@@ -173,6 +175,12 @@ def test_without_viser_the_remedy_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "viser", None)
     with pytest.raises(InputError, match=r"pip install 'physsim\[view\]'"):
         start_server()
+
+
+def test_splats_that_cannot_be_bound_are_said_at_the_start(asset):
+    far = replace(asset, splats=asset.splats.transformed(translation=(9.0, 0.0, 0.0)))
+    with pytest.raises(InputError, match="lie outside the body"):
+        Viewer(subject(far))
 
 
 def test_a_recording_is_played_scrubbed_and_cannot_be_simulated_without_a_material(sliding):
