@@ -222,7 +222,7 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("path", type=_existing_folder, metavar="ASSET_OR_RUN", help="folder")
     parser.add_argument("--out", type=_output_file, required=True, metavar="FILE", help=".mp4 for a film, .png for a picture")
-    parser.add_argument("--camera", metavar="orbit|front|FILE.json", help="from where it is seen (default: orbit)")
+    parser.add_argument("--camera", metavar="orbit|front|FILE.json", help="from where it is seen (default: the run's own, else orbit)")
     parser.add_argument("--size", type=_count, nargs=2, metavar=("W", "H"), help="of the pictures [pixel] (default: 960 540)")
     parser.add_argument("--frames", type=_count, metavar="N", help="how many pictures (default: 30 a second of a run, 120 of an asset)")
     parser.add_argument("--show", choices=["splats", "mesh", "strain"], help="(default: splats where there are some, else mesh)")

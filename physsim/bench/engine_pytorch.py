@@ -13,7 +13,7 @@ from physsim.bench.splat_scenes import splat_ball
 from physsim.kernels.render.pixel_blending import ALPHA_MAX, LEAST_LIGHT
 from physsim.kernels.render.projection import BLUR, LEAST_ALPHA
 
-TILES = (16, 32)  # pixels along an edge: the faster one is kept; 64 never was
+TILES = (16, 32)  # pixels along an edge: the faster one is kept; 64 is slower everywhere
 
 
 def project(means: torch.Tensor, factors: torch.Tensor, camera: Camera) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -92,6 +92,8 @@ class SplatDrawing:
                 self.forward()
                 self.backward()
             seconds[self.tile] = timing.cpu_s
+            if timing.cpu_s > 3.0:  # with many splats larger tiles are slower, and take several gigabytes
+                break
         self.tile = min(seconds, key=seconds.get)
 
     def forward(self) -> None:
