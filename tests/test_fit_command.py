@@ -95,7 +95,7 @@ def test_the_asset_looks_on_its_own_as_its_report_says(block, capsys):
 def test_an_interrupted_run_is_gone_on_from(block, capsys, monkeypatch):
     _, pictures, folder = block
     words = ["fit-appearance", pictures, "--asset", folder / "block", "--splats", 200, "--iterations", 300]
-    from physsim import fit_appearance
+    from physsim import fit_command
 
     calls = []
 
@@ -105,7 +105,7 @@ def test_an_interrupted_run_is_gone_on_from(block, capsys, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit_appearance._Bar, "__call__", interrupt)
+        patch.setattr(fit_command._Bar, "__call__", interrupt)
         assert run(capsys, *words, "--out", folder / "cut")[0] == 130
     assert (folder / "cut.fit.npz").is_file() and not (folder / "cut").exists()
     code, out, _ = run(capsys, *words, "--out", folder / "cut")
@@ -144,3 +144,20 @@ def test_a_damaged_picture_is_named(block, capsys):
     (pictures / "3.png").write_bytes(whole[: len(whole) // 2])
     code, _, err = run(capsys, "fit-appearance", pictures, "--asset", folder / "block", "--out", folder / "new")
     assert code == 2 and "3.png: damaged or cut short" in err
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_shows_on_a_terminal_only(capsys, monkeypatch, terminal):
+    import sys
+
+    from physsim.appearance.fit_options import Round
+    from physsim.fit_command import _Bar
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    bar = _Bar()
+    bar(Round(50, 200, 0.1, 21.5, 20.25, 300))
+    bar.end()
+    told = capsys.readouterr().err
+    assert told.endswith("\n") if terminal else told == ""
+    if terminal:
+        assert "50/200" in told and "PSNR 21.50 dB" in told and "20.25" in told and "300 splats" in told
