@@ -16,7 +16,8 @@ class FitOptions:
         densify: whether splats are cloned and split where the pictures ask for it.
         degree: of the spherical harmonics; each degree joins after a further equal share of the iterations.
         held_out: one picture in so many is held out, beginning with the last of them; 0: none.
-        patience: rounds without a better mean PSNR of the held-out pictures after which it ends, once splats have ceased to grow.
+        patience: rounds after which it ends, once splats have ceased to grow, if none of them came within 0.25 dB of the best mean PSNR of
+            the held-out pictures.
         network: whether a colour network is fitted too; None: where there is one or pictures show the body deformed.
         exposure: whether each picture has a gain and an offset of its own.
         background: colour behind the body in pictures without mask, shape [3].

@@ -27,6 +27,9 @@ from physsim.physics.model import Body
 LATENTS = 8
 NETWORK_RATE = 1e-3
 LAST_RATE = 0.05  # steps at the end, as a share of those at the start
+TIE = (
+    0.25  # rounds this close to the best one [dB] are as good: the mean of a few pictures is not known better, and later steps are smaller
+)
 GROWING = 0.5  # share of the iterations in which splats are added
 KIND = "fit"  # of checkpoints
 VIEWS, BACKGROUNDS, SPLITS = range(3)  # streams of random numbers
@@ -196,11 +199,10 @@ class Fitting:
             return float(torch.stack(values).clamp(max=120.0).mean())
 
     def _judge(self, done: Round) -> None:
-        """Keep the best round, and end where none has been better for long."""
+        """Keep the best round, the latest of those that are as good, and end where none has been for long."""
         if done.held_out is None:
-            self.best = None
             return
-        if self.best is None or done.held_out > self.rounds[self.best[0]].held_out:
+        if done.held_out >= max(r.held_out for r in self.rounds) - TIE:
             self.best = (len(self.rounds) - 1, self._found())
         since = len(self.rounds) - 1 - self.best[0]
         self.stopped_early = since >= self.options.patience and not self.growing

@@ -137,7 +137,7 @@ def test_held_out_pictures_end_a_fit_that_only_learns_noise_and_pick_its_best_ro
     fit = fitted(thing, noisy, count=1500, iterations=4000, round_length=30, patience=3)
     history = [r.held_out for r in fit.rounds]
     assert fit.stopped_early and fit.rounds[-1].iteration < 2000
-    assert fit.best == int(np.argmax(history)) == len(history) - 4
+    assert fit.best == np.flatnonzero(np.array(history) >= max(history) - 0.25)[-1] == len(history) - 4
     held_out = [f for i, f in enumerate(noisy) if fit.options.holds_out(i)]
     assert [f.name for f in held_out] == list(fit.held_out)
     assert seen(fit, held_out) == pytest.approx(history[fit.best], abs=0.02)
