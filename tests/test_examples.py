@@ -5,6 +5,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import torch
 
 FOLDER = Path(__file__).parents[1] / "examples"
 
@@ -46,6 +47,15 @@ SLOW = {"squeeze_textured_body"}
 
 def paths():
     return sorted(FOLDER.glob("*.py"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tensors here are small: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def runs():
