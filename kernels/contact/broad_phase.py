@@ -29,6 +29,7 @@ class Candidates:
     offset: wp.array2d(dtype=wp.float64)
     weight: wp.array2d(dtype=wp.float64)
     shape: wp.array2d(dtype=int)
+    rolls: wp.array2d(dtype=int)
 
 
 @wp.struct

@@ -1,7 +1,7 @@
 """Which rows of the candidate lists a surface point takes part in, so that shares of rows are summed on points in a fixed order.
 
-Slots number the vertices of all rows: those of the list of point and triangle, then of edge and edge, then of point and shape. They are
-sorted by their points, which is stable: keys here, the sort by Warp, and then where each point's slots begin.
+Slots number the vertices of all rows: those of the list of point and triangle, then of edge and edge, of point and shape, and of what
+rolls. They are sorted by their points, which is stable: keys here, the sort by Warp, and then where each point's slots begin.
 """
 
 import warp as wp
@@ -13,10 +13,11 @@ from physsim.kernels.contact.broad_phase import Candidates
 def slot_keys(
     first: wp.vec2i,
     points: int,
-    rows: wp.vec3i,
+    rows: wp.vec4i,
     point_triangle: Candidates,
     edge_edge: Candidates,
     point_shape: Candidates,
+    rolling: Candidates,
     keys_out: wp.array(dtype=int),
     slots_out: wp.array(dtype=int),
 ):
@@ -34,12 +35,17 @@ def slot_keys(
         slot = 4 * point_triangle.stencil.shape[1] + j
         if edge_edge.stencil[env, j // 4, 0] >= 0:
             point = edge_edge.stencil[env, j // 4, j % 4]
-    else:
+    elif i < 4 * (rows[0] + rows[1]) + 5 * rows[2]:
         j = i - 4 * (rows[0] + rows[1])
         slot = 4 * (point_triangle.stencil.shape[1] + edge_edge.stencil.shape[1]) + j
         if point_shape.stencil[env, j // 5, 0] >= 0:
             point = point_shape.stencil[env, j // 5, j % 5]
-    at = env * (4 * (rows[0] + rows[1]) + 5 * rows[2]) + i
+    else:
+        j = i - 4 * (rows[0] + rows[1]) - 5 * rows[2]
+        slot = 4 * (point_triangle.stencil.shape[1] + edge_edge.stencil.shape[1]) + 5 * point_shape.stencil.shape[1] + j
+        if rolling.stencil[env, j // 8, 0] >= 0:
+            point = rolling.stencil[env, j // 8, j % 8]
+    at = env * (4 * (rows[0] + rows[1]) + 5 * rows[2] + 8 * rows[3]) + i
     keys_out[at] = env * (points + 1) + wp.where(point < 0, points, point)
     slots_out[at] = slot
 

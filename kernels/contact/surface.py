@@ -6,6 +6,8 @@ particles by the transposed map. Points are float64 whatever the particles are: 
 
 import warp as wp
 
+from physsim.kernels.contact.rolling import vec6
+
 
 def surface_kernels(real):
     """Kernels between particles of scalar type `real` and points; `first` as in `kernels.elements`."""
@@ -90,7 +92,7 @@ def surface_kernels(real):
 def row_kernels(width):
     """Kernels between the table of contact parameters and the rows of a list, whose laws take `width` parameters."""
     Row = wp.types.vector(width, wp.float64)
-    shaped = width > 6
+    shaped, armed = width > 6, width > 10
 
     @wp.kernel(module="unique", enable_backward=False)
     def fill(
@@ -101,6 +103,8 @@ def row_kernels(width):
         weight: wp.array2d(dtype=wp.float64),
         offset: wp.array2d(dtype=wp.float64),
         shape: wp.array2d(dtype=int),
+        rolls: wp.array2d(dtype=int),
+        arm: wp.array2d(dtype=vec6),
         shape_kind: wp.array(dtype=int),
         shape_size: wp.array(dtype=wp.vec3d),
         gap: wp.float64,
@@ -109,9 +113,10 @@ def row_kernels(width):
         table: wp.array2d(dtype=wp.vec3d),
         p_out: wp.array2d(dtype=Row),
     ):
-        """(strength, gap, offset, friction, damping, creep[, kind, size]) from table rows (stiffness, friction, damping) by area.
+        """(strength, gap, offset, friction, damping, creep[, kind, size[, arm]]) from table rows (stiffness, friction, damping) by area.
 
-        `tangent`: 1 where the table holds tangents, for which the rest stands still.
+        Without friction where `rolls` is 1: another row has it. `tangent`: 1 where the table holds tangents, for which the rest stands
+        still.
         """
         e, r = wp.tid()
         env = first[0] + e
@@ -121,7 +126,7 @@ def row_kernels(width):
         c = table[env, pair_class[env, t]]
         p = Row()
         p[0] = c[0] * weight[env, t]
-        p[3] = c[1]
+        p[3] = wp.where(rolls[env, t] == 0, c[1], wp.float64(0.0))
         p[4] = c[2] * weight[env, t]
         if tangent == 0:
             p[1] = gap
@@ -132,6 +137,9 @@ def row_kernels(width):
                 p[6] = wp.float64(shape_kind[k])
                 for a in range(3):
                     p[7 + a] = shape_size[k][a]
+            if wp.static(armed):
+                for a in range(6):
+                    p[10 + a] = arm[env, t][a]
         p_out[env, t] = p
 
     @wp.kernel(module="unique", enable_backward=False)
@@ -142,6 +150,7 @@ def row_kernels(width):
         stencil: wp.array3d(dtype=int),
         pair_class: wp.array2d(dtype=int),
         weight: wp.array2d(dtype=wp.float64),
+        rolls: wp.array2d(dtype=int),
         p: wp.array2d(dtype=Row),
         table_out: wp.array2d(dtype=wp.vec3d),
     ):
@@ -155,7 +164,8 @@ def row_kernels(width):
                 c = pair_class[env, t]
                 g = p[env, t]
                 a = weight[env, t]
-                table_out[env, c] = table_out[env, c] + wp.vec3d(a * g[0], g[3], a * g[4])
+                friction = wp.where(rolls[env, t] == 0, g[3], wp.float64(0.0))
+                table_out[env, c] = table_out[env, c] + wp.vec3d(a * g[0], friction, a * g[4])
 
     return {"fill": fill, "collect": collect}
 

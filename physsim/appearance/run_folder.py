@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from physsim.appearance.camera import Camera
 from physsim.appearance.run import Run, RunBody, RunLink
 from physsim.errors import InputError
 from physsim.io.arrays import load_arrays, save_arrays
@@ -66,6 +67,7 @@ def _write(run, folder):
         "frames": len(run),
         "seconds": [float(times[0]), float(times[-1])],
         "ground": run.ground,
+        "camera": None if run.camera is None else run.camera.to_dict(),
         "bodies": bodies,
         "links": [{"name": link.name, "colour": link.colour} for link in run.links],
     }
@@ -83,6 +85,7 @@ def load_run(path):
     if ground is not None and (isinstance(ground, bool) or not isinstance(ground, int | float)):
         raise InputError(f"{path}: ground = {ground!r} is no height")
     try:
+        camera = None if facts.get("camera") is None else Camera.from_dict(facts["camera"])
         return Run.of_parts(
             _array(path, arrays, "times"),
             [_body(path, i, told, arrays) for i, told in enumerate(bodies)],
@@ -92,6 +95,7 @@ def load_run(path):
             _array(path, arrays, "turns"),
             _array(path, arrays, "gravity"),
             ground,
+            camera,
         )
     except InputError as error:
         raise InputError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None

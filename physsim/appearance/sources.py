@@ -8,6 +8,7 @@ from scipy.spatial import cKDTree
 
 from physsim.appearance.memory import available_memory
 from physsim.appearance.quaternions import rotation_quaternions
+from physsim.appearance.skin import Skin
 from physsim.appearance.splats import HARMONICS, Splats
 from physsim.appearance.turned_harmonics import constant_harmonics
 from physsim.errors import InputError
@@ -15,7 +16,8 @@ from physsim.io.mesh import Surface
 from physsim.io.point_cloud import PointCloud, load_point_cloud
 from physsim.io.textured import Material, TexturedSurface, load_textured_surface
 from physsim.physics import validation
-from physsim.physics.mesh import TetMesh
+from physsim.physics.mesh import SpringNet, TetMesh
+from physsim.physics.rods import Curve
 from physsim.physics.sheets import TriMesh
 
 FLAT = 0.1  # thickness of a splat that lies in a surface, as a share of its width
@@ -28,12 +30,13 @@ _BYTES = 500  # that a candidate takes at most: places, normals, colours, weight
 
 
 def splats_from_mesh(
-    mesh: TexturedSurface | Surface | TetMesh | TriMesh | str | PathLike[str],
+    mesh: TexturedSurface | Surface | TetMesh | TriMesh | SpringNet | Curve | str | PathLike[str],
     count: int = 10_000,
     *,
     colours: object = None,
     opacity: float = 0.9,
     width: float | None = None,
+    radius: float | None = None,
     degree: int = 0,
     label: int = 0,
     seed: int = 0,
@@ -42,12 +45,14 @@ def splats_from_mesh(
     """Flat splats that lie in a surface, spread evenly by area.
 
     Args:
-        mesh: the surface, or a file that `load_textured_surface` reads; of a TetMesh the boundary.
+        mesh: the surface, or a file that `load_textured_surface` reads; of a TetMesh the boundary, of a SpringNet or Curve a tube around
+            each edge.
         count: of splats.
         colours: None: the mesh's own, grey where it has none; else one colour from 0 to 1, shape [3], one a point of the mesh, shape
-            [n, 3], or a function from positions [k, 3] to colours [k, 3].
+            [n, 3] (not of tubes), or a function from positions [k, 3] to colours [k, 3].
         opacity: of each splat, in (0, 1].
         width: standard deviation along the surface [m]; None: `COVER` of the distance between splats.
+        radius: of tubes [m]; None: a share of the edges' length.
         degree: of the spherical harmonics; those above degree 0 are 0.
         label: of the body.
         seed: of the random places; the same seed gives the same splats.
@@ -59,7 +64,7 @@ def splats_from_mesh(
     Raises:
         InputError: a surface without area, colours that do not fit, values out of range.
     """
-    surface = _textured(mesh, colours)
+    surface = _textured(mesh, colours, radius)
     count = int(validation.array("count", count, (), kind="i", lower=1))
     _check_memory(count)
     corners = surface.surface.points[surface.surface.triangles]
@@ -175,18 +180,23 @@ def _spacing(points: np.ndarray) -> np.ndarray:
     return np.where(spacing > 0.0, spacing, some.mean())
 
 
-def _textured(mesh: object, colours: object) -> TexturedSurface:
+def _textured(mesh: object, colours: object, radius: float | None) -> TexturedSurface:
     """The mesh with its colours, or with given ones."""
+    if radius is not None:
+        radius = float(validation.array("radius", radius, (), lower=0.0, lower_open=True))
     if isinstance(mesh, (str, PathLike)):
         mesh = load_textured_surface(mesh)
     if isinstance(mesh, TetMesh):
         mesh = Surface(mesh.points, mesh.surface())
     elif isinstance(mesh, TriMesh):
         mesh = Surface(mesh.points, mesh.triangles)
+    elif isinstance(mesh, (SpringNet, Curve)):
+        skin = Skin(mesh, radius)
+        mesh = Surface(skin.points(mesh.points), skin.triangles)
     if isinstance(mesh, Surface):
         grey = Material(np.full(3, 0.5))
         mesh = TexturedSurface(mesh, (grey,), np.zeros(len(mesh.triangles), dtype=int))
-    validation.instance("mesh", mesh, TexturedSurface, "or a Surface, TetMesh, TriMesh or the name of a file")
+    validation.instance("mesh", mesh, TexturedSurface, "or a Surface, the mesh of a body or the name of a file")
     if colours is None or callable(colours):
         return mesh
     n = len(mesh.surface.points)

@@ -17,7 +17,7 @@ class Case:
     """'cloth' (a net of springs; lowest point's z is compared), 'shell' (a sheet of triangles; the same), 'beam' (the tip's mean z) or
     'gradient' (a cloth; see `gradient_of`). Things touch in a 'touch-cloth' (a shell dropped on a sphere), a 'touch-pile' (of soft cubes),
     a 'grasp' (by a robot, see `physsim.grasp`) and 'environments' (soft cubes that moving fingers lift, side by side). A 'render'
-    draws splats, with their gradient."""
+    draws splats, with their gradient; a 'film' is a cloth that is simulated and drawn as splats, with the gradient of its picture."""
     size: int
     """Particles along a cloth's edge, tetrahedra of a beam, boxes along a cube's edge, environments, or splats."""
     stiffness: float | None
@@ -28,13 +28,17 @@ class Case:
     gradient_of: str | None = None
     """For a gradient: the cloth case whose largest good step is used. The height is the mean z of all particles at 1 s."""
     pixels: int = 0
-    """Along the edge of the image that a 'render' draws."""
+    """Along the edge of the image that a 'render' or a 'film' draws."""
+    splats: int = 0
+    """On the cloth of a 'film'."""
 
     @property
     def size_label(self) -> str:
         """The size as a table shows it, such as '32x32' or '4000'."""
         if self.kind == "render":
             return f"{self.size} at {self.pixels}x{self.pixels}"
+        if self.kind == "film":
+            return f"{self.size}x{self.size}, {self.splats} at {self.pixels}x{self.pixels}"
         return f"{self.size}x{self.size}" if self.kind in ("cloth", "shell", "gradient", "touch-cloth") else str(self.size)
 
     @property
@@ -52,6 +56,8 @@ CLOTH_DAMPING = 0.01
 
 TOUCH = ("touch-cloth", "touch-pile", "grasp", "environments")
 
+DRAWN = ("render", "film")
+
 SIDES = (32, 64, 128)
 
 CASES = (
@@ -64,6 +70,7 @@ CASES = (
     *(Case(f"grasp-{name}", "grasp", 1, 5.0e4) for name in ("cube", "plush", "cloth")),
     *(Case(f"grasp-environments-{count}", "environments", count, 5.0e4) for count in (1, 16, 64)),
     *(Case(f"render-{n}-{p}", "render", n, None, pixels=p) for n in (2000, 10000, 50000) for p in (128, 256, 512)),
+    Case("film-gradient", "film", 32, 1.0e3, CLOTH_DAMPING, pixels=128, splats=5000),
 )
 
 

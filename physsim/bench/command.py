@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from physsim.bench.cases import Case, case_named, cases_to_run
+from physsim.bench.cases import DRAWN, Case, case_named, cases_to_run
 from physsim.bench.engines import Engine, engine_named, engines_for
 from physsim.bench.launch import launch
 from physsim.bench.scaling import format_scaling, particle_exponents, stiffness_ratios
@@ -71,7 +71,7 @@ def main(
             _write(target, rows)
     print(format_table(rows), file=stream)
     if peers:
-        if any(not one.touches and one.kind != "render" for one in chosen):
+        if any(not one.touches and one.kind not in DRAWN for one in chosen):
             print("\n" + format_ratios(equal_error_ratios(rows)), file=stream)
         print(format_own_step_ratios(own_step_ratios(rows)), file=stream)
     drawing = format_drawing_ratios(drawing_ratios(rows))
@@ -100,7 +100,7 @@ def _run_one(case: Case, engine: Engine, rows: list[dict], limits: LimitCache, r
         return [missing_row(case, engine, missing)]
     if case.touches:
         return [own_step_row(case, engine, run)]
-    if case.kind == "render":
+    if case.kind in DRAWN:
         return [drawing_row(case, engine, run)]
     if case.kind == "gradient":
         return [gradient_row(case, engine, rows, run)]

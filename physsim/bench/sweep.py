@@ -198,14 +198,15 @@ def own_step_row(case: Case, engine: Engine, run: Callable[[Case, Engine, int], 
 
 
 def drawing_row(case: Case, engine: Engine, run: Callable[[Case, Engine, int], dict]) -> dict:
-    """Draw an image and its gradient; nothing is simulated, so that there is no step.
+    """Draw an image and its gradient. Of a 'render' nothing is simulated, so that there is no step; a 'film' has two of 1/60 s.
 
     Args:
-        case: one whose kind is 'render'.
+        case: one whose kind is among `DRAWN`.
         engine: who draws.
         run: as in `sweep`.
     """
-    return _labelled(case, engine, 1, run(case, engine, 1)) | {"dt": None, "substeps": None, "error": None, "compared": False}
+    step = {"dt": None, "substeps": None} if case.kind == "render" else {}
+    return _labelled(case, engine, 1, run(case, engine, 1)) | step | {"error": None, "compared": False}
 
 
 def missing_row(case: Case, engine: Engine, note: str) -> dict:

@@ -57,6 +57,8 @@ def format_table(rows: list[dict]) -> str:
         if row.get("forward_wall_s") is not None:
             parts = [f"{part} {1e3 * row[f'{part}_wall_s']:.3g} ms" for part in ("forward", "backward")]
             lines.append(f"{'':21}  {', '.join(parts)}")
+        if row.get("stages_cpu_s"):
+            lines.append(f"{'':21}  a gradient step's CPU: {_stages_line(row)}")
         if row.get("forward_s") is not None:
             lines.append(f"{'':21}  forward {row['forward_s']:.3g} s, backward {row['backward_s']:.3g} s; {_gradient_check(row)}")
         if row.get("end_m") is not None:
@@ -65,6 +67,11 @@ def format_table(rows: list[dict]) -> str:
         if profile:
             lines.append(f"{'':21}  {profile}")
     return "\n".join(lines)
+
+
+def _stages_line(row: dict) -> str:
+    """What each stage of a film's gradient step takes."""
+    return ", ".join(f"{stage} {1e3 * seconds:.3g} ms" for stage, seconds in row["stages_cpu_s"].items())
 
 
 def _touch_line(row: dict) -> str:

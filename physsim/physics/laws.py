@@ -22,6 +22,7 @@ from physsim.kernels.laws.pin import pin
 from physsim.kernels.laws.point_shape import point_shape
 from physsim.kernels.laws.rigid import rigid
 from physsim.kernels.laws.rod import rod
+from physsim.kernels.laws.rolling import rolling
 from physsim.kernels.laws.seam import seam
 from physsim.kernels.laws.spring import spring
 from physsim.kernels.laws.tether import tether
@@ -149,6 +150,12 @@ _SHAPE = (
     LawParameter("kind", "-", lower=0.0, upper=4.0, affine=False),
     *(_not_negative(f"size_{axis}", "m", affine=False) for axis in "xyz"),
 )
+_ARM = (
+    *(LawParameter(name, "m", affine=False) for name in ("begin", "end")),
+    _not_negative("radius", "m", affine=False),
+    *(LawParameter(name, "m", affine=False) for name in ("other_begin", "other_end")),
+    LawParameter("meeting", "-", lower=0.0, upper=3.0, affine=False),
+)
 _PIN = (_not_negative("stiffness", "N/m"), *(LawParameter(f"share_{k}", "-", affine=False) for k in (1, 2, 3)))
 _DRIVE = (
     *(
@@ -177,6 +184,7 @@ _TOUCH = {"history": True, "rates": ("friction", "damping"), "exact_tangent": Tr
 POINT_TRIANGLE = Law("contact_point_triangle", 4, _CONTACT, lambda real: contact(real, "point_triangle"), **_TOUCH)
 EDGE_EDGE = Law("contact_edge_edge", 4, _CONTACT, lambda real: contact(real, "edge_edge"), **_TOUCH)
 POINT_SHAPE = Law("point_shape", 5, _CONTACT + _SHAPE, point_shape, **_TOUCH)
+ROLLING = Law("rolling", 8, _CONTACT + _SHAPE + _ARM, rolling, **_TOUCH)  # friction of the others' pairs
 
 CONTACT = (POINT_TRIANGLE, EDGE_EDGE, POINT_SHAPE)
 ALL = (INERTIA, LOAD, TETHER, DRIVE, PIN, RIGID, SPRING, MEMBRANE, BENDING, SEAM, ROD, *NEO_HOOKEAN.values(), *VISCOUS.values(), *CONTACT)

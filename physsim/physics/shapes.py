@@ -23,8 +23,6 @@ class Plane:
 class Sphere:
     """A ball about its frame's origin.
 
-    A free one slides on other shapes and does not roll: friction with them acts at its centre. Use a TriMesh where it shall roll.
-
     Args:
         radius: [m].
     """
@@ -53,7 +51,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Capsule:
-    """A cylinder along z with round ends, about its frame's origin; like a free Sphere, a free one does not roll on other shapes.
+    """A cylinder along z with round ends, about its frame's origin.
 
     Args:
         radius: [m].

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from physsim.appearance.camera import Camera
-from physsim.errors import InputError
+from physsim.errors import InputError, PhyssimError
 from physsim.viewer.canvas import Canvas, legend
 from physsim.viewer.live import LiveSimulation, why_not_live
 from physsim.viewer.server import HOST, start_server, stop_server
@@ -75,11 +75,12 @@ class Viewer:
         low, high = self.stage.box()
         size = max(float(np.max(high - low)), 1e-3)
         corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * (high - low) + low
-        seen = Camera.around(corners, angle=ANGLE, margin=MARGIN)
+        seen = self.run.camera or Camera.around(corners, angle=ANGLE, margin=MARGIN)
         self._eye = seen.position
         start = self.server.initial_camera
         start.position, start.look_at, start.up = seen.position, seen.target, (0.0, 0.0, 1.0)
-        start.fov, start.near, start.far = np.radians(ANGLE), 0.01 * size, 200.0 * size
+        angle = 2.0 * np.arctan(0.5 * seen.height / seen.focal[1])
+        start.fov, start.near, start.far = angle, 0.01 * size, 200.0 * size
         if self.run.ground is not None:
             cell = rounded_up(size / 5)
             middle = (high + low) / 2
@@ -109,7 +110,7 @@ class Viewer:
             self._hint = plain(f"No simulation: {reason}.") if reason else HINT + ALONE * bool(run.links)
             self._status = gui.add_markdown(self._hint)
         if reason is None:
-            self._simulate.on_update(lambda _: self.simulate(self._simulate.value))
+            self._simulate.on_update(lambda _: self._toggle())
         self._reset.on_click(lambda _: self.reset())
 
     # What the controls do; scripts and tests may call the same.
@@ -189,6 +190,22 @@ class Viewer:
             self._playing, self._play.label = False, "Play"
             self.live = LiveSimulation(self.run, self._frame)
 
+    def _can_enter_live(self):
+        """Enter a simulation; one that the run does not hold enough for after all is said on the page, and not tried again."""
+        try:
+            self._enter_live()
+        except PhyssimError as error:
+            self._why_not = str(error)
+            self._hint = plain(f"No simulation: {error}")
+            self._simulate.value, self._simulate.disabled, self._reset.disabled, self._dirty = False, True, True, True
+            return False
+        return True
+
+    def _toggle(self):
+        with self._lock:
+            if not self._simulate.value or self._can_enter_live():
+                self.simulate(self._simulate.value)
+
     def _leave_live(self):
         if self.live is not None:
             self.live.close()
@@ -240,7 +257,8 @@ class Viewer:
 
     def _follow_eye(self):
         """Take note of where the page looks from: splats have other colours from elsewhere. Of several pages the first one counts."""
-        clients = self.server.get_clients() if self._mode.value == "splats" else {}
+        changes = self._mode.value == "splats" and self.stage.changes_with_view
+        clients = self.server.get_clients() if changes else {}
         if clients:
             eye = np.asarray(next(iter(clients.values())).camera.position, dtype=np.float64)
             if np.isfinite(eye).all() and np.abs(eye - self._eye).max() > 1e-3 * np.linalg.norm(eye):
@@ -255,7 +273,9 @@ class Viewer:
                 self._dirty = True
             return None
         if drag is not held:
-            self._enter_live()
+            if not self._can_enter_live():
+                self._drag = None
+                return None
             self._simulate.value = True
             self.live.grab(drag.body, drag.start)
         self.live.move(drag.end - drag.start)

@@ -62,6 +62,7 @@ class Canvas:
         )
 
     def _add_splats(self, i):
+        self._stage.look(i)  # what cannot be bound is said at the start
         count = len(self._stage.run.bodies[i].asset.splats)
         nothing = np.zeros((count, 3), np.float32), np.tile(np.eye(3, dtype=np.float32), (count, 1, 1))
         colours = np.zeros((count, 3), np.float32), np.zeros((count, 1), np.float32)
@@ -127,7 +128,7 @@ class Canvas:
             if isinstance(self._stage.run.bodies[i].mesh, TetMesh):
                 points = self._stage.skins[i].inset(points, INSET * UNITS / self._finer)
             self._set(self._grips[i], vertices=points.astype(np.float32))
-            seen = self._stage.splats(i, x)
+            seen = self._stage.splats(i, x, eye)
             factors = self._finer * seen.posed.factors.numpy()
             colours = seen.seen_from(eye).detach().numpy().clip(0.0, 1.0)
             opacities = seen.splats.opacities.detach().numpy()[:, None]

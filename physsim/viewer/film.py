@@ -33,13 +33,13 @@ MAX_CAMERA = 1_000_000  # bytes of a camera's file
 MOST_FRAMES = 100_000
 
 
-def film(thing, out, *, camera="orbit", size=None, frames=None, show=None):
+def film(thing, out, *, camera=None, size=None, frames=None, show=None):
     """Draw a run through its time, or a thing that stands still from all sides.
 
     Args:
         thing: Run, Asset, or the folder of either.
         out: file to write: .mp4 for a film (a strip of stills, .png, where no encoder is found), .png for one picture, of the last frame.
-        camera: "orbit", "front", a Camera, or a JSON file of one (`Camera.to_dict`).
+        camera: "orbit", "front", a Camera, or a JSON file of one (`Camera.to_dict`); None: the run's own, "orbit" where it has none.
         size: width and height [pixel]; None: 960 x 540, or the camera's own.
         frames: how many pictures a film has; None: 30 a second of the run, 120 of what stands still. The film takes as long as the run.
         show: "splats", "mesh" or "strain"; None: splats where there are some, else the mesh.
@@ -69,7 +69,7 @@ def film(thing, out, *, camera="orbit", size=None, frames=None, show=None):
     return write_video(out, (pictures.draw(i, c) for i, c in zip(shown, cameras, strict=True)), fps)
 
 
-def main(*, path, out, camera="orbit", size=None, frames=None, show=None):
+def main(*, path, out, camera=None, size=None, frames=None, show=None):
     """The command `physsim render`; see `film`.
 
     Returns:
@@ -98,6 +98,8 @@ def _moments(times, frames):
 
 def _cameras(stage, camera, size, count):
     """A Camera a picture."""
+    if camera is None:
+        camera = stage.run.camera or "orbit"
     if isinstance(camera, str) and camera in ("orbit", "front"):
         width, height = SIZE if size is None else _checked_size(size)
         corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
@@ -166,7 +168,7 @@ class Pictures:
         positions, (places, turns) = run.positions(frame), run.poses(frame)
         surfaces = [self._surface(i, positions[i]) for i in self._bodies]
         surfaces += [link.moved(R, place) for link, R, place in zip(self._links, matrices(turns), places, strict=True)]
-        splats = [stage.splats(i, positions[i]) for i in stage.with_splats if i not in self._bodies]
+        splats = [stage.splats(i, positions[i], camera.position) for i in stage.with_splats if i not in self._bodies]
         scene = Scene(splats, surfaces + self._floor, background=BACKGROUND, light=self._light)
         picture = Image.fromarray(render(scene, camera, samples=SAMPLES).bytes())
         bar = (255.0 * palette(), (0.0, self._high), "largest principal Green strain") if self._show == "strain" else None

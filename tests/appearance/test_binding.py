@@ -403,6 +403,8 @@ def test_wrong_bindings_are_refused(rng):
             binding.pose(wrong)
     with pytest.raises(InputError, match="bind the new ones"):
         binding.pose(binding.rest(), splats.select(torch.arange(5)))
+    with pytest.raises(InputError, match=r"float32 on cpu were given, and torch\.float64 on cpu were bound"):
+        binding.pose(binding.rest(), splats.to(torch.float32))
     with pytest.raises(InputError, match="no rotation"):
         RigidBinding(splats).pose(2 * torch.eye(3), torch.zeros(3))
 

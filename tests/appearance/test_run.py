@@ -9,6 +9,7 @@ import pytest
 
 import physsim as ps
 from physsim.appearance.asset import Asset
+from physsim.appearance.camera import Camera
 from physsim.appearance.run import Run, RunBody, RunLink
 from physsim.appearance.sources import splats_from_mesh
 from physsim.io.arrays import load_arrays, save_arrays
@@ -106,6 +107,15 @@ def test_the_assets_of_bodies_come_back_with_their_splats(recorded, tmp_path):
         Run(model, assets={"beam": asset})
 
 
+def test_the_camera_from_where_it_is_best_seen_comes_back(recorded, tmp_path):
+    camera = Camera.look_at((1, -1, 1), (0, 0, 0), angle=33.0)
+    run = Run(recorded[1], camera=camera)
+    run.add(recorded[2][0])
+    assert Run.load(run.save(tmp_path / "run")).camera.to_dict() == camera.to_dict()
+    with pytest.raises(ps.InputError, match="camera: a Camera is needed, str"):
+        Run(recorded[1], camera="front")
+
+
 def test_a_trajectory_becomes_a_run():
     model = scene()
     trajectory = ps.simulate(ps.SolverImplicit(model, dt=1 / 60), times=[0.02, 0.05])
@@ -184,6 +194,7 @@ def test_parts_that_do_not_fit_are_refused():
     x = mesh.points[None]
     for arguments, said in [
         (([0.0], [], []), "nothing to look at"),
+        (([0.0], [body, body], [x, x]), "2 parts are called 'b'"),
         (([], [body], [x[:0]]), "at least one is needed"),
         (([0.0, 0.0], [body], [np.tile(x, (2, 1, 1))]), "later than the one before"),
         (([0.0], [body], [x[:, :3]]), "positions of 'b': shape"),
@@ -214,6 +225,7 @@ def rewrite(folder, change):
         (lambda d: d.update(version=99), "version 99; this physsim reads version 1"),
         (lambda d: d.update(bodies={}), "bodies must be a list"),
         (lambda d: d.update(links=[1]), "links must be a list"),
+        (lambda d: d["links"][0].update(name="beam"), "2 parts are called 'beam'"),
         (lambda d: d["bodies"].append(d["bodies"][0]), "run.npz lacks 'bodies/4/positions'"),
         (lambda d: d["bodies"][0].update(name=7), "a name of 1 to 200 characters"),
         (lambda d: d["bodies"][0].update(colour="javascript:alert(1)"), "is not like #5b8def"),
@@ -222,6 +234,8 @@ def rewrite(folder, change):
         (lambda d: d["bodies"][1].update(mesh=d["bodies"][0]["mesh"]), "lacks cells"),
         (lambda d: d.update(ground="low"), "ground = 'low' is no height"),
         (lambda d: d["links"].pop(), "places: shape"),
+        (lambda d: d.update(camera={"width": 3}), "missing entries"),
+        (lambda d: d.update(camera=7), "camera"),
     ],
 )
 def test_a_changed_description_is_refused(folder, change, said):

@@ -6,6 +6,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 import physsim as ps
+from physsim.appearance.binding import bind
 from physsim.appearance.sources import splats_from_mesh, splats_from_points
 from physsim.errors import InputError
 from physsim.io.mesh import Surface
@@ -100,6 +101,16 @@ def test_a_body_is_painted_by_a_function_of_place():
     assert not inside.any()
 
 
+@pytest.mark.parametrize("kind", ["rod", "net"])
+def test_rods_and_nets_wear_tubes_that_bind_to_them(kind):
+    mesh = ps.Curve.straight((0, 0, 0), (1, 0, 0), 10) if kind == "rod" else ps.spring_net((3, 3), (1.0, 1.0))
+    splats = splats_from_mesh(mesh, 500, radius=0.01, colours=[1.0, 0.5, 0.0])
+    assert bind(splats, mesh, outside=0.0101).splats is splats
+    np.testing.assert_allclose(colours_of(splats), np.broadcast_to([1.0, 0.5, 0.0], (500, 3)), atol=1e-6)
+    if kind == "rod":
+        assert (np.linalg.norm(splats.means[:, 1:], axis=1) > 0.0085).mean() > 0.9  # the rest on the ends of the edges' prisms
+
+
 def test_the_same_seed_gives_the_same_splats():
     mesh = ps.sheet_mesh((1.0, 1.0), (3, 3))
     a, b, c = (splats_from_mesh(mesh, 100, seed=seed) for seed in (1, 1, 2))
@@ -144,6 +155,7 @@ def test_what_cannot_become_splats_is_refused(tmp_path):
         (lambda: splats_from_mesh(mesh, colours=np.ones((3, 3))), "colours: shape"),
         (lambda: splats_from_mesh(mesh, opacity=0.0), "opacity"),
         (lambda: splats_from_mesh(mesh, width=-1.0), "width"),
+        (lambda: splats_from_mesh(ps.spring_net((3, 3), (1.0, 1.0)), radius=0.0), "radius"),
         (lambda: splats_from_mesh(mesh, degree=4), "degree"),
         (lambda: splats_from_mesh(mesh, dtype=torch.int32), "dtype"),
         (lambda: splats_from_mesh(5), "mesh"),

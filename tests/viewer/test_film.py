@@ -135,6 +135,18 @@ def test_the_camera_goes_all_the_way_around_what_stands_still_and_a_little_aroun
         assert (np.asarray(depth) > 0).all()
 
 
+def test_small_rigid_things_are_in_view_and_large_ones_need_not_be():
+    mesh = ps.box_mesh((0.1, 0.1, 0.1), (1, 1, 1))
+    arm = ps.box_mesh((1.0, 0.1, 0.1), (1, 1, 1))
+    links = [RunLink("finger", mesh.points, mesh.surface()), RunLink("arm", arm.points, arm.surface())]
+    places, turns = np.array([[[0.2, 0.0, 0.0], [0.0, 0.0, 0.3]]]), np.tile([1.0, 0.0, 0.0, 0.0], (1, 2, 1))
+    both = Stage(Run.of_parts([0.0], [RunBody("b", mesh)], [mesh.points[None]], links, places, turns))
+    assert both.box() == pytest.approx(np.array([[0, 0, 0], [0.3, 0.1, 0.1]]))
+    alone = Stage(Run.of_parts([0.0], [], [], links, places, turns))
+    assert alone.box() == pytest.approx(np.array([[0, 0, 0], [1.0, 0.1, 0.4]]))
+    assert alone.modes == ("mesh",)
+
+
 def test_a_camera_comes_from_its_file_and_takes_another_size(sliding, tmp_path):
     file = tmp_path / "camera.json"
     file.write_text(json.dumps(CAMERA.to_dict()))
@@ -143,6 +155,14 @@ def test_a_camera_comes_from_its_file_and_takes_another_size(sliding, tmp_path):
     assert a.shape == (120, 160, 3)
     assert np.array_equal(a, b)
     assert picture(film(sliding, tmp_path / "c.png", camera=str(file), size=(80, 60))).shape == (60, 80, 3)
+
+
+def test_a_run_is_seen_from_its_own_camera_unless_another_is_given(sliding, tmp_path):
+    x = np.stack([sliding.positions(f)[0] for f in range(len(sliding))])
+    own = Run.of_parts(sliding.times, sliding.bodies, [x], ground=0.0, camera=CAMERA)
+    a, b = (picture(film(run, tmp_path / "a.png", **rest)) for run, rest in ((own, {}), (sliding, {"camera": CAMERA})))
+    assert np.array_equal(a, b)
+    assert picture(film(own, tmp_path / "b.png", camera="front")).shape == (540, 960, 3)
 
 
 def told(capsys, *words):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import warp as wp
 
-from physsim.kernels.contact import boxes, broad_phase, ccd, slots
+from physsim.kernels.contact import boxes, broad_phase, ccd, rolling, slots
 from physsim.physics.launch import Launcher
 
 REFITS = 32  # of a tree, before it is built anew for where things have gone
@@ -14,6 +14,7 @@ CHUNK = 64  # rows that one thread advances on the CPU
 # times the rows that a motion of things needed, plus some, above which lists that a wild direction has filled are made anew
 WASTE, WASTE_WITHIN, FEW_ROWS = 2, 4, 256
 REACH = 16.0  # edge lengths that a point may go in one motion: a wild direction would make everything a candidate for everything
+POINTS = {"point_triangle": 4, "edge_edge": 4, "point_shape": 5, "rolling": 8}  # of a row of each list, in the order of their slots
 QUERY_COST, ADVANCE_COST = 1.5, 0.3  # [us] of a query, of a row
 
 
@@ -31,6 +32,9 @@ class CandidateList:
         offset: sum of the radii [m].
         weight: area [m^2]: of the point, or the mean of two edges'.
         shape: number of the shape where one takes part.
+        rolls: 1 for rows of which another list, that of what rolls, has the friction.
+        arm: of that list, what its law needs besides.
+        source: of that list, the list and the row that each of its rows comes from, and 1 where what rolls is the first there, else -1.
     """
 
     stencil: wp.array
@@ -42,11 +46,14 @@ class CandidateList:
     offset: wp.array
     weight: wp.array
     shape: wp.array
+    rolls: wp.array
+    arm: wp.array
+    source: wp.array
     kernels: broad_phase.Candidates = field(init=False, repr=False)  # the same arrays, as kernels take them
 
     def __post_init__(self):
         self.kernels = broad_phase.Candidates()
-        for name in ("stencil", "live", "touching", "pair_class", "offset", "weight", "shape"):
+        for name in ("stencil", "live", "touching", "pair_class", "offset", "weight", "shape", "rolls"):
             setattr(self.kernels, name, getattr(self, name))
 
     @property
@@ -65,9 +72,10 @@ class PointMap(NamedTuple):
 class Detection:
     """Candidate pairs of a scene and safe steps, for environments side by side.
 
-    `point_triangle`, `edge_edge` and `point_shape` are CandidateLists; `capacity_version` counts their allocations. The vertices of all
-    rows are numbered one after the other: slot 4 i + k is vertex k of row i of the first list, `share_offsets` are the numbers at which
-    the lists begin (by their capacities), and `point_map` says which slots are of which point.
+    `point_triangle`, `edge_edge` and `point_shape` are CandidateLists, and so is `rolling`, of the friction of balls and capsules;
+    `capacity_version` counts their allocations. The vertices of all rows are numbered one after the other: slot 4 i + k is vertex k of row
+    i of the first list, `share_offsets` are the numbers at which the lists begin (by their capacities), and `point_map` says which slots
+    are of which point.
 
     Args:
         scene: ContactScene.
@@ -87,7 +95,7 @@ class Detection:
         self._commands = {}
         self.capacity_version = 0
         self._allocate()
-        for name, points in (("point_triangle", 4), ("edge_edge", 4), ("point_shape", 5)):
+        for name, points in POINTS.items():
             setattr(self, name, self._new_list(name, points, 1))
         self._used = np.zeros(3, int)  # rows that may hold pairs
         self._held, self._usual = np.zeros((2, envs), int)  # rows of each environment, and what a motion of things needed last
@@ -109,7 +117,9 @@ class Detection:
         self._reach = wp.full(envs, 1.0, dtype=wp.float64, device=self.device)
         self._floor, self._pressed = self._numbers(envs), np.zeros(envs, bool)
         self._stale = self._ints((envs, 2))
-        self._counts = self._ints((3, envs))
+        self._counts, self._rolling_counts = self._ints((3, envs)), self._ints(envs)
+        self.rollers = _rollers(scene, self.device)
+        self._rolling_found = self._rolling_begins = self._ints(0)
         self._found, self._begins = self._ints(envs * self._queries + 1), self._ints(envs * self._queries + 1)
         self._partners = self._ints((envs * self._queries, int(broad_phase.KEPT)))
         self._trees = [self._tree(len(scene.triangles)), self._tree(len(scene.edges))]
@@ -132,13 +142,14 @@ class Detection:
         return below, above, bvh, tree
 
     def _new_list(self, name, points, capacity):
-        order = ("point_triangle", "edge_edge", "point_shape").index(name)
-        shape = (self.envs, capacity)
-        shapes = self._ints(shape) if name == "point_shape" else self._ints((1, 1))
+        rolls, shape = name == "rolling", (self.envs, capacity)
+        shapes = self._ints(shape) if rolls or name == "point_shape" else self._ints((1, 1))
+        arms = self._numbers(shape if rolls else (1, 1), rolling.vec6), self._numbers(shape if rolls else (1, 1), wp.vec3i)
         stencil = wp.full((*shape, points), -1, dtype=int, device=self.device)
         numbers = self._numbers(shape), self._numbers(shape)
         live = wp.clone(stencil)
-        return CandidateList(stencil, live, self._ints(shape), self._counts[order], 0, self._ints(shape), *numbers, shapes)
+        counts = self._rolling_counts if rolls else self._counts[list(POINTS).index(name)]
+        return CandidateList(stencil, live, self._ints(shape), counts, 0, self._ints(shape), *numbers, shapes, self._ints(shape), *arms)
 
     @property
     def point_boxes(self):
@@ -152,13 +163,13 @@ class Detection:
 
     @property
     def lists(self):
-        """The three lists, in the order of their slots."""
+        """The three lists of pairs, in the order of their slots; those of what rolls come last."""
         return self.point_triangle, self.edge_edge, self.point_shape
 
     @property
     def share_offsets(self):
         """Numbers of the first slot of each list, and how many there are in all."""
-        sizes = [4 * self.point_triangle.capacity, 4 * self.edge_edge.capacity, 5 * self.point_shape.capacity]
+        sizes = [points * getattr(self, name).capacity for name, points in POINTS.items()]
         return tuple(int(n) for n in np.concatenate([[0], np.cumsum(sizes)]))
 
     # ---- launches
@@ -205,6 +216,8 @@ class Detection:
         self._place_trees()
         self._find()
         self._write()
+        if self.rollers is not None:
+            self._write_rolling()
         self._map_points()
         if not tried:
             self._usual = self._held
@@ -310,7 +323,7 @@ class Detection:
     def _reserve(self, counts):
         """Make room; lists in new arrays are written anew for all environments."""
         grown = False
-        for name, count in zip(("point_triangle", "edge_edge", "point_shape"), counts):
+        for name, count in zip(POINTS, counts):  # of the first three
             made = getattr(self, name)
             if count > made.capacity:
                 setattr(self, name, self._new_list(name, made.stencil.shape[2], _room(count)))
@@ -320,9 +333,42 @@ class Detection:
             self._commands = {key: c for key, c in self._commands.items() if key in ("find_escaped", "point_boxes", "find", "total")}
             self.capacity_version += 1
 
+    def _write_rolling(self):
+        """Rows of `rolling` from those of the others, in their order."""
+        rows = [min(n, made.capacity) for n, made in zip(_rounded(self._used), self.lists)]
+        total, lists = sum(rows), [made.kernels for made in self.lists]
+        made = self.rolling
+        made.stencil.fill_(-1)
+        made.rows = 0
+        if not total:
+            return
+        if self._rolling_found.size <= self.envs * total:
+            self._rolling_found, self._rolling_begins = (self._ints(_room(self.envs * total)) for _ in range(2))
+            self._commands = {key: c for key, c in self._commands.items() if not str(key[0]).endswith("rolling")}
+        found, begins = (a[: self.envs * total + 1] for a in (self._rolling_found, self._rolling_begins))
+        head = [wp.vec3i(*rows)]
+        arguments = [*head, self.rollers, *lists, self._rolling_found]
+        self._run(("find rolling", *rows), lambda: self._record(rolling.find_rolling, total, *arguments))
+        wp.utils.array_scan(found, begins, inclusive=False)
+        arguments = [total, self._rolling_begins, self._rolling_counts]
+        self._run(("count rolling", total), lambda: self.launcher.record_whole(rolling.count_rolling, self.envs, *arguments))
+        count = int(self._rolling_counts.numpy().max())
+        if count > made.capacity:
+            made = self.rolling = self._new_list("rolling", POINTS["rolling"], _room(count))
+            self._commands = {key: c for key, c in self._commands.items() if key[0] not in ("keys", "write rolling")}
+            self.capacity_version += 1
+        made.rows = count
+        if not count:
+            return
+        arguments = [*head, self.surfaces, self.rollers, *lists, self._rolling_found, self._rolling_begins]
+        arguments += [made.kernels, made.arm, made.source]
+        self._run(("write rolling", *rows), lambda: self._record(rolling.write_rolling, total, *arguments))
+        wp.copy(made.live, made.stencil)
+
     def _map_points(self):
         rows = [min(n, made.capacity) for n, made in zip(_rounded(self._used), self.lists)]
-        size = 4 * (rows[0] + rows[1]) + 5 * rows[2]
+        rows.append(min(_rounded([self.rolling.rows])[0], self.rolling.capacity))
+        size = sum(n * points for n, points in zip(rows, POINTS.values(), strict=True))
         points, total = self.scene.point_count, self.envs * size
         if not size:
             self.point_map.offsets.zero_()
@@ -330,8 +376,8 @@ class Detection:
         if self._keys.size < 2 * total:
             self._keys, self._slots = self._ints(2 * _room(total)), self._ints(2 * _room(total))
             self._commands = {key: c for key, c in self._commands.items() if key[0] not in ("keys", "begins")}
-        shares = [made.kernels for made in self.lists]
-        arguments = [points, wp.vec3i(*rows), *shares, self._keys, self._slots]
+        shares = [made.kernels for made in (*self.lists, self.rolling)]
+        arguments = [points, wp.vec4i(*rows), *shares, self._keys, self._slots]
         self._run(("keys", *rows), lambda: self._record(slots.slot_keys, size, *arguments, weight=0.01))
         wp.utils.radix_sort_pairs(self._keys, self._slots, total, end_bit=(self.envs * (points + 1)).bit_length())
         offsets = self.point_map.offsets
@@ -389,6 +435,16 @@ def _room(count):
 def _rounded(counts):
     """Rows that a launch covers: powers of two, so that few launches have to be recorded."""
     return [1 << (int(n) - 1).bit_length() if n else 0 for n in counts]
+
+
+def _rollers(scene, device):
+    """What `rolling` knows of points, for kernels; None where no point is of a round thing's core."""
+    if scene.roller is None or (scene.roller < 0).all():
+        return None
+    out = rolling.Rollers()
+    out.roller = wp.array(np.ascontiguousarray(scene.roller, dtype=np.int32), dtype=int, device=device)
+    out.along = wp.array(np.ascontiguousarray(scene.along, dtype=np.float64), dtype=wp.float64, device=device)
+    return out
 
 
 def _surfaces(scene, device):

@@ -39,6 +39,9 @@ class ContactScene:
         gap: distance at which contact begins to push [m].
         creep: sliding speed at which friction is fully developed [m/s].
         names: of the surfaces, for messages, length B.
+        roller: shape that a point is of the core of, a ball's centre or an end of a capsule's segment, -1 for other points, [S]; None: no
+            point is. Friction with it acts on the shape's surface.
+        along: place of such a point along its shape's z axis [m], [S].
     """
 
     owners: np.ndarray
@@ -61,6 +64,8 @@ class ContactScene:
     gap: float
     creep: float = 1e-4
     names: tuple[str, ...] = ()
+    roller: np.ndarray | None = None
+    along: np.ndarray | None = None
 
     def __post_init__(self):
         for f in fields(self):

@@ -70,10 +70,14 @@ class _Parts:
     shape_size: list = field(default_factory=list)
     shape_frame: list = field(default_factory=list)
     shape_body: list = field(default_factory=list)
+    roller: list = field(default_factory=list)
+    along: list = field(default_factory=list)
     count: int = 0
 
-    def add_points(self, owners, weights, body, radius, area):
+    def add_points(self, owners, weights, body, radius, area, roller=-1, along=0.0):
         """Append surface points; returns their numbers."""
+        self.roller.append(np.full(len(owners), roller))
+        self.along.append(np.broadcast_to(along, len(owners)))
         numbers = self.count + np.arange(len(owners))
         self.owners.append(owners)
         self.weights.append(weights)
@@ -151,6 +155,8 @@ def build_scene(surfaces, free, ignored, classes, gap, creep):
         gap=gap,
         creep=creep,
         names=tuple(s.name for s in surfaces),
+        roller=join(parts.roller, (), int),
+        along=join(parts.along, ()),
     )
 
 
@@ -195,9 +201,10 @@ def _add_frame(parts, number, surface, typical):
     given = frame.shape if isinstance(frame.shape, tuple) else ((frame.shape, np.zeros(3), np.eye(3)),)
     for shape, position, rotation in given:
 
-        def embedded(local, radius=0.0, area=0.0, position=position, rotation=rotation):
+        def embedded(local, radius=0.0, area=0.0, roller=-1, position=position, rotation=rotation):
             weights = frame.weights(local @ rotation.T + position)
-            return parts.add_points(np.tile(surface.particles, (len(local), 1)), weights, number, radius, area)
+            owners = np.tile(surface.particles, (len(local), 1))
+            return parts.add_points(owners, weights, number, radius, area, roller, local[:, 2])
 
         f = shapes.features(shape)
         if len(f.points):
@@ -208,7 +215,8 @@ def _add_frame(parts, number, surface, typical):
             else:
                 extent = np.ptp(f.points, axis=0).max() + 2 * f.radius
                 areas, edge_area = extent**2 / len(f.points), extent**2 / max(len(f.edges), 1)
-            numbers = embedded(f.points, half + f.radius, np.minimum(areas, typical))
+            core = len(parts.shape_kind) if f.radius > 0.0 else -1  # the number that the shape will have
+            numbers = embedded(f.points, half + f.radius, np.minimum(areas, typical), core)
             parts.add_features(numbers, f.edges, f.triangles, np.full(len(f.edges), min(edge_area, typical)))
         if not isinstance(shape, TriMesh):
             axes = embedded(np.concatenate([np.zeros((1, 3)), np.eye(3)]), half)

@@ -90,13 +90,31 @@ def squeezed_block():
     return builder, {"left": (0.3, 0.0, 0.0), "right": (-0.3, 0.0, 0.1)}
 
 
-SCENES = {f.__name__: f for f in (sliding_block, struck_block, closing_fold, landing_bodies, squeezed_block)}
+def rolling_bodies():
+    """A ball and a capsule roll over a cloth, another capsule over a plane, with a third one across it."""
+    builder = ps.ModelBuilder()
+    cloth = builder.add_cloth(ps.sheet_mesh((0.08, 0.08), (2, 2)), FABRIC, name="cloth")
+    builder.attach(cloth, [0, 2, 6, 8])
+    motion = {"angular_velocity": (3.0, 5.0, 1.0), "young": 1e7, "mass": 0.03}
+    lying, across = (0.71, 0.02, 0.7, 0.0), (0.72, 0.69, 0.03, 0.02)  # along x, and along y
+    ball, rod = ps.Sphere(0.01), ps.Capsule(0.008, 0.05)
+    builder.add_rigid_body(ball, position=(0.055, 0.052, 0.0107), velocity=(0.1, 0.05, -0.2), name="ball", **motion)
+    builder.add_rigid_body(rod, position=(0.041, 0.021, 0.0105), rotation=lying, velocity=(0.05, 0.1, -0.2), name="rod", **motion)
+    builder.add_rigid_body(rod, position=(0.2, 0.0, -0.0913), rotation=lying, velocity=(0.05, 0.2, -0.1), name="lower", **motion)
+    builder.add_rigid_body(rod, position=(0.203, 0.002, -0.0742), rotation=across, velocity=(0.2, 0.05, -0.2), name="upper", **motion)
+    builder.add_ground(-0.1)
+    builder.enable_contact(friction=0.3, damping=1e3, stiffness=2e4, creep=CREEP)
+    return builder, {}
+
+
+SCENES = {f.__name__: f for f in (sliding_block, struck_block, closing_fold, landing_bodies, squeezed_block, rolling_bodies)}
 MET = {  # lists that hold touching pairs in the end
     "sliding_block": {"point_shape"},
     "struck_block": {"edge_edge"},
     "closing_fold": {"point_triangle", "edge_edge"},
     "landing_bodies": {"point_triangle", "point_shape"},
     "squeezed_block": {"edge_edge", "point_shape"},
+    "rolling_bodies": {"point_triangle", "edge_edge", "point_shape", "rolling"},
 }
 each = pytest.mark.parametrize("scene", SCENES)
 FEW = ("closing_fold", "landing_bodies")
