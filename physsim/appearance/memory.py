@@ -13,7 +13,8 @@ MOST_PAIRS = 2**31 - 1  # of splats and tiles, which are counted by int32
 def available_memory(device):
     """Bytes that can still be had on a torch device; None where nobody says."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, for its next tensors
+        return torch.cuda.mem_get_info(device)[0] + kept
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             for line in lines:
