@@ -57,7 +57,7 @@ class Contact:
         self._free_owners = (used & a.model.free[scene.owners]).sum(axis=1)
         self._rows_in_use = self._most_blocks = None
         frames = scene.shape_frame
-        self._frame_owners = np.where(scene.weights[frames] != 0.0, scene.owners[frames], -1).reshape(len(frames), -1)
+        self._frame_owners = np.where(scene.weights[frames] != 0.0, scene.owners[frames], -1).reshape(len(frames), 16)
         self._free_shapes = scene.movable[frames].any(axis=1)
         self._warned, self._thinnest = False, self._least_thickness()
         self._lost = False  # whether environments at rest lost their shares to larger arrays
