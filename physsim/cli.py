@@ -1,4 +1,4 @@
-"""The command ``physsim``: demo, grasp, view, render, warmup and bench.
+"""The command ``physsim``: demo, grasp, view, render, fit-appearance, warmup and bench.
 
 Arguments are checked here, before anything heavy is imported. Each subcommand then imports its worker and hands over plain keyword
 arguments; options that were not given are left out, so that a worker's own defaults hold. Wrong input ends in one line and exit code 2.
@@ -25,6 +25,7 @@ _EXAMPLES = """examples:
   physsim grasp --object plush --out results    a robot lifts, shakes and puts down a soft thing, by friction
   physsim view results                          look at it in the browser, and pull at it
   physsim render results --out film.mp4         the same as a film
+  physsim fit-appearance pictures --asset toy --out toy2    make an asset look like pictures of it
   physsim warmup                                compile the kernels now, so that later runs start at once
   physsim bench --case cloth --json bench.json  time this machine
   physsim bench --peers --json bench.json       the same, next to MuJoCo, Taichi and PyBullet where installed
@@ -69,6 +70,19 @@ a camera file is a JSON object as Camera.to_dict gives it; .png is one picture (
 """
 
 
+_FIT_EXAMPLES = """examples:
+  physsim fit-appearance pictures --asset toy --out toy2
+  physsim fit-appearance pictures --asset toy --out toy2 --splats 10000 --iterations 6000 --degree 3 --exposure
+
+cameras.json is a list with an entry for each picture:
+  {"file": "a.png", "width": 640, "height": 480, "fx": 600, "fy": 600, "cx": 319.5, "cy": 239.5, "distortion": [],
+   "rotation": [[1, 0, 0], [0, 1, 0], [0, 0, 1]], "translation": [0, 0, 1], "mask": "a_mask.png", "positions": "a.npz"}
+from world to camera; distortion, mask and positions (npz with an array "positions" [m] of the mesh's points) may be missing
+
+writes the asset with report.json and report.html to the folder given by --out; an interrupted run is gone on from
+"""
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors take one line."""
 
@@ -93,6 +107,22 @@ def _count(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return value
+
+
+def _whole(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return value
 
 
@@ -192,11 +222,40 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("path", type=_existing_folder, metavar="ASSET_OR_RUN", help="folder")
     parser.add_argument("--out", type=_output_file, required=True, metavar="FILE", help=".mp4 for a film, .png for a picture")
-    parser.add_argument("--camera", metavar="orbit|front|FILE.json", help="from where it is seen (default: orbit)")
+    parser.add_argument("--camera", metavar="orbit|front|FILE.json", help="from where it is seen (default: the run's own, else orbit)")
     parser.add_argument("--size", type=_count, nargs=2, metavar=("W", "H"), help="of the pictures [pixel] (default: 960 540)")
     parser.add_argument("--frames", type=_count, metavar="N", help="how many pictures (default: 30 a second of a run, 120 of an asset)")
     parser.add_argument("--show", choices=["splats", "mesh", "strain"], help="(default: splats where there are some, else mesh)")
     parser.set_defaults(run=_render)
+
+
+def _add_fit_appearance(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "fit-appearance",
+        help="make an asset look like pictures of it",
+        description="Fit the splats of an asset, and a network that makes their colour depend on strain where pictures show it deformed, "
+        "to a folder of pictures with cameras.json (OpenCV) or transforms.json (NeRF). Every eighth picture is held out and judged.",
+        epilog=_FIT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("images", type=_existing_folder, metavar="IMAGES", help="folder of pictures")
+    parser.add_argument("--asset", type=_existing_folder, required=True, metavar="ASSET", help="folder of the asset to begin with")
+    parser.add_argument("--out", type=_output_folder, required=True, metavar="ASSET2", help="folder for the new asset")
+    parser.add_argument("--splats", type=_count, metavar="N", help="at most (default: twice the asset's, 2000 where it has none)")
+    parser.add_argument("--iterations", type=_count, metavar="N", help="(default: 1500)")
+    parser.add_argument("--degree", type=int, choices=[0, 1, 2, 3], help="of the spherical harmonics (default: 1)")
+    parser.add_argument("--held-out", type=_whole, metavar="N", help="one picture in so many is held out; 0: none (default: 8)")
+    parser.add_argument("--background", type=_share, nargs=3, metavar=("R", "G", "B"), help="behind pictures without mask (default: 0 0 0)")
+    parser.add_argument("--exposure", action="store_true", help="give each picture a gain and an offset of its own")
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument("--network", dest="network", action="store_true", help="fit a colour network even if nothing is deformed")
+    network.add_argument("--no-network", dest="network", action="store_false", help="fit none, even if bodies are deformed")
+    parser.add_argument("--lpips", type=_existing_file, nargs="+", metavar="FILE", help="weights for LPIPS")
+    parser.add_argument("--seed", type=_whole, metavar="N", help="of everything that is drawn (default: 0)")
+    parser.add_argument("--restart", action="store_true", help="do not go on from what an interrupted run left")
+    parser.add_argument("--quiet", action="store_true", help="no progress, only the numbers")
+    parser.set_defaults(run=_fit_appearance)
 
 
 def _add_warmup(commands: argparse._SubParsersAction) -> None:
@@ -244,6 +303,10 @@ def _render(**arguments: object) -> int | None:
     return _worker("physsim.viewer.film")(**arguments)
 
 
+def _fit_appearance(**arguments: object) -> int | None:
+    return _worker("physsim.fit_appearance")(**arguments)
+
+
 def _warmup(**arguments: object) -> int | None:
     return _worker("physsim.physics.warmup")(**arguments)
 
@@ -266,7 +329,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"physsim {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for add in (_add_demo, _add_grasp, _add_view, _add_render, _add_warmup, _add_bench):
+    for add in (_add_demo, _add_grasp, _add_view, _add_render, _add_fit_appearance, _add_warmup, _add_bench):
         add(commands)
     return parser
 

@@ -49,6 +49,15 @@ def run(capsys, *words):
         (["grasp", "--robot", "hand"], "invalid choice: 'hand'"),
         (["grasp", "--hold", "glue"], "invalid choice: 'glue'"),
         (["grasp", "--seconds", "0"], "'0' is not a positive"),
+        (["view"], "ASSET_OR_RUN"),
+        (["view", "no/such"], "'no/such' is not a folder"),
+        (["view", ".", "--port", "0"], "'0' is not a whole number"),
+        (["view", ".", "--hold", "left"], "invalid choice: 'left'"),
+        (["render", ".", "--camera", "front"], "--out"),
+        (["render", ".", "--out", "no/such/film.mp4"], "cannot be written"),
+        (["render", ".", "--out", "film.mp4", "--size", "64"], "expected 2 arguments"),
+        (["render", ".", "--out", "film.mp4", "--frames", "0"], "'0' is not a whole number"),
+        (["render", ".", "--out", "film.mp4", "--show", "bones"], "invalid choice: 'bones'"),
         (["warmup", "--dtype", "float16"], "invalid choice: 'float16'"),
         (["bench", "--json", "no/such/folder.json"], "cannot be written"),
     ],
@@ -94,12 +103,20 @@ def test_only_what_was_given_reaches_the_worker(capsys, worker, tmp_path):
     assert worker[-2:] == ["physsim.grasp", given]
     assert run(capsys, "grasp")[0] == 0
     assert worker[-1] == {"out": Path("physsim-grasp")}
+    assert run(capsys, "view", str(tmp_path))[0] == 0
+    assert worker[-2:] == ["physsim.viewer.view", {"path": tmp_path}]
+    assert run(capsys, "view", str(tmp_path), "--port", "8090", "--no-browser", "--hold", "top")[0] == 0
+    assert worker[-1] == {"path": tmp_path, "port": 8090, "browser": False, "hold": "top"}
+    words = ["render", str(tmp_path), "--out", str(tmp_path / "f.mp4"), "--camera", "orbit", "--size", "64", "48", "--frames", "3"]
+    assert run(capsys, *words, "--show", "strain")[0] == 0
+    given = {"path": tmp_path, "out": tmp_path / "f.mp4", "camera": "orbit", "size": [64, 48], "frames": 3, "show": "strain"}
+    assert worker[-2:] == ["physsim.viewer.film", given]
     assert run(capsys, "bench", "--case", "cloth", "--peers", "--json", str(tmp_path / "b.json"))[0] == 0
     assert worker[-2:] == ["physsim.bench", {"case": "cloth", "peers": True, "json_path": tmp_path / "b.json"}]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["demo", "--help"], ["grasp", "--help"], ["warmup", "--help"], ["bench", "--help"]])
-def test_help_shows_examples(capsys, words):
-    code, out, _ = run(capsys, *words)
+@pytest.mark.parametrize("command", [None, "demo", "grasp", "view", "render", "warmup", "bench"])
+def test_help_shows_examples(capsys, command):
+    code, out, _ = run(capsys, *([command] if command else []), "--help")
     assert code == 0
     assert "examples:\n  physsim" in out

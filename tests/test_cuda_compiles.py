@@ -10,7 +10,7 @@ from physsim.kernels.linear.flexible import flexible_kernels
 from physsim.kernels.linear.frame_blocks import frame_kernels
 from physsim.kernels.newton import newton_kernels
 from physsim.kernels.reduction import reduction_kernels
-from physsim.kernels.render import binning, projection
+from physsim.kernels.render import binning, harmonics, projection
 from physsim.kernels.render.binding import binding_kernels
 from physsim.kernels.render.pixel_blending import pixel_kernels
 from physsim.kernels.stepping import stepping_kernels
@@ -47,7 +47,7 @@ def test_kernels_that_draw_pixels_compile(channels, tmp_path):
     compiles(pixel_kernels(channels), tmp_path)
 
 
-@pytest.mark.parametrize("kernel", [projection.project, binning.count_tiles], ids=["projection", "binning"])
+@pytest.mark.parametrize("kernel", [projection.project, binning.count_tiles, harmonics.colours], ids=["projection", "binning", "harmonics"])
 def test_modules_of_kernels_before_drawing_compile(kernel, tmp_path):
     compiles({"all of its module": kernel}, tmp_path)
 

@@ -31,6 +31,8 @@ NUMBERS = {
     "rope_hanging": (1.0, 1e-3),
     # half a millimetre of noise leaves 1 % open, the start's own noise and the polygon another
     "cable_two_ends": (1.0, 0.04),
+    # the coarse mesh is 1.9 % too soft for the film's, which pixels add a per cent to; 5 % is what the story promises
+    "learn_stiffness_from_pixels": (0.028, 0.02),
     # a root; BDF2 slows the stiffest beam by (omega dt)^2 / 2 = 1 % and a light sag the softest
     "many_beams": (0.5, 0.01),
     # 13 mm of 347: real throws scatter by about 20 mm about any simulation, and a cube that tips or not moves a median of ten by 10 mm

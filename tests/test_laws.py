@@ -314,6 +314,16 @@ def test_hessian_blocks_are_the_derivative_of_the_gradient(law, step, near_upper
 
 
 @laws
+def test_a_law_is_declared_constant_where_its_matrix_is_the_same_everywhere(law, rng):
+    """Solvers keep the blocks of such laws over the iterations of a step."""
+    here = draw(law, rng, STEPS["bdf2"])
+    H = hessian(law, here)
+    moved = hessian(law, replace(here, x=here.x + 1e-3 * rng.normal(size=here.x.shape)))
+    change = np.abs(moved - H).max() / np.abs(H).max() if np.abs(H).max() > 0 else 0.0
+    assert (change < 1e-12) == law.constant, change
+
+
+@laws
 @steps
 def test_product_is_the_exact_hessian_times_a_direction(law, step, rng):
     sample = draw(law, rng, step)

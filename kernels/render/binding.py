@@ -1,9 +1,9 @@
 """Splats carried by a body: one factor M = F R S each, and the reverse mode of it, by gathers in a fixed order.
 
 Carriers are where the body tells how it deforms: nodes of tetrahedra, triangles, particles of a net, edges of a rod. A carrier c knows
-    L_c = sum_j (x_j - x_ref) h_cj^T
-of the positions x [m] of a few particles, where sum_j h_cj = 0 and L_c = F for every affine motion x = F X + b in the directions that
-the particles span at rest. The other directions are completed with the carrier's orthonormal, right-handed rest axes Q = [q1 q2 q3], and
+    L_c = sum_j (x_j - x_ref) h_cj^T,
+x [m] the positions of a few particles, where sum_j h_cj = 0 and L_c = F for every affine motion x = F X + b in the directions that the
+particles span at rest. The other directions are completed with the carrier's orthonormal, right-handed rest axes Q = [q1 q2 q3], and
 f_k = L q_k:
     SOLID   nothing is missing
     PLANE   F q3 = f1 x f2 / |f1 x f2|

@@ -13,6 +13,7 @@ import warp as wp
 
 BLUR = wp.constant(0.3)  # [pixel^2], as 3DGS
 LEAST_RATIO = wp.constant(2.5e-5)  # of determinants: the root has no slope at 0, where a flat splat is seen edge-on
+FARTHEST = wp.constant(1.0e12)  # [m] and [pixel]: what is larger is not drawn, squares of it would not be finite
 LEAST_ALPHA = wp.constant(1.0 / 255.0)  # what covers less of a pixel does not count
 
 Coefficients = wp.types.vector(8, wp.float32)
@@ -63,12 +64,12 @@ def project(
     alpha_out: wp.array(dtype=float),
 ):
     """A thread a splat. What is not before the camera, or beyond `fold` (squared distance from the axis, where the lens model turns back),
-    keeps what the outputs held (zeros). The Jacobian is taken within `low` and `high` (x / z, y / z), as 3DGS clamps it: far outside the
-    view the first order means nothing."""
+    or of absurd size keeps what the outputs held (zeros). The Jacobian is taken within `low` and `high` (x / z, y / z), as 3DGS clamps
+    it: far outside the view the first order means nothing."""
     i = wp.tid()
     X = wp.mat33d(rotation[0]) * wp.vec3d(means[i]) + wp.vec3d(translation[0])  # differences of large numbers, seen enlarged
     z = float(X[2])
-    if z > near:
+    if z > near and z < FARTHEST and wp.ddot(factors[i], factors[i]) < FARTHEST * FARTHEST:
         inverse = 1.0 / z
         x = float(X[0] / X[2])
         y = float(X[1] / X[2])
@@ -89,13 +90,14 @@ def project(
             vv = wp.dot(v, v)
             full = sharp + BLUR * (uu + vv + BLUR)
             wide = vv + BLUR
-            screen_out[i] = wp.vec2(focal[0] * p[0] + centre[0], focal[1] * p[1] + centre[1])
-            shape_out[i] = wp.vec3(wp.dot(u, v) / wide, wide / full, 1.0 / wide)
-            if antialias != 0:
-                alpha_out[i] = opacities[i] * wp.sqrt(wp.max(sharp / full, LEAST_RATIO))
-            else:
-                alpha_out[i] = opacities[i]
-            depth_out[i] = z
+            if uu + vv < FARTHEST and wp.abs(p[0]) + wp.abs(p[1]) < FARTHEST:
+                screen_out[i] = wp.vec2(focal[0] * p[0] + centre[0], focal[1] * p[1] + centre[1])
+                shape_out[i] = wp.vec3(wp.dot(u, v) / wide, wide / full, 1.0 / wide)
+                if antialias != 0:
+                    alpha_out[i] = opacities[i] * wp.sqrt(wp.max(sharp / full, LEAST_RATIO))
+                else:
+                    alpha_out[i] = opacities[i]
+                depth_out[i] = z
 
 
 @wp.func

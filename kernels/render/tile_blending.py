@@ -152,6 +152,7 @@ float T[256] __attribute__((aligned(64))), S[256] __attribute__((aligned(64)));
 float vW[256] __attribute__((aligned(64))), vZ[256] __attribute__((aligned(64)));
 int stop[256] __attribute__((aligned(64)));
 float* __restrict__ V = (float*)((char*)scratch.data + (size_t)slice * scratch.strides[0]);
+v8* __restrict__ more = (v8*)(V + 256 * C);
 const bool image = background.shape[0] > 1;
 int k = first;
 for (int p = 0; p < 256; ++p) { T[p] = S[p] = vW[p] = vZ[p] = 0; stop[p] = 0; }
@@ -187,7 +188,7 @@ for (--k; k >= first; --k) {
   const v8 g = all(q[3] * HALF_LOG2E), z = all(q[6]);
   v8 f[CHANNELS ? CHANNELS : 1], of[CHANNELS ? CHANNELS : 1];
   for (int c = 0; c < CHANNELS; ++c) { f[c] = all(q[8 + c]); of[c] = all(0.0f); }
-  if (!CHANNELS) for (int c = 0; c < C; ++c) out[8 + c] = 0;
+  if (!CHANNELS) for (int c = 0; c < C; ++c) more[c] = all(0.0f);
   v8 s = all(0.0f), se = s, see = s, sy = s, sey = s, syy = s, oz = s;
   for (int half = 0; half < 2; ++half)
     for (unsigned rows = reached[half]; rows; rows &= rows - 1) {
@@ -210,7 +211,7 @@ for (--k; k >= first; --k) {
       } else for (int c = 0; c < C; ++c) {
         const v8 v = *(v8*)(V + 256 * c + at);
         value = FMA(all(q[8 + c]), v, value);
-        out[8 + c] += total(weight * v);
+        more[c] = FMA(weight, v, more[c]);
       }
       oz = FMA(weight, *(v8*)(vZ + at), oz);
       *(v8*)(T + at) = t;
@@ -233,7 +234,7 @@ for (--k; k >= first; --k) {
   out[5] = total(s) / q[5];
   out[6] = total(oz);
   out[7] = 0;
-  for (int c = 0; c < CHANNELS; ++c) out[8 + c] = total(of[c]);
+  for (int c = 0; c < C; ++c) out[8 + c] = total(CHANNELS ? of[CHANNELS ? c : 0] : more[c]);
 }
 """
 
@@ -249,7 +250,8 @@ def _code(body, channels):
 def tile_kernels(channels):
     """CPU kernels {"forward", "backward"} of features of `channels` columns, known when compiled; 0: any number, given at launch.
 
-    A thread draws tile `first_tile` + its number. `scratch` has 256 (columns + labels) floats for each slice that runs beside others.
+    A thread draws tile `first_tile` + its number. `scratch` has a row for each slice that runs beside others, of 256 (columns + labels)
+    floats forward and 264 columns backward.
     """
 
     @wp.func_native(_code(_FORWARD, channels))

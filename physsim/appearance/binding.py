@@ -99,11 +99,15 @@ class Binding:
             Posed, in the splats' dtype, with gradients to positions and to the splats' means, scales and rotations.
 
         Raises:
-            InputError: not a tensor of such a shape, another number of splats.
+            InputError: not a tensor of such a shape; splats of another number, dtype or device.
         """
         splats = self.splats if splats is None else splats
         if len(splats) != self._tables.splat_count:
             raise InputError(f"pose: {len(splats)} splats were given; {self._tables.splat_count} were bound; bind the new ones")
+        given, bound = splats.means, self.splats.means
+        if (given.dtype, given.device) != (bound.dtype, bound.device):
+            text = f"splats in {given.dtype} on {given.device} were given, and {bound.dtype} on {bound.device} were bound"
+            raise InputError(f"pose: {text}; bind the new ones, or make them alike by `to`")
         positions = self._own(positions).to(dtype=self.splats.means.dtype, device=self.splats.means.device)
         return Posed(*_Pose.apply(self._tables, self.limit, positions, splats.means, splats.scales, splats.rotations))
 

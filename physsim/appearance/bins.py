@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 
 from physsim.appearance.launch import launch, radix_sort, warp_array
-from physsim.appearance.memory import check_memory
 from physsim.appearance.projection import ellipse_arrays, splat_arrays
 from physsim.errors import InputError
 from physsim.kernels.render import binning
@@ -80,7 +79,6 @@ def count_pairs(means, factors, opacities, features, ellipses, size, checks, lab
 def make_bins(counts, total, ellipses, features, labels, size, serial):
     """Bins of ellipses (screen, shape, depth, alpha), of which `count_pairs` gave the counts; `labels` are int32, shape [n]."""
     n, device, (width, height) = len(counts), counts.device, size
-    check_memory(device, n, total, width, height, features.shape[1])
     order = torch.sort(ellipses[2], stable=True).indices
     ends = torch.cumsum(counts[order], 0)
     records = features.new_empty(n, HEADER + features.shape[1])

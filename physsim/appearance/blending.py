@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from torch.autograd.function import once_differentiable
 
 from physsim.appearance.bins import HEADER, TILE
 from physsim.appearance.launch import launch, launch_slices, warp_array
@@ -44,6 +45,7 @@ class Blend(torch.autograd.Function):
         return image, maps[0], maps[1], names
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, image_grad, alpha_grad, depth_grad, _):
         """From the last splat to the first; each pair's gradient has a row of its own, and rows are summed by splat in a fixed order."""
         background, alpha, depth, light, last = ctx.saved_tensors
@@ -58,7 +60,7 @@ class Blend(torch.autograd.Function):
         else:
             rows = bins.records.new_empty(bins.pair_count, columns)
             counts.append(channels)
-            arrays.append(rows.new_empty(len(slices), TILE * TILE * channels))
+            arrays.append(rows.new_empty(len(slices), (TILE * TILE + 8) * channels))
         _draw("backward", channels, ctx.size, slices, counts, [*arrays, rows])
         found = [rows.new_empty(n, 2), rows.new_empty(n, 3), rows.new_empty(n), rows.new_empty(n), rows.new_empty(n, channels)]
         arrays = [*map(warp_array, (bins.order, bins.ends, rows)), *ellipse_arrays(*found[:4]), warp_array(found[4])]

@@ -12,6 +12,8 @@ import torch
 from physsim.errors import InputError
 from physsim.kernels.render.projection import BLUR
 
+DEVICE = "cuda"  # the only one that gsplat draws on
+
 
 def rasterize_gsplat(splats, camera, pose, background, labels, limit, antialias, threads):
     """`physsim.appearance.raster.rasterize` of what has been checked there.
@@ -62,7 +64,7 @@ def rasterize_gsplat(splats, camera, pose, background, labels, limit, antialias,
 def _check(splats, camera, background, limit):
     if importlib.util.find_spec("gsplat") is None:
         raise InputError("backend = 'gsplat': gsplat is not installed; install it with its CUDA build, or choose backend='warp'")
-    if splats[0].device.type != "cuda":
+    if splats[0].device.type != DEVICE:
         raise InputError(f"backend = 'gsplat': it draws on CUDA only, the splats are on {splats[0].device}; move them, or choose 'warp'")
     if camera.distortion:
         raise InputError("backend = 'gsplat': it is used without lens distortion; remove that from the camera, or choose backend='warp'")

@@ -6,11 +6,15 @@ import torch
 
 from physsim.errors import InputError
 
+ASSURED = 2**26  # bytes that there are without asking
+MOST_PAIRS = 2**31 - 1  # of splats and tiles, which are counted by int32
+
 
 def available_memory(device):
     """Bytes that can still be had on a torch device; None where nobody says."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, for its next tensors
+        return torch.cuda.mem_get_info(device)[0] + kept
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             for line in lines:
@@ -24,17 +28,29 @@ def available_memory(device):
         return None
 
 
-def drawing_memory(splat_count, pair_count, width, height, channels):
-    """Bytes that an image and its gradient take: records, pairs and maps, and the same again for what flows back."""
+def drawing_memory(splat_count, pair_count, width, height, channels, label_count=0):
+    """Bytes that an image and its gradient take: records, pairs and maps, and the same again for what flows back.
+
+    `label_count` counts where labels are chosen pixel by pixel, with a place for each label in each.
+    """
     splats = splat_count * (8 * (14 + 2 * channels) + 32)
     pairs = pair_count * (16 + 4 * (8 + channels))
-    pixels = width * height * 8 * (6 + 2 * channels)
+    pixels = width * height * (8 * (6 + 2 * channels) + 4 * label_count)
     return splats + pairs + pixels
 
 
-def check_memory(device, splat_count, pair_count, width, height, channels):
-    """Raise an InputError that says how much a drawing would take, where that is more than there is."""
-    needed, there = drawing_memory(splat_count, pair_count, width, height, channels), available_memory(device)
+def check_memory(device, splat_count, pair_count, width, height, channels, label_count=0):
+    """Whether a drawing can be had.
+
+    Raises:
+        InputError: it would take more memory than there is; the message says how much.
+    """
+    if pair_count > MOST_PAIRS:
+        raise InputError(
+            f"rasterize: splats reach {pair_count} tiles in all, at most {MOST_PAIRS} can be drawn; draw fewer or smaller splats"
+        )
+    needed = drawing_memory(splat_count, pair_count, width, height, channels, label_count)
+    there = available_memory(device) if needed > ASSURED else None
     if there is not None and needed > there:
         raise InputError(
             f"rasterize: {splat_count} splats on {pair_count} tiles, drawn at {width} x {height} with {channels} channels, need about "

@@ -12,6 +12,7 @@ from physsim.errors import InputError
 WINDOW, SIGMA = 11, 1.5  # of the Gaussian window: Wang et al. 2004
 K1, K2 = 0.01, 0.03
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # exponents of MS-SSIM's five scales: Wang et al. 2003
+MS_LEAST = (WINDOW - 1) * 2 ** (len(SCALES) - 1) + 1  # pixels a side that five scales need
 _LEAST = 1e-6  # floor of a scale's term: fractional powers have no slope at 0, and none at all below
 
 
@@ -24,7 +25,7 @@ def psnr(image: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor | None
         data_range: the largest value.
 
     Returns:
-        A scalar; inf where the images are the same.
+        A scalar; inf where the images are the same, and without a slope there: a figure to report rather than a loss.
 
     Raises:
         InputError: images of different sizes, a mask of another size or without a pixel.
@@ -85,8 +86,7 @@ def ms_ssim(image: torch.Tensor, reference: torch.Tensor, data_range: float = 1.
     """
     image, reference = _stacks(image, reference)
     channels = image.shape[3]
-    least = (WINDOW - 1) * 2 ** (len(SCALES) - 1) + 1
-    image, reference = _planes(image, reference, least)
+    image, reference = _planes(image, reference, MS_LEAST)
     product = image.new_ones(len(image))
     for scale, weight in enumerate(SCALES):
         luminance, structure = _similarity(image, reference, data_range)

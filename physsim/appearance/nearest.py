@@ -48,13 +48,6 @@ def plane_weights(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
     return np.stack([1.0 - second - third, second, third], axis=1)
 
 
-def tetrahedron_weights(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Barycentric coordinates of points in their tetrahedra [n, 4, 3], shape [n, 4]; negative outside."""
-    sides = np.swapaxes(corners[:, 1:] - corners[:, :1], 1, 2)
-    local = np.linalg.solve(sides, (points - corners[:, 0])[..., None])[..., 0]
-    return np.concatenate([1.0 - local.sum(-1, keepdims=True), local], axis=1)
-
-
 def nearest_element(points: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The nearest segment or triangle to each point.
 
@@ -83,9 +76,11 @@ def containing_tetrahedron(points: np.ndarray, corners: np.ndarray) -> tuple[np.
     Returns:
         (element [n], barycentric coordinates [n, 4], whether it lies in it [n]); of points in none, one that is near.
     """
+    inverse = np.linalg.inv(np.swapaxes(corners[:, 1:] - corners[:, :1], 1, 2))
 
     def measure(at: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        weights = tetrahedron_weights(points[at], corners[which])
+        local = np.einsum("nij,nj->ni", inverse[which], points[at] - corners[which, 0])
+        weights = np.concatenate([1.0 - local.sum(axis=1, keepdims=True), local], axis=1)
         return -weights.min(axis=1), weights
 
     element, weights, outside = _least(points, corners, measure)

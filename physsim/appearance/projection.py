@@ -6,6 +6,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 import warp as wp
+from torch.autograd.function import once_differentiable
 
 from physsim.appearance import distortion as lens_model
 from physsim.appearance.camera import Camera
@@ -80,6 +81,7 @@ class Project(torch.autograd.Function):
         return tuple(outputs)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, *gradients):
         """By Warp's reverse mode of the same kernel; that of the pose follows from those of means and factors."""
         means, factors, opacities, rotation, translation, *outputs = ctx.saved_tensors

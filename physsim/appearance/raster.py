@@ -10,6 +10,7 @@ from physsim.appearance.bins import count_pairs, make_bins
 from physsim.appearance.blending import Blend, draws_by_tiles, tile_slices
 from physsim.appearance.camera import Camera
 from physsim.appearance.harmonics import spherical_harmonics
+from physsim.appearance.memory import check_memory
 from physsim.appearance.projection import Project, view
 from physsim.errors import InputError
 from physsim.physics import validation
@@ -107,6 +108,7 @@ def rasterize(
 def _rasterize_warp(splats, camera, pose, background, labels, limit, antialias, threads):
     """`rasterize` of what has been checked, by our own kernels."""
     size, device, features = (camera.width, camera.height), background.device, splats[3]
+    check_memory(device, len(features), 0, *size, features.shape[1])
     ellipses = Project.apply(*splats[:3], *pose, view(camera, antialias))
     screen = ellipses[0]
     if screen.requires_grad:
@@ -119,14 +121,15 @@ def _rasterize_warp(splats, camera, pose, background, labels, limit, antialias, 
     }
     counts, radii, total, greatest = count_pairs(*(s.detach() for s in splats), fixed, size, checks, labels)
     names, codes = _codes(labels, greatest, len(features), device)
-    by_tiles = draws_by_tiles(device)
+    by_tiles, label_count = draws_by_tiles(device), 0 if names is None else len(names)
+    check_memory(device, len(features), total, *size, features.shape[1], 0 if by_tiles else label_count)
     bins = make_bins(counts, total, fixed, features.detach(), codes, size, by_tiles)
     if total == 0:
         warnings.warn(
             f"rasterize: none of {len(features)} splats is seen, the image is the background; check the camera's pose", stacklevel=3
         )
     slices = tile_slices(bins, threads) if by_tiles else None
-    image, cover, depth, found = Blend.apply(*ellipses, features, background, bins, size, limit, 0 if names is None else len(names), slices)
+    image, cover, depth, found = Blend.apply(*ellipses, features, background, bins, size, limit, label_count, slices)
     if names is None:
         found = torch.where(cover.detach() > 0, 0, -1)
     else:

@@ -4,10 +4,12 @@ A run holds times, the rest shape, material and positions of every soft body, an
 because its bodies may carry an Asset's splats; it needs no solver to be read.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from physsim.appearance.camera import Camera
 from physsim.errors import InputError
 from physsim.physics import validation
 from physsim.physics.archive import material_with
@@ -86,24 +88,26 @@ class Run:
         assets: dict from names of bodies to Assets whose splats show them.
         params: as handed to the solver, so that the materials are those that were simulated.
         env: which of several environments is recorded.
+        camera: Camera from where it is best seen, or None.
 
     Attributes:
         bodies: tuple of RunBody.
         links: tuple of RunLink: colliders, driven links and rigid bodies.
         gravity: [m/s^2], shape [3].
         ground: height of the floor [m], or None.
+        camera: as given.
 
     Raises:
         InputError: not a model, an asset of an unknown body or of another mesh, an environment that the model lacks.
     """
 
-    def __init__(self, model, *, assets=None, params=None, env=0):
+    def __init__(self, model, *, assets=None, params=None, env=0, camera=None):
         require_model(model)
         assets = dict(assets or {})
         unknown = [name for name in assets if name not in model.bodies]
         if unknown:
             raise InputError(f"assets: the model has no body {unknown[0]!r}; it has {', '.join(model.bodies)}")
-        self._model = model
+        self._model, self.camera = model, _checked_camera(camera)
         self._env = int(validation.array("env", env, (), kind="i", lower=0, upper=model.envs - 1))
         values = model.resolve(params)
         masses = values.columns(model.column_shapes)[INERTIA.name][self._env, :, 0]
@@ -134,7 +138,7 @@ class Run:
         self._times, self._positions, self._places, self._turns = [], [], [], []
 
     @classmethod
-    def of_parts(cls, times, bodies, positions, links=(), places=None, turns=None, gravity=(0.0, 0.0, -9.81), ground=None):
+    def of_parts(cls, times, bodies, positions, links=(), places=None, turns=None, gravity=(0.0, 0.0, -9.81), ground=None, camera=None):
         """A whole run from arrays.
 
         Args:
@@ -146,12 +150,13 @@ class Run:
             turns: their quaternions (w, x, y, z), shape [f, links, 4].
             gravity: [m/s^2], shape [3].
             ground: height of the floor [m], or None.
+            camera: Camera from where it is best seen, or None.
 
         Raises:
             InputError: no body and no link, shapes that do not fit, times that do not increase, NaN.
         """
         run = cls.__new__(cls)
-        run._model = None
+        run._model, run.camera = None, _checked_camera(camera)
         run.bodies, run.links = tuple(bodies), tuple(links)
         run.gravity = validation.array("gravity", gravity, (3,))
         run.ground = None if ground is None else float(validation.array("ground", ground, ()))
@@ -161,6 +166,9 @@ class Run:
             raise InputError("times: at least one is needed, and each must be later than the one before")
         if not run.bodies and not run.links:
             raise InputError("Run: neither a body nor a link was given; there is nothing to look at")
+        (name, count), *_ = Counter(part.name for part in (*run.bodies, *run.links)).most_common(1)
+        if count > 1:
+            raise InputError(f"Run: {count} parts are called {name!r}; give each body and link a name of its own")
         if len(positions) != len(run.bodies):
             raise InputError(f"positions: {len(positions)} arrays for {len(run.bodies)} bodies; one each is needed")
         places = np.zeros((f, 0, 3)) if k == 0 else validation.array("places", places, (f, k, 3))
@@ -250,6 +258,10 @@ class Run:
         from physsim.appearance.run_folder import load_run
 
         return load_run(path)
+
+
+def _checked_camera(camera):
+    return camera if camera is None else validation.instance("camera", camera, Camera)
 
 
 def _floor(body, model):

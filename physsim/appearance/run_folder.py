@@ -6,21 +6,18 @@ assets/0 ...    Assets of bodies, by the number of the body
 """
 
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from physsim.appearance.camera import Camera
 from physsim.appearance.run import Run, RunBody, RunLink
 from physsim.errors import InputError
 from physsim.io.arrays import load_arrays, save_arrays
-from physsim.io.files import checked_path
+from physsim.io.folders import file_of, read_facts, replaced_folder
 from physsim.physics.archive import pack_material, pack_mesh, unpack_material, unpack_mesh
 
 FORMAT, VERSION = "physsim run", 1
-MAX_JSON = 16_000_000  # bytes
 MAX_PARTS = 10_000  # bodies and links that a folder may name
 NAME = "run.json"
 
@@ -34,25 +31,9 @@ def save_run(run, path):
     """Write a Run to a folder and return its path; see `Run.save`."""
     if len(run) == 0:
         raise InputError("run: it holds no frame; add(state) takes one down")
-    if not isinstance(path, str | os.PathLike):
-        raise InputError(f"path: the name of a folder is needed, {type(path).__name__} was given")
-    path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{path}: it exists and is no folder; give another name")
-    if path.is_dir() and any(path.iterdir()) and not is_run(path):
-        raise InputError(f"{path}: the folder holds something that is no run; give another name")
-    parent = path.absolute().parent
-    try:
-        fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=parent))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); the folder that it is in must be there and be writable") from None
-    try:
-        _write(run, fresh)
-        fresh.chmod(0o777 & ~_umask())
-        _put_in_place(fresh, path)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return path
+    with replaced_folder(path, NAME) as folder:
+        _write(run, folder)
+    return Path(path)
 
 
 def _write(run, folder):
@@ -86,46 +67,25 @@ def _write(run, folder):
         "frames": len(run),
         "seconds": [float(times[0]), float(times[-1])],
         "ground": run.ground,
+        "camera": None if run.camera is None else run.camera.to_dict(),
         "bodies": bodies,
         "links": [{"name": link.name, "colour": link.colour} for link in run.links],
     }
     (folder / NAME).write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _put_in_place(fresh, path):
-    """Rename the new folder; an old one is moved aside first and goes back if that fails."""
-    if not path.exists():
-        os.replace(fresh, path)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.absolute().parent))
-    os.replace(path, old)
-    try:
-        os.replace(fresh, path)
-    except OSError:
-        os.replace(old, path)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def load_run(path):
     """Read a Run from a folder; see `Run.load`."""
-    if not isinstance(path, str | os.PathLike):
-        raise InputError(f"path: the name of a folder is needed, {type(path).__name__} was given")
+    facts = read_facts(path, NAME, FORMAT, VERSION)
     path = Path(path)
-    facts = read_facts(path)
-    arrays = load_arrays(path / "run.npz", kind="run")
+    arrays = load_arrays(file_of(path, "run.npz"), kind="run")
     bodies, links = _listed(path, facts, "bodies"), _listed(path, facts, "links")
     frames = [_array(path, arrays, f"bodies/{i}/positions") for i in range(len(bodies))]
     ground = facts.get("ground")
     if ground is not None and (isinstance(ground, bool) or not isinstance(ground, int | float)):
         raise InputError(f"{path}: ground = {ground!r} is no height")
     try:
+        camera = None if facts.get("camera") is None else Camera.from_dict(facts["camera"])
         return Run.of_parts(
             _array(path, arrays, "times"),
             [_body(path, i, told, arrays) for i, told in enumerate(bodies)],
@@ -135,31 +95,10 @@ def load_run(path):
             _array(path, arrays, "turns"),
             _array(path, arrays, "gravity"),
             ground,
+            camera,
         )
     except InputError as error:
         raise InputError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
-
-
-def read_facts(path):
-    """What `run.json` of a folder says, a dict.
-
-    Raises:
-        InputError: no folder, no such file, not JSON, of another format or version.
-    """
-    if not path.is_dir():
-        raise InputError(f"{path}: no such folder; a run is a folder that Run.save wrote")
-    file = path / NAME
-    if not file.is_file():
-        raise InputError(f"{path}: it holds no {NAME}; a run is a folder that Run.save wrote")
-    try:
-        facts = json.loads(checked_path(file, {".json"}, MAX_JSON).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not JSON ({error})") from None
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-        raise InputError(f"{file}: it is not of format {FORMAT!r}")
-    if facts.get("version") != VERSION:
-        raise InputError(f"{file}: version {facts.get('version')!r}; this physsim reads version {VERSION}")
-    return facts
 
 
 def _listed(path, facts, key):
@@ -200,7 +139,10 @@ def _body(path, i, told, arrays):
     if told.get("asset"):
         from physsim.appearance.asset import Asset
 
-        asset = Asset.load(path / "assets" / str(i))
+        folder = path / "assets" / str(i)
+        if not folder.resolve().is_relative_to(path.resolve()):
+            raise InputError(f"{folder}: is a link that leaves the folder; copy the asset into it")
+        asset = Asset.load(folder)
     held = _array(path, arrays, f"bodies/{i}/held")
     return RunBody(name, mesh, material, arrays.get(f"bodies/{i}/masses"), held, asset, told["colour"])
 

@@ -1,6 +1,7 @@
 """Skins: the triangles by which a body is shown, and how they follow its particles."""
 
 import numpy as np
+from scipy import sparse
 
 from physsim.errors import InputError
 from physsim.physics.mesh import SpringNet, TetMesh
@@ -30,7 +31,7 @@ class Skin:
     """
 
     def __init__(self, mesh, radius=None):
-        self.mesh, self.two_sided = mesh, isinstance(mesh, TriMesh)
+        self.mesh, self.two_sided, self._sums = mesh, isinstance(mesh, TriMesh), None
         if isinstance(mesh, TetMesh):
             surface = mesh.surface()
             self._nodes, corners = np.unique(surface, return_inverse=True)
@@ -95,6 +96,27 @@ class Skin:
         ring = self._radius * (self._ring[:, 0, None] * across[:, None] + self._ring[:, 1, None] * third[:, None])
         slope = (ring * cut[:, None]).sum(axis=-1) / np.maximum((along * cut).sum(axis=-1), 0.5)[:, None]
         return middle[:, None] + ring - slope[..., None] * along[:, None]
+
+    def inset(self, points, depth):
+        """The surface moved inwards along its points' normals.
+
+        Args:
+            points: what `points` gave [m], shape [v, 3].
+            depth: [m].
+
+        Returns:
+            [m], shape [v, 3].
+        """
+        a, b, c = (points[self.triangles[:, i]] for i in range(3))
+        normals = self._incidence() @ np.cross(b - a, c - a)
+        return points - depth * normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
+
+    def _incidence(self):
+        """Sums triangles' values at their points, [v, t]."""
+        if self._sums is None:
+            columns = np.repeat(np.arange(len(self.triangles)), 3)
+            self._sums = sparse.csr_matrix((np.ones(len(columns)), (self.triangles.ravel(), columns)))
+        return self._sums
 
     def strain(self, positions):
         """Largest principal Green strain at the surface's points [-], shape [v]: the mean of the elements about each.

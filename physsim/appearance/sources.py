@@ -1,13 +1,14 @@
 """Where splats come from: textured surfaces, coloured points. (A PLY file of splats: `Splats.load`.)"""
 
-from collections.abc import Callable
 from os import PathLike
 
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
+from physsim.appearance.memory import available_memory
 from physsim.appearance.quaternions import rotation_quaternions
+from physsim.appearance.skin import Skin
 from physsim.appearance.splats import HARMONICS, Splats
 from physsim.appearance.turned_harmonics import constant_harmonics
 from physsim.errors import InputError
@@ -15,23 +16,27 @@ from physsim.io.mesh import Surface
 from physsim.io.point_cloud import PointCloud, load_point_cloud
 from physsim.io.textured import Material, TexturedSurface, load_textured_surface
 from physsim.physics import validation
-from physsim.physics.mesh import TetMesh
+from physsim.physics.mesh import SpringNet, TetMesh
+from physsim.physics.rods import Curve
 from physsim.physics.sheets import TriMesh
 
 FLAT = 0.1  # thickness of a splat that lies in a surface, as a share of its width
-COVER = 0.8  # width w of a splat, as a share of the distance between splats: exp(-2 pi w^2 opacity) is seen through, 3 % at 0.9
+COVER = 0.7  # width of a splat, as a share of the distance between splats: 3 % of what is behind shows at an opacity of 0.9
 _KINDS = (torch.float32, torch.float64)
 
-Paint = Callable[[np.ndarray], np.ndarray]
+CANDIDATES = 8  # places a splat among which even ones are chosen, and over which its colour is averaged
+ROUNDS = 8  # of choosing
+_BYTES = 500  # that a candidate takes at most: places, normals, colours, weights, orders
 
 
 def splats_from_mesh(
-    mesh: TexturedSurface | Surface | TetMesh | TriMesh | str | PathLike[str],
+    mesh: TexturedSurface | Surface | TetMesh | TriMesh | SpringNet | Curve | str | PathLike[str],
     count: int = 10_000,
     *,
     colours: object = None,
     opacity: float = 0.9,
     width: float | None = None,
+    radius: float | None = None,
     degree: int = 0,
     label: int = 0,
     seed: int = 0,
@@ -40,12 +45,14 @@ def splats_from_mesh(
     """Flat splats that lie in a surface, spread evenly by area.
 
     Args:
-        mesh: the surface, or a file that `load_textured_surface` reads; of a TetMesh the boundary.
+        mesh: the surface, or a file that `load_textured_surface` reads; of a TetMesh the boundary, of a SpringNet or Curve a tube around
+            each edge.
         count: of splats.
         colours: None: the mesh's own, grey where it has none; else one colour from 0 to 1, shape [3], one a point of the mesh, shape
-            [n, 3], or a function from positions [k, 3] to colours [k, 3].
+            [n, 3] (not of tubes), or a function from positions [k, 3] to colours [k, 3].
         opacity: of each splat, in (0, 1].
         width: standard deviation along the surface [m]; None: `COVER` of the distance between splats.
+        radius: of tubes [m]; None: a share of the edges' length.
         degree: of the spherical harmonics; those above degree 0 are 0.
         label: of the body.
         seed: of the random places; the same seed gives the same splats.
@@ -57,8 +64,9 @@ def splats_from_mesh(
     Raises:
         InputError: a surface without area, colours that do not fit, values out of range.
     """
-    surface = _textured(mesh, colours)
-    count = int(validation.array("count", count, (), kind="i", lower=1, upper=20_000_000))
+    surface = _textured(mesh, colours, radius)
+    count = int(validation.array("count", count, (), kind="i", lower=1))
+    _check_memory(count)
     corners = surface.surface.points[surface.surface.triangles]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     areas = 0.5 * np.linalg.norm(normals, axis=1)
@@ -66,17 +74,24 @@ def splats_from_mesh(
     if not total > 0.0:
         raise InputError("splats_from_mesh: the surface has no area")
     rng = np.random.default_rng(int(validation.array("seed", seed, (), kind="i", lower=0)))
-    # one place in each of `count` equal slices of the area: triangles get their share to within one
-    at = (np.arange(count) + rng.uniform(size=count)) * (total / count)
+    # one place in each of many equal slices of the area, then those among them that spread evenly
+    many = CANDIDATES * count
+    at = (np.arange(many) + rng.uniform(size=many)) * (total / many)
     triangles = np.minimum(np.searchsorted(np.cumsum(areas), at, side="right"), len(areas) - 1)
-    root, share = np.sqrt(rng.uniform(size=count)), rng.uniform(size=count)
+    root, share = np.sqrt(rng.uniform(size=many)), rng.uniform(size=many)
     weights = np.stack([1.0 - root, root * (1.0 - share), root * share], axis=1)
-    means = np.einsum("kc,kcd->kd", weights, corners[triangles])
-    found = colours(means) if callable(colours) else surface.colours_at(triangles, weights)
+    places = np.einsum("kc,kcd->kd", weights, corners[triangles])
+    chosen, owner = _spread(places, rng.integers(CANDIDATES) + CANDIDATES * np.arange(count))
+    found = colours(places) if callable(colours) else surface.colours_at(triangles, weights)
+    found = validation.array("colours", found, (many, 3), lower=0.0, upper=1.0)
+    normals = normals[triangles] / np.maximum(np.linalg.norm(normals[triangles], axis=1, keepdims=True), 1e-300)
+    same_side = ((normals * normals[chosen[owner]]).sum(axis=1) > 0.0).astype(float)  # of thin things, not the colour of the back
+    found = np.clip(_means(owner, found, same_side, count), 0.0, 1.0)
+    means, normals = places[chosen], normals[chosen]
     if width is None:
         width = COVER * np.sqrt(total / count)
     sizes = np.full(count, validation.array("width", width, (), lower=0.0, lower_open=True))
-    return _splats(means, sizes, normals[triangles], found, opacity, degree, label, dtype)
+    return _splats(means, sizes, normals, found, opacity, degree, label, dtype)
 
 
 def splats_from_points(
@@ -119,6 +134,41 @@ def splats_from_points(
     return _splats(cloud.points, sizes, normals, colours, opacity, degree, label, dtype)
 
 
+def _check_memory(count: int) -> None:
+    """Refuse more splats than there is memory to choose their places among `CANDIDATES` each."""
+    needed, there = _BYTES * CANDIDATES * count, available_memory(torch.device("cpu"))
+    if there is not None and needed > there:
+        raise InputError(f"count = {count}: takes about {needed / 2**30:.1f} GiB, {there / 2**30:.1f} GiB are free; ask for fewer splats")
+
+
+def _spread(places: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places that spread evenly: each moves to the middle of those that it is nearest to, over and over (Lloyd 1982).
+
+    Args:
+        places: [m], shape [m, 3].
+        chosen: to begin with, shape [n].
+
+    Returns:
+        (chosen places [n], the chosen place that each one is nearest to [m]).
+    """
+    count = len(chosen)
+    for _ in range(ROUNDS):
+        owner = cKDTree(places[chosen]).query(places)[1]
+        middles = _means(owner, places, np.ones(len(places)), count)
+        away = ((places - middles[owner]) ** 2).sum(axis=1)
+        order = np.lexsort((away, owner))
+        owners, first = np.unique(owner[order], return_index=True)
+        chosen = chosen.copy()
+        chosen[owners] = order[first]
+    return chosen, cKDTree(places[chosen]).query(places)[1]
+
+
+def _means(owner: np.ndarray, values: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
+    """Weighted mean of the values [m, 3] of each owner, shape [count, 3]."""
+    total = np.maximum(np.bincount(owner, weights, count), 1e-300)
+    return np.stack([np.bincount(owner, weights * column, count) / total for column in values.T], axis=1)
+
+
 def _spacing(points: np.ndarray) -> np.ndarray:
     """Root mean square distance of the three nearest other places [m], shape [n]; of coinciding points the cloud's mean."""
     near = min(4, len(points))
@@ -130,18 +180,23 @@ def _spacing(points: np.ndarray) -> np.ndarray:
     return np.where(spacing > 0.0, spacing, some.mean())
 
 
-def _textured(mesh: object, colours: object) -> TexturedSurface:
+def _textured(mesh: object, colours: object, radius: float | None) -> TexturedSurface:
     """The mesh with its colours, or with given ones."""
+    if radius is not None:
+        radius = float(validation.array("radius", radius, (), lower=0.0, lower_open=True))
     if isinstance(mesh, (str, PathLike)):
         mesh = load_textured_surface(mesh)
     if isinstance(mesh, TetMesh):
         mesh = Surface(mesh.points, mesh.surface())
     elif isinstance(mesh, TriMesh):
         mesh = Surface(mesh.points, mesh.triangles)
+    elif isinstance(mesh, (SpringNet, Curve)):
+        skin = Skin(mesh, radius)
+        mesh = Surface(skin.points(mesh.points), skin.triangles)
     if isinstance(mesh, Surface):
         grey = Material(np.full(3, 0.5))
         mesh = TexturedSurface(mesh, (grey,), np.zeros(len(mesh.triangles), dtype=int))
-    validation.instance("mesh", mesh, TexturedSurface, "or a Surface, TetMesh, TriMesh or the name of a file")
+    validation.instance("mesh", mesh, TexturedSurface, "or a Surface, the mesh of a body or the name of a file")
     if colours is None or callable(colours):
         return mesh
     n = len(mesh.surface.points)

@@ -1,4 +1,4 @@
-"""The benchmark's cases: what is simulated for one second, and what of it is compared."""
+"""The benchmark's cases: what is simulated for one second, and what of it is compared; and what is drawn."""
 
 from dataclasses import dataclass, replace
 
@@ -16,19 +16,29 @@ class Case:
     kind: str
     """'cloth' (a net of springs; lowest point's z is compared), 'shell' (a sheet of triangles; the same), 'beam' (the tip's mean z) or
     'gradient' (a cloth; see `gradient_of`). Things touch in a 'touch-cloth' (a shell dropped on a sphere), a 'touch-pile' (of soft cubes),
-    a 'grasp' (by a robot, see `physsim.grasp`) and 'environments' (soft cubes that moving fingers lift, side by side)."""
+    a 'grasp' (by a robot, see `physsim.grasp`) and 'environments' (soft cubes that moving fingers lift, side by side). A 'render'
+    draws splats, with their gradient; a 'film' is a cloth that is simulated and drawn as splats, with the gradient of its picture."""
     size: int
-    """Particles along a cloth's edge, tetrahedra of a beam, boxes along a cube's edge, or environments."""
-    stiffness: float
-    """Spring constant [N/m] of a cloth, Young's modulus times thickness [N/m] of a shell, Young's modulus [Pa] of solids."""
+    """Particles along a cloth's edge, tetrahedra of a beam, boxes along a cube's edge, environments, or splats."""
+    stiffness: float | None
+    """Spring constant [N/m] of a cloth, Young's modulus times thickness [N/m] of a shell, Young's modulus [Pa] of solids; None: nothing is
+    simulated."""
     damping: float = 0.0
     """Spring damping [N s/m]; bend springs have the share of it that they have of the stiffness."""
     gradient_of: str | None = None
     """For a gradient: the cloth case whose largest good step is used. The height is the mean z of all particles at 1 s."""
+    pixels: int = 0
+    """Along the edge of the image that a 'render' or a 'film' draws."""
+    splats: int = 0
+    """On the cloth of a 'film'."""
 
     @property
     def size_label(self) -> str:
         """The size as a table shows it, such as '32x32' or '4000'."""
+        if self.kind == "render":
+            return f"{self.size} at {self.pixels}x{self.pixels}"
+        if self.kind == "film":
+            return f"{self.size}x{self.size}, {self.splats} at {self.pixels}x{self.pixels}"
         return f"{self.size}x{self.size}" if self.kind in ("cloth", "shell", "gradient", "touch-cloth") else str(self.size)
 
     @property
@@ -38,13 +48,15 @@ class Case:
 
     def miniature(self) -> "Case":
         """The same work on a tiny body: what an engine imports and compiles for it is what it needs for the real one."""
-        return replace(self, size={"beam": 40, "touch-pile": 1, "environments": 1}.get(self.kind, 6))
+        return replace(self, size={"beam": 40, "touch-pile": 1, "environments": 1, "render": 100}.get(self.kind, 6))
 
 
 CLOTH_DAMPING = 0.01
 """Damping of a structural spring [N s/m]: one per cent of the critical one for a particle on one spring at 1,000 N/m."""
 
 TOUCH = ("touch-cloth", "touch-pile", "grasp", "environments")
+
+DRAWN = ("render", "film")
 
 SIDES = (32, 64, 128)
 
@@ -57,6 +69,8 @@ CASES = (
     Case("touch-pile", "touch-pile", 3, 5.0e4),
     *(Case(f"grasp-{name}", "grasp", 1, 5.0e4) for name in ("cube", "plush", "cloth")),
     *(Case(f"grasp-environments-{count}", "environments", count, 5.0e4) for count in (1, 16, 64)),
+    *(Case(f"render-{n}-{p}", "render", n, None, pixels=p) for n in (2000, 10000, 50000) for p in (128, 256, 512)),
+    Case("film-gradient", "film", 32, 1.0e3, CLOTH_DAMPING, pixels=128, splats=5000),
 )
 
 

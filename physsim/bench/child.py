@@ -21,7 +21,10 @@ import numpy as np  # noqa: E402
 from physsim.bench.cases import FRAMES, Case, case_named  # noqa: E402
 from physsim.bench.engines import Simulation, engine_named  # noqa: E402
 from physsim.bench.gradient_check import check_gradient  # noqa: E402
-from physsim.bench.measure import MemoryWatch, Stopwatch, repeats_for  # noqa: E402
+from physsim.bench.measure import MemoryWatch, Stopwatch, Timing, repeats_for  # noqa: E402
+
+DRAWINGS, DRAWING_S = 25, 10.0
+"""Images that are drawn at most, and seconds after which no further one is begun."""
 
 
 def _medians(timings: list) -> dict[str, float]:
@@ -67,6 +70,33 @@ def run_gradient(gradient: object, memory: MemoryWatch) -> dict:
     }
 
 
+def run_drawing(drawing: object, memory: MemoryWatch) -> dict:
+    """Time forward and backward; an image takes milliseconds, so that there are many runs."""
+    forwards, backwards = [], []
+    while len(forwards) < DRAWINGS and sum(t.wall_s for t in forwards + backwards) < DRAWING_S:
+        with Stopwatch() as forward:
+            drawing.forward()
+        with Stopwatch() as backward:
+            drawing.backward()
+        forwards.append(forward)
+        backwards.append(backward)
+    both = [type(f)(f.cpu_s + b.cpu_s, f.wall_s + b.wall_s) for f, b in zip(forwards, backwards, strict=True)]
+    parts = {"forward": _medians(forwards), "backward": _medians(backwards)}
+    columns = {f"{part}_{unit}": times[unit] for part, times in parts.items() for unit in ("cpu_s", "wall_s")}
+    return {**_medians(both), **memory.columns(), **columns}
+
+
+def run_film(film: object, memory: MemoryWatch) -> dict:
+    """Time a film's gradient step and each of its stages."""
+    steps: list[dict] = []
+    while len(steps) < DRAWINGS and sum(t.wall_s for step in steps for t in step.values()) < DRAWING_S:
+        steps.append(film.step())
+    whole = [Timing(sum(t.cpu_s for t in step.values()), sum(t.wall_s for t in step.values())) for step in steps]
+    stages = {name: _medians([step[name] for step in steps]) for name in steps[0]}
+    parts = {unit: {name: times[unit] for name, times in stages.items()} for unit in ("cpu_s", "wall_s")}
+    return {**_medians(whole), **memory.columns(), "stages_cpu_s": parts["cpu_s"], "stages_wall_s": parts["wall_s"]}
+
+
 def run_grasp(case: Case) -> dict:
     """Time a robot's grasp; it has a length and a step of its own, and its figures are those of one simulated second."""
     from physsim.bench.engine_physsim_grasp import GraspRun
@@ -95,7 +125,8 @@ def run(spec: dict) -> dict:
         built.warm_up()
     if spec.get("compile_only"):
         return {}
-    row = run_gradient(built, memory) if case.kind == "gradient" else run_simulation(built, memory)
+    timings = {"gradient": run_gradient, "render": run_drawing, "film": run_film}
+    row = timings.get(case.kind, run_simulation)(built, memory)
     timed = {"dt": 1.0 / (FRAMES * spec["substeps"]), "startup_s": started, "setup_s": round(setup.wall_s, 3)}
     return {**timed, **row, **built.facts()}
 

@@ -8,12 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from physsim.bench.cases import Case, case_named, cases_to_run
+from physsim.bench.cases import DRAWN, Case, case_named, cases_to_run
 from physsim.bench.engines import Engine, engine_named, engines_for
 from physsim.bench.launch import launch
 from physsim.bench.scaling import format_scaling, particle_exponents, stiffness_ratios
-from physsim.bench.sweep import LimitCache, gradient_row, missing_row, own_step_row, sweep
-from physsim.bench.table import equal_error_ratios, format_own_step_ratios, format_ratios, format_table, own_step_ratios
+from physsim.bench.sweep import LimitCache, drawing_row, gradient_row, missing_row, own_step_row, sweep
+from physsim.bench.table import (
+    drawing_ratios,
+    equal_error_ratios,
+    format_drawing_ratios,
+    format_own_step_ratios,
+    format_ratios,
+    format_table,
+    own_step_ratios,
+)
 from physsim.errors import InputError
 
 Runner = Callable[[Case, Engine, int], dict]
@@ -63,9 +71,12 @@ def main(
             _write(target, rows)
     print(format_table(rows), file=stream)
     if peers:
-        if any(not one.touches for one in chosen):
+        if any(not one.touches and one.kind not in DRAWN for one in chosen):
             print("\n" + format_ratios(equal_error_ratios(rows)), file=stream)
         print(format_own_step_ratios(own_step_ratios(rows)), file=stream)
+    drawing = format_drawing_ratios(drawing_ratios(rows))
+    if drawing:
+        print("\n" + drawing, file=stream)
     scaling = format_scaling(rows)
     if scaling:
         print("\n" + scaling, file=stream)
@@ -89,6 +100,8 @@ def _run_one(case: Case, engine: Engine, rows: list[dict], limits: LimitCache, r
         return [missing_row(case, engine, missing)]
     if case.touches:
         return [own_step_row(case, engine, run)]
+    if case.kind in DRAWN:
+        return [drawing_row(case, engine, run)]
     if case.kind == "gradient":
         return [gradient_row(case, engine, rows, run)]
     return sweep(case, engine, limits, run)
@@ -98,7 +111,8 @@ def _announced(run: Runner) -> Runner:
     """The same runner, which says on standard error what the wait is for and what came of it."""
 
     def announced(case: Case, engine: Engine, substeps: int) -> dict:
-        print(f"{case.name}: {engine.name} at 1/{60 * substeps} s ... ", end="", file=sys.stderr, flush=True)
+        step = "" if case.kind == "render" else f" at 1/{60 * substeps} s"
+        print(f"{case.name}: {engine.name}{step} ... ", end="", file=sys.stderr, flush=True)
         row = run(case, engine, substeps)
         outcome = row["note"] if row.get("cpu_s") is None else f"{row['cpu_s']:.3g} CPU s"
         print(outcome, file=sys.stderr, flush=True)
@@ -124,6 +138,7 @@ def _write(path: Path, rows: list[dict]) -> None:
         "rows": rows,
         "ratios": equal_error_ratios(rows),
         "touch_ratios": own_step_ratios(rows),
+        "drawing_ratios": drawing_ratios(rows),
         "scaling": scaling,
         "machine": machine,
     }

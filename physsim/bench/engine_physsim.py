@@ -15,7 +15,7 @@ step, which leaves the same error of acceleration; the rows' errors contain what
 EXPLICIT_OPTIONS = {"dtype": "float32"}
 
 
-class _Scene:
+class CaseScene:
     """A case's model, with what is read from its states."""
 
     def __init__(self, case: Case, dtype: str):
@@ -54,7 +54,7 @@ class _Simulation:
     def __init__(self, case: Case, substeps: int, options: dict):
         self.options = {**self.defaults, **options}
         self.substeps = substeps
-        self.scene = _Scene(case, self.options["dtype"])
+        self.scene = CaseScene(case, self.options["dtype"])
         self.solver = _solver(self.scene.model, 1.0 / (FRAMES * substeps), self.options, self.explicit)
         self.profiled: dict = {}
 
@@ -129,7 +129,7 @@ class _Gradient:
 
     def __init__(self, case: Case, substeps: int, options: dict):
         self.options = {**self.defaults, **options}
-        self.scene = _Scene(case, self.options["dtype"])
+        self.scene = CaseScene(case, self.options["dtype"])
         self.dt = 1.0 / (FRAMES * substeps)
         self.solver = _solver(self.scene.model, self.dt, self.options, self.explicit)
         self.stiffness = self.scene.stiffness

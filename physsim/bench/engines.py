@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from physsim.bench.cases import Case
+from physsim.bench.measure import Timing
 from physsim.errors import InputError
 
 
@@ -49,6 +50,35 @@ class Gradient(Protocol):
         """Return extra columns, as a `Simulation` does."""
 
 
+class Drawing(Protocol):
+    """An image of splats, colour, alpha and depth, and the gradient of a weighing of it by means, factors, opacities and colours."""
+
+    def warm_up(self) -> None:
+        """Compile both directions."""
+
+    def forward(self) -> None:
+        """Draw."""
+
+    def backward(self) -> None:
+        """Find the gradient."""
+
+    def facts(self) -> dict:
+        """Return extra columns, as a `Simulation` does."""
+
+
+class FilmStep(Protocol):
+    """A gradient step from a film's picture to a material, in stages."""
+
+    def warm_up(self) -> None:
+        """Compile all stages, both directions."""
+
+    def step(self) -> dict[str, Timing]:
+        """Take it; return what each stage took."""
+
+    def facts(self) -> dict:
+        """Return extra columns, as a `Simulation` does."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """An engine by name: where its classes are, what it needs and what it can run."""
@@ -82,7 +112,7 @@ class Engine:
             return f"{self.requires} is not installed (pip install {self.requires})"
         return None
 
-    def build(self, case: Case, substeps: int, options: dict) -> Simulation | Gradient:
+    def build(self, case: Case, substeps: int, options: dict) -> Simulation | Gradient | Drawing | FilmStep:
         """Import the engine and set up `case` with `substeps` steps in 1/60 s.
 
         Raises:
@@ -133,6 +163,9 @@ ENGINES = (
         touch_substeps=32,
     ),
     Engine("taichi", "engine_taichi", "taichi", "TaichiSimulation", ("cloth", "gradient"), "TaichiGradient", peer=True),
+    Engine("physsim-raster", "engine_physsim_render", "torch", "SplatDrawing", ("render",)),
+    Engine("physsim-film", "engine_physsim_film", "torch", "FilmGradient", ("film",)),
+    Engine("pytorch", "engine_pytorch", "torch", "SplatDrawing", ("render",)),
 )
 
 

@@ -197,6 +197,18 @@ def own_step_row(case: Case, engine: Engine, run: Callable[[Case, Engine, int], 
     return out
 
 
+def drawing_row(case: Case, engine: Engine, run: Callable[[Case, Engine, int], dict]) -> dict:
+    """Draw an image and its gradient. Of a 'render' nothing is simulated, so that there is no step; a 'film' has two of 1/60 s.
+
+    Args:
+        case: one whose kind is among `DRAWN`.
+        engine: who draws.
+        run: as in `sweep`.
+    """
+    step = {"dt": None, "substeps": None} if case.kind == "render" else {}
+    return _labelled(case, engine, 1, run(case, engine, 1)) | step | {"error": None, "compared": False}
+
+
 def missing_row(case: Case, engine: Engine, note: str) -> dict:
     """Return a row that holds no figures and says why."""
     labels = {"case": case.name, "size": case.size_label, "stiffness": case.stiffness, "engine": engine.name}

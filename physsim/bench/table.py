@@ -54,6 +54,11 @@ def format_table(rows: list[dict]) -> str:
             continue
         line = _line([_cell(row, key) for key, _, _ in _COLUMNS])
         lines.append(line + (" *" if row.get("compared") else "") + (f"  {row['note']}" if row.get("note") else ""))
+        if row.get("forward_wall_s") is not None:
+            parts = [f"{part} {1e3 * row[f'{part}_wall_s']:.3g} ms" for part in ("forward", "backward")]
+            lines.append(f"{'':21}  {', '.join(parts)}")
+        if row.get("stages_cpu_s"):
+            lines.append(f"{'':21}  a gradient step's CPU: {_stages_line(row)}")
         if row.get("forward_s") is not None:
             lines.append(f"{'':21}  forward {row['forward_s']:.3g} s, backward {row['backward_s']:.3g} s; {_gradient_check(row)}")
         if row.get("end_m") is not None:
@@ -62,6 +67,11 @@ def format_table(rows: list[dict]) -> str:
         if profile:
             lines.append(f"{'':21}  {profile}")
     return "\n".join(lines)
+
+
+def _stages_line(row: dict) -> str:
+    """What each stage of a film's gradient step takes."""
+    return ", ".join(f"{stage} {1e3 * seconds:.3g} ms" for stage, seconds in row["stages_cpu_s"].items())
 
 
 def _touch_line(row: dict) -> str:
@@ -159,3 +169,22 @@ def format_own_step_ratios(ratios: list[dict]) -> str:
     """Return the ratios as text, one line each; empty without any."""
     lines = [f"  {r['case']:21}  {r['engine']} / {r['peer']}:  CPU {r['cpu_ratio']:.3f}" for r in ratios]
     return "\n".join(["\nTouch, each engine at its own step, physsim / peer:", *lines]) if lines else ""
+
+
+def drawing_ratios(rows: list[dict]) -> list[dict]:
+    """Return ratios PyTorch / physsim of the images drawn: how many times as fast physsim is, forward and backward together."""
+    drawn = {(row["case"], row["engine"]): row for row in rows if row.get("forward_wall_s") is not None}
+    ratios = []
+    for (case, engine), ours in drawn.items():
+        twin = drawn.get((case, "pytorch"))
+        if engine != "pytorch" and twin is not None:
+            times = {"cpu_times": _ratio(twin, ours, "cpu_s"), "wall_times": _ratio(twin, ours, "wall_s")}
+            ratios.append({"case": case, "engine": engine, "peer": "pytorch", **times})
+    return ratios
+
+
+def format_drawing_ratios(ratios: list[dict]) -> str:
+    """Return the ratios as text, one line each; empty without any."""
+    lines = [f"  {r['case']:21}  {r['engine']}: {r['cpu_times']:.1f} times (wall {r['wall_times']:.1f})" for r in ratios]
+    title = "Drawing with gradient, how many times as fast as the same formulas in PyTorch, by CPU seconds:"
+    return "\n".join([title, *lines]) if lines else ""

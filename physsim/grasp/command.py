@@ -68,12 +68,13 @@ def main(
 def _recorded(thing, record):
     """The grasp as a Run, for `physsim view`."""
     from physsim.appearance.run import Run, RunBody, RunLink
-    from physsim.report.grasp_film import OBJECT
+    from physsim.report.grasp_film import OBJECT, close_camera
 
     body = RunBody(thing.name, thing.mesh, thing.material, colour=OBJECT)
     links = [RunLink(link.name, link.points, link.triangles, link.colour) for link in record.links]
     poses = record.link_positions, record.link_quaternions
-    return Run.of_parts(record.frame_times, [body], [record.object_points], links, *poses, ground=record.ground)
+    camera = close_camera(record)
+    return Run.of_parts(record.frame_times, [body], [record.object_points], links, *poses, ground=record.ground, camera=camera)
 
 
 def _facts(thing, setup, numbers) -> list[tuple[str, str]]:

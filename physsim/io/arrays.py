@@ -47,6 +47,30 @@ def load_arrays(path, kind):
     Raises:
         InputError: missing, truncated, of another kind, holding objects, too large, or not finite.
     """
+    data = _unpacked(path)
+    found = str(data.pop("physsim kind", "nothing that physsim knows"))
+    if found != kind:
+        raise InputError(f"{path}: holds {found!r}, a file of kind {kind!r} is needed")
+    for name, value in data.items():
+        _check_numbers(path, name, value)
+    return data
+
+
+def load_foreign_array(path, name):
+    """Read one array of numbers from an npz that anybody may have written.
+
+    Raises:
+        InputError: missing, truncated, without the array, holding objects, too large, or not finite.
+    """
+    data = _unpacked(path, only=name)
+    if name not in data:
+        raise InputError(f"{path}: it holds no array {name!r}; write it with numpy.savez(file, {name}=...)")
+    _check_numbers(path, name, data[name])
+    return data[name]
+
+
+def _unpacked(path, only=None):
+    """Arrays of an npz by name, all or one, checked for size."""
     _checked_path(path)
     try:
         with zipfile.ZipFile(path) as archive:
@@ -54,15 +78,13 @@ def load_arrays(path, kind):
         if size > _LIMIT:
             raise InputError(f"{path}: unpacks to {size} bytes; at most {_LIMIT} are allowed")
         with np.load(path, allow_pickle=False) as file:
-            data = {name: file[name] for name in file.files}
+            return {name: file[name] for name in file.files if only is None or name == only}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except _DAMAGED as error:
-        raise InputError(f"{path}: not a file that physsim wrote, or cut short ({error})") from None
-    found = str(data.pop("physsim kind", "nothing that physsim knows"))
-    if found != kind:
-        raise InputError(f"{path}: holds {found!r}, a file of kind {kind!r} is needed")
-    for name, value in data.items():
-        if not isinstance(value, np.ndarray) or not np.issubdtype(value.dtype, np.number) or not np.isfinite(value).all():
-            raise InputError(f"{path}: {name!r} holds NaN, infinite values or no numbers")
-    return data
+        raise InputError(f"{path}: not a file that physsim wrote, no npz of plain arrays, or cut short ({error})") from None
+
+
+def _check_numbers(path, name, value):
+    if not isinstance(value, np.ndarray) or not np.issubdtype(value.dtype, np.number) or not np.isfinite(value).all():
+        raise InputError(f"{path}: {name!r} holds NaN, infinite values or no numbers")

@@ -82,11 +82,11 @@ def _colour(words: list[str]) -> np.ndarray | None:
 
 
 def _materials_of(lines: list[bytes], kinds: np.ndarray, faces: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """(names of materials in the order of their first use, which of them each face has)."""
+    """(names of the materials that faces use, sorted; which of them each face has)."""
     uses = np.flatnonzero(kinds == b"usemtl")
     named = [(lines[i].split(None, 1) + [b""])[1].decode("utf-8", errors="replace") for i in uses]
-    names, number = np.unique(["", *named], return_inverse=True)
-    return names.tolist(), number[np.searchsorted(uses, faces)]
+    names, number = np.unique(np.array(["", *named])[np.searchsorted(uses, faces)], return_inverse=True)
+    return names.tolist(), number
 
 
 def _point_colours(lines: list[bytes]) -> np.ndarray | None:

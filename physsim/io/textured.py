@@ -72,7 +72,7 @@ class TexturedSurface:
             out[own] *= material.colour
             if material.image is not None and self.uv is not None:
                 out[own] *= _looked_up(material.image, np.einsum("kc,kcd->kd", weights[own], self.uv[triangles[own]]))
-        return out
+        return np.clip(out, 0.0, 1.0)  # weights add up to 1 but for rounding
 
 
 def load_textured_surface(path: str | PathLike[str], scale: float = 1.0, max_bytes: int = MAX_BYTES) -> TexturedSurface:

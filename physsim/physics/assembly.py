@@ -69,7 +69,8 @@ class Assembly:
         self.base_x = self.vectors(shape)
         self._active = _EnvArray(model, int)
         self._project = _EnvArray(model, int)
-        self.active, self.project = self._active.array, self._project.array
+        self._project_pairs = _EnvArray(model, int)
+        self.active, self.project, self.project_pairs = (a.array for a in (self._active, self._project, self._project_pairs))
         self.set_active(True)
         self.free = self._array(model.free, int)
         self._alpha = _EnvArray(model, self._real)
@@ -141,9 +142,13 @@ class Assembly:
         """The mask that `set_active` was given, [envs] bool."""
         return self._active.get() != 0
 
-    def set_project(self, mask):
-        """Which matrix each environment's blocks make (`project` of a law's Hessian): False or 0 exact, 1 projected, 2 lagged; [envs]."""
+    def set_project(self, mask, pairs=None):
+        """Which matrix each environment's blocks make (`project` of a law's Hessian): False or 0 exact, 1 projected, 2 lagged; [envs].
+
+        `pairs`: the same of the blocks of pairs in contact; None: as the others.
+        """
         self._project.set(mask)
+        self._project_pairs.set(mask if pairs is None else pairs)
 
     def set_step(self, rate, a, b):
         """Step coefficients (r, a, b) of the laws; see `physsim.kernels.laws`."""

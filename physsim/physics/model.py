@@ -235,7 +235,8 @@ class State:
     """Positions, velocities and the integrator's history at one time. A value: steps give a new one.
 
     `x`, `v` and, a step of `dt` before, `x1`, `v1` (None without history) are device arrays [envs, n] of 3-vectors that nobody writes
-    again; `cache` holds what a solver may reuse (a factorisation) and is not part of the value.
+    again; `cache` holds what a solver may reuse (a factorisation), `steady` how alike the last two accelerations are
+    (`physsim.kernels.stepping`), by which the next solve begins: neither is part of the value.
     """
 
     model: Model = field(repr=False)
@@ -246,6 +247,7 @@ class State:
     time: float = 0.0
     dt: float | None = None  # step that lies between the history and now [s]
     cache: object = field(default=None, repr=False)
+    steady: wp.array | None = field(default=None, repr=False)
 
     def follows(self, dt):
         """Whether (x1, v1) are those of one step of this size before: a two-step scheme may use no others."""

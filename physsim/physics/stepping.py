@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import warp as wp
 
-from physsim.kernels.stepping import stepping_kernels
+from physsim.kernels.stepping import CHUNK, stepping_kernels
 from physsim.physics.laws import SCALARS
 
 
@@ -20,6 +20,7 @@ class Stepping:
         self.assembly = a = assembly
         self._kernels = _kernels(a.model.dtype)
         self._commands, self._numbers = {}, {}
+        self._always = wp.full((a.model.envs, 1), wp.vec2d(1.0, 1.0), dtype=wp.vec2d, device=a.model.device)
         self._driven = None
         self._resting = np.zeros(a.model.particle_count, np.int32)
         for attachment in a.model.attachments.values():
@@ -62,24 +63,34 @@ class Stepping:
         self._launch("set_targets", [self._kind, self._slot, x, a.start, self._values, a.target])
 
     def predict(self, scheme, dt, state, old_x, old_v, lean):
-        """Fill `predictor`, and `x` with the start of a solve from a state; `old_x`, `old_v` are those of one step before."""
+        """Fill `predictor`, and `x` with the start of a solve from a state; `old_x`, `old_v` are those of one step before.
+
+        `lean`: share of the velocities' last change by which a start goes on where accelerations stay what they are.
+        """
         a = self.assembly
         head = [a.free, self._coefficients(scheme), self._number(dt), self._number(lean)]
+        head.append(state.steady if state.steady is not None else self._always)
         self._launch("predict", [*head, state.x, state.v, old_x, old_v, a.target, a.predictor, a.x])
 
-    def finish(self, scheme, status, state, old_x):
-        """New device arrays (x, v) from the solution in `x`.
+    def finish(self, scheme, status, state, old_x, old_v=None):
+        """New device arrays (x, v, steady) from the solution in `x`; `steady` is None where the state has no history for it.
 
         Args:
             scheme: Scheme of the step.
             status: device array [envs] int; environments at 2 keep the state's.
             state: State before the step.
             old_x: positions of one step before.
+            old_v: velocities of one step before; None: there was none.
         """
         a = self.assembly
         x, v = wp.empty_like(a.x), wp.empty_like(a.x)
         self._launch("finish", [status, self._coefficients(scheme), a.x, state.x, state.v, old_x, x, v])
-        return x, v
+        if old_v is None:
+            return x, v, None
+        chunks = -(-a.model.particle_count // CHUNK)
+        steady = wp.empty((a.model.envs, chunks), dtype=wp.vec2d, device=x.device)
+        self._launch("compare", [a.free, a.parameters[a.inertia], v, state.v, old_v, steady], chunks)
+        return x, v, steady
 
     def _coefficients(self, scheme):
         """(rate, a, b) as kernels take them: the same object for the same scheme, which a recorded launch need not be told again."""
@@ -95,11 +106,11 @@ class Stepping:
             self._numbers[key] = build()
         return self._numbers[key]
 
-    def _launch(self, name, arguments):
+    def _launch(self, name, arguments, count=None):
         """Launch with these arguments; states come and go, the recorded launch stays."""
         if name not in self._commands:
             a = self.assembly
-            self._commands[name] = a.launcher.record(self._kernels[name], a.model.particle_count, *arguments)
+            self._commands[name] = a.launcher.record(self._kernels[name], count or a.model.particle_count, *arguments)
         command = self._commands[name]
         for index, value in enumerate(arguments):
             command.set(index, value)

@@ -36,8 +36,7 @@ def write_film(path: str | PathLike[str], record: GraspRecord, fps: float = 30.0
 
 def close_frames(record: GraspRecord) -> Iterator[Image.Image]:
     """Pictures of gripper and object, one for each of the record's `frame_times`."""
-    direction, (width, height) = viewing_direction(record), FILM_SIZE
-    camera = Camera.around(_near_points(record), direction, width=width, height=height, margin=1.15, angle=24.0)
+    camera = close_camera(record)
     low, high, label = _stress_range(record)
     renderer = Renderer(camera, ground=record.ground, scalar_range=(low, high), scalar_label=label)
     for i, time in enumerate(record.frame_times):
@@ -46,6 +45,12 @@ def close_frames(record: GraspRecord) -> Iterator[Image.Image]:
         note = f"{record.phase_at(time)}\nfingers press with {forces} N\nobject {round(1e3 * record.heights[k])} mm up"
         dots = [Dots(record.contact_points[i], CONTACT, radius=2.5)] if record.contact_points and len(record.contact_points[i]) else []
         yield renderer.frame(solids(record, i), dots, f"{record.robot}, {record.object_name}: {time:.2f} s", note)
+
+
+def close_camera(record: GraspRecord) -> Camera:
+    """From where gripper and object are seen from near by."""
+    direction, (width, height) = viewing_direction(record), FILM_SIZE
+    return Camera.around(_near_points(record), direction, width=width, height=height, margin=1.15, angle=24.0)
 
 
 def phase_stills(record: GraspRecord, columns: int = 4) -> Image.Image:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from physsim.appearance.camera import Camera
-from physsim.errors import InputError
+from physsim.errors import InputError, PhyssimError
 from physsim.viewer.canvas import Canvas, legend
 from physsim.viewer.live import LiveSimulation, why_not_live
 from physsim.viewer.server import HOST, start_server, stop_server
@@ -18,6 +18,9 @@ ANGLE, MARGIN = 40.0, 1.7  # vertical angle of view [degree], and how much wider
 AMBIENT = 1.6  # light from everywhere, beside viser's own lamps
 SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
 HINT = "Drag a point of a body with the left button; a drag beside it turns the view."
+ALONE = " Rigid things do not take part in a simulation."
+STARTING = "Starting; the first time, kernels are compiled for a minute."
+LONGEST = 300  # characters of a text on the page
 GROW = 1.05  # strain beyond the range by this much widens it
 
 
@@ -72,10 +75,12 @@ class Viewer:
         low, high = self.stage.box()
         size = max(float(np.max(high - low)), 1e-3)
         corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * (high - low) + low
-        seen = Camera.around(corners, angle=ANGLE, margin=MARGIN)
+        seen = self.run.camera or Camera.around(corners, angle=ANGLE, margin=MARGIN)
+        self._eye = seen.position
         start = self.server.initial_camera
         start.position, start.look_at, start.up = seen.position, seen.target, (0.0, 0.0, 1.0)
-        start.fov, start.near, start.far = np.radians(ANGLE), 0.01 * size, 200.0 * size
+        angle = 2.0 * np.arctan(0.5 * seen.height / seen.focal[1])
+        start.fov, start.near, start.far = angle, 0.01 * size, 200.0 * size
         if self.run.ground is not None:
             cell = rounded_up(size / 5)
             middle = (high + low) / 2
@@ -86,7 +91,7 @@ class Viewer:
     def _add_controls(self):
         gui, run = self.server.gui, self.run
         names = ", ".join(b.name for b in run.bodies) or "no soft body"
-        gui.add_markdown(f"**{names}** · {sum(len(b.mesh.points) for b in run.bodies)} points · {len(run)} frames")
+        gui.add_markdown(f"**{plain(names)}** · {sum(len(b.mesh.points) for b in run.bodies)} points · {len(run)} frames")
         self._mode = gui.add_dropdown("Show", self.stage.modes, initial_value="splats" if "splats" in self.stage.modes else "mesh")
         self._mode.on_update(self._touch)
         self._bar = gui.add_image(legend(self._high), label=self._legend_text(), format="png", visible=False)
@@ -102,9 +107,10 @@ class Viewer:
             reason = self._why_not
             self._simulate = gui.add_checkbox("Simulate", False, disabled=reason is not None)
             self._reset = gui.add_button("Reset", disabled=reason is not None)
-            told = f"No simulation: {reason}." if reason else HINT
-            self._status = gui.add_markdown(told)
-        self._simulate.on_update(lambda _: self.simulate(self._simulate.value))
+            self._hint = plain(f"No simulation: {reason}.") if reason else HINT + ALONE * bool(run.links)
+            self._status = gui.add_markdown(self._hint)
+        if reason is None:
+            self._simulate.on_update(lambda _: self._toggle())
         self._reset.on_click(lambda _: self.reset())
 
     # What the controls do; scripts and tests may call the same.
@@ -143,6 +149,7 @@ class Viewer:
         with self._lock:
             if self.live is not None:
                 self.live.reset()
+                self._set_range(self.stage.strain_range()[1])
                 self._dirty = True
 
     def positions(self):
@@ -182,6 +189,22 @@ class Viewer:
         if self.live is None:
             self._playing, self._play.label = False, "Play"
             self.live = LiveSimulation(self.run, self._frame)
+
+    def _can_enter_live(self):
+        """Enter a simulation; one that the run does not hold enough for after all is said on the page, and not tried again."""
+        try:
+            self._enter_live()
+        except PhyssimError as error:
+            self._why_not = str(error)
+            self._hint = plain(f"No simulation: {error}")
+            self._simulate.value, self._simulate.disabled, self._reset.disabled, self._dirty = False, True, True, True
+            return False
+        return True
+
+    def _toggle(self):
+        with self._lock:
+            if not self._simulate.value or self._can_enter_live():
+                self.simulate(self._simulate.value)
 
     def _leave_live(self):
         if self.live is not None:
@@ -223,6 +246,7 @@ class Viewer:
                         self._advance(now - before)
                     if self.live is not None and self.live.snapshot is not self._shown:
                         self._dirty = True
+                    self._follow_eye()
                     if self._dirty:
                         self._dirty = False
                         self._draw()
@@ -230,6 +254,15 @@ class Viewer:
                 self._ended.wait(max(1.0 / RATE - (time.perf_counter() - now), 0.002))
         except Exception as error:
             self._failure = error  # `wait` raises it
+
+    def _follow_eye(self):
+        """Take note of where the page looks from: splats have other colours from elsewhere. Of several pages the first one counts."""
+        changes = self._mode.value == "splats" and self.stage.changes_with_view
+        clients = self.server.get_clients() if changes else {}
+        if clients:
+            eye = np.asarray(next(iter(clients.values())).camera.position, dtype=np.float64)
+            if np.isfinite(eye).all() and np.abs(eye - self._eye).max() > 1e-3 * np.linalg.norm(eye):
+                self._eye, self._dirty = eye, True
 
     def _follow_pointer(self, held):
         """Hand the pointer's way on to the simulation; returns the drag that was taken hold of, or None."""
@@ -240,7 +273,9 @@ class Viewer:
                 self._dirty = True
             return None
         if drag is not held:
-            self._enter_live()
+            if not self._can_enter_live():
+                self._drag = None
+                return None
             self._simulate.value = True
             self.live.grab(drag.body, drag.start)
         self.live.move(drag.end - drag.start)
@@ -262,15 +297,16 @@ class Viewer:
         positions = self._shown.positions if live is not None else self.run.positions(self._frame)
         if mode == "strain":
             self._widen(positions)
-        self._canvas.show(mode, positions, self.run.poses(self._frame), self._high)
+        self._canvas.show(mode, positions, self.run.poses(self._frame), self._high, self._eye)
         self._canvas.show_pull(live.pulled if live is not None else None)
         if self._bar.visible != (mode == "strain"):
             self._bar.visible = mode == "strain"
         if live is not None:
             shot = self._shown
-            self._status.content = live.message or f"{shot.time:.2f} s simulated, {shot.pace:.2g} times real time"
-        elif self._why_not is None:
-            self._status.content = HINT
+            told = f"{shot.time:.2f} s simulated, {shot.pace:.2g} times real time"
+            self._status.content = plain(live.message) or (STARTING if live.running and shot.time == 0.0 else told)
+        else:
+            self._status.content = self._hint
         if self._slider.value != self._frame:
             self._slider.value = self._frame
         self._time.content = self._time_text()
@@ -281,11 +317,19 @@ class Viewer:
             return
         high = max((float(np.quantile(s.strain(x), 0.998)) for s, x in zip(self.stage.skins, positions, strict=True)), default=0.0)
         if high > GROW * self._high:
-            self._high = rounded_up(high)
-            self._bar.image, self._bar.label = legend(self._high), self._legend_text()
+            self._set_range(rounded_up(high))
+
+    def _set_range(self, high):
+        self._high = high
+        self._bar.image, self._bar.label = legend(high), self._legend_text()
 
     def _legend_text(self):
         return f"largest principal Green strain, 0 to {self._high:g}"
 
     def _time_text(self):
         return f"{self.run.times[self._frame]:.3f} s of {self.run.times[-1]:.3f} s"
+
+
+def plain(text):
+    """Text that a page shows as it stands: names come from files, and the page would take markup, or a script, for what it is."""
+    return "".join(c if c.isalnum() or c in " .,;:'=%/+-" else "?" for c in text)[:LONGEST]

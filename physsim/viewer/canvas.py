@@ -2,9 +2,12 @@
 
 import numpy as np
 
+from physsim.physics.mesh import TetMesh
 from physsim.report.overlay import rgb
 from physsim.viewer.stage import palette, strain_colours
 
+UNITS = 10.0  # size that bodies have in the browser's splats, whose covariances are in half precision: 1e-6 m^2 would be hardly a number
+INSET = 0.02  # how deep inside a solid the mesh lies that the pointer takes hold of, as a share of the size
 BINS = 16  # shades of strain: a mesh of the browser has one colour, so that each shade is a mesh of its own
 
 
@@ -19,8 +22,9 @@ class Canvas:
 
     def __init__(self, server, stage, on_drag=None):
         self._server, self._stage = server, stage
-        self._meshes, self._shades, self._links, self._splats = [], [], [], {}
+        self._meshes, self._shades, self._links, self._splats, self._grips = [], [], [], {}, {}
         self._palette = palette(BINS)
+        self._finer = UNITS / max(float(np.max(np.diff(stage.box(), axis=0))), 1e-6)
         run = stage.run
         for i, (body, skin, x) in enumerate(zip(run.bodies, stage.skins, run.positions(0), strict=True)):
             side = "double" if skin.two_sided else "front"
@@ -30,6 +34,15 @@ class Canvas:
             if on_drag is not None:
                 mesh.on_drag("left")(_drag_callback(on_drag, i))
             self._meshes.append(mesh)
+            if i in stage.with_splats:
+                self._splats[i] = self._add_splats(i)
+                # splats cannot be taken hold of: an unseen mesh can. It hides what is behind it all the same, so that it lies inside a
+                # solid, and elsewhere is but lines
+                grip = self._grips[i] = server.scene.add_mesh_simple(
+                    f"/bodies/{i}/grip", mesh.vertices, mesh.faces, wireframe=not isinstance(body.mesh, TetMesh), opacity=0.0, visible=False
+                )
+                if on_drag is not None:
+                    grip.on_drag("left")(_drag_callback(on_drag, i))
             self._shades.append([self._add_shade(i, k, 1) for k in range(BINS)])
         for i, (link, place, turn) in enumerate(zip(run.links, *run.poses(0), strict=True)):
             self._links.append(
@@ -48,6 +61,13 @@ class Canvas:
             "/pull", np.zeros((1, 2, 3), np.float32), np.array([225, 29, 72], np.uint8), thickness=3.0, visible=False
         )
 
+    def _add_splats(self, i):
+        self._stage.look(i)  # what cannot be bound is said at the start
+        count = len(self._stage.run.bodies[i].asset.splats)
+        nothing = np.zeros((count, 3), np.float32), np.tile(np.eye(3, dtype=np.float32), (count, 1, 1))
+        colours = np.zeros((count, 3), np.float32), np.zeros((count, 1), np.float32)
+        return self._server.scene.add_gaussian_splats(f"/bodies/{i}/splats", *nothing, *colours, scale=1.0 / self._finer, visible=False)
+
     def _add_shade(self, i, k, room, visible=False):
         """A mesh for one shade of strain of a body, with room for so many triangles that share no corners."""
         return self._server.scene.add_mesh_simple(
@@ -60,7 +80,7 @@ class Canvas:
             visible=visible,
         )
 
-    def show(self, mode, positions, poses, high):
+    def show(self, mode, positions, poses, high, eye):
         """Bring the browser up to date.
 
         Args:
@@ -68,14 +88,19 @@ class Canvas:
             positions: of every body's points [m], shape [n, 3] each.
             poses: (places, quaternions) of the links.
             high: strain at the upper end of the colours.
+            eye: from where splats are seen [m], shape [3].
         """
         with self._server.atomic():
             for i, x in enumerate(positions):
                 own = mode if mode != "splats" or i in self._stage.with_splats else "mesh"
                 points = self._stage.skins[i].points(x)
-                # the plain mesh stays, unseen, in the other modes: it is what the pointer takes hold of
-                self._set(self._meshes[i], vertices=points.astype(np.float32), opacity=None if own == "mesh" else 0.0)
+                # the plain mesh stays, unseen, about shades of strain: it is what the pointer takes hold of
+                self._set(
+                    self._meshes[i], vertices=points.astype(np.float32), opacity=0.0 if own == "strain" else None, visible=own != "splats"
+                )
                 self._show_strain(i, points, x, high, own == "strain")
+                if i in self._splats:
+                    self._show_splats(i, points, x, eye, own == "splats")
             for handle, place, turn in zip(self._links, *poses, strict=True):
                 handle.position, handle.wxyz = place, turn
 
@@ -97,6 +122,20 @@ class Canvas:
             corners[: len(picked)] = points[picked]
             corners[len(picked) :] = points[0]  # what is left over has no area
             self._set(handle, vertices=corners.reshape(-1, 3))
+
+    def _show_splats(self, i, points, x, eye, shown):
+        if shown:
+            if isinstance(self._stage.run.bodies[i].mesh, TetMesh):
+                points = self._stage.skins[i].inset(points, INSET * UNITS / self._finer)
+            self._set(self._grips[i], vertices=points.astype(np.float32))
+            seen = self._stage.splats(i, x, eye)
+            factors = self._finer * seen.posed.factors.numpy()
+            colours = seen.seen_from(eye).detach().numpy().clip(0.0, 1.0)
+            opacities = seen.splats.opacities.detach().numpy()[:, None]
+            centres = self._finer * seen.posed.means.numpy()
+            self._splats[i].set_gaussians(centres, factors @ factors.swapaxes(1, 2), colours, opacities)
+        self._set(self._splats[i], visible=shown)
+        self._set(self._grips[i], visible=shown)
 
     @staticmethod
     def _set(handle, **values):

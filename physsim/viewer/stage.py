@@ -6,6 +6,7 @@ from physsim.appearance.skin import Skin
 
 MODES = ("mesh", "strain", "splats")
 SAMPLES = 24  # frames that the range of strain is taken from
+LARGER = 1.5  # times a body's size, up to which a rigid thing must be in view as a whole; a robot's arm need not
 LEAST = 0.01  # smallest end of that range [-]
 
 
@@ -24,24 +25,74 @@ class Stage:
         self.run = run
         self.skins = tuple(Skin(body.mesh, body.radius) for body in run.bodies)
         self.with_splats = tuple(i for i, body in enumerate(run.bodies) if getattr(body.asset, "splats", None) is not None)
+        self._looks = {}
         self.modes = tuple(m for m in MODES if {"strain": run.bodies, "splats": self.with_splats}.get(m, True))
+
+    def splats(self, i, positions, eye):
+        """Splats of a body, posed and coloured; by the asset's network where it has one.
+
+        Args:
+            i: number of the body, one of `with_splats`.
+            positions: of its points [m], shape [n, 3].
+            eye: from where they are seen [m], shape [3].
+
+        Returns:
+            PosedSplats.
+        """
+        import torch
+
+        from physsim.appearance.scene import PosedSplats
+
+        splats = self.run.bodies[i].asset.splats
+        binding, network = self.look(i)
+        with torch.no_grad():
+            posed, colours = binding.pose(torch.as_tensor(np.asarray(positions, dtype=np.float32))), None
+            if network is not None:
+                from physsim.appearance.color import splat_colors
+
+                colours = splat_colors(splats, posed, torch.as_tensor(np.asarray(eye, dtype=np.float32)), network)
+            return PosedSplats(splats, posed, colours)
+
+    def look(self, i):
+        """(Binding, ColorNetwork or None) of a body's asset, made once."""
+        if i not in self._looks:
+            asset = self.run.bodies[i].asset
+            network = None
+            if asset.network is not None:
+                from physsim.appearance.color import ColorNetwork
+
+                network = ColorNetwork.from_arrays(asset.network)
+            self._looks[i] = asset.bind(), network
+        return self._looks[i]
+
+    @property
+    def changes_with_view(self):
+        """Whether splats have other colours from elsewhere."""
+        assets = [self.run.bodies[i].asset for i in self.with_splats]
+        return any(asset.splats.degree > 0 or asset.network is not None for asset in assets)
 
     def strain_range(self):
         """Ends of the colours of strain [-]: 0 and what hardly any point exceeds in any frame."""
-        frames = np.unique(np.linspace(0, len(self.run) - 1, SAMPLES).round().astype(int))
         high = LEAST
-        for frame in frames:
+        for frame in self._sampled():
             for skin, x in zip(self.skins, self.run.positions(frame), strict=True):
                 high = max(high, float(np.quantile(skin.strain(x), 0.998)))
         return 0.0, rounded_up(high)
 
     def box(self):
-        """Lowest and highest corner of all bodies over all frames, and of the links where there is no body [m], shape [2, 3]."""
-        corners = [(x.min(axis=0), x.max(axis=0)) for f in range(len(self.run)) for x in self.run.positions(f)]
-        if not corners:
-            corners = [(p.min(axis=0), p.max(axis=0)) for f in range(len(self.run)) for p in self.link_points(f)]
-        low, high = zip(*corners, strict=True)
+        """Lowest and highest corner of what is to be in view in all frames [m], shape [2, 3]: bodies, and links not much larger."""
+        bodies = [(x.min(axis=0), x.max(axis=0)) for f in range(len(self.run)) for x in self.run.positions(f)]
+        size = np.max([high - low for low, high in bodies]) if bodies else np.inf
+        for frame in self._sampled():
+            for points in self.link_points(frame):
+                if np.ptp(points, axis=0).max() <= LARGER * size:
+                    bodies.append((points.min(axis=0), points.max(axis=0)))
+        low, high = zip(*bodies, strict=True)
         return np.array([np.min(low, axis=0), np.max(high, axis=0)])
+
+    def _sampled(self):
+        """Numbers of some frames, evenly spread."""
+        return np.unique(np.linspace(0, len(self.run) - 1, SAMPLES).round().astype(int))
 
     def link_points(self, frame):
         """Points of every link in the world in a frame [m]."""

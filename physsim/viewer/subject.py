@@ -8,11 +8,9 @@ import numpy as np
 from physsim.appearance.run import Run, RunBody
 from physsim.appearance.run_folder import NAME, is_run
 from physsim.errors import InputError
-from physsim.physics.mesh import SpringNet
 from physsim.viewer.live import hold_points
 
 ASSET = "asset.json"
-NET_MASS = 1.0  # of a net whose asset tells no mass, spread evenly [kg]
 
 
 def subject(thing, hold="auto"):
@@ -29,7 +27,9 @@ def subject(thing, hold="auto"):
         return thing
     if isinstance(thing, str | os.PathLike):
         return _read(Path(thing), hold)
-    if hasattr(thing, "mesh") and hasattr(thing, "splats"):
+    from physsim.appearance.asset import Asset
+
+    if isinstance(thing, Asset):
         return asset_run(thing, hold)
     raise InputError(f"a Run, an Asset or the folder of either is needed, {type(thing).__name__} was given")
 
@@ -49,7 +49,8 @@ def _read(path, hold):
 
 def asset_run(asset, hold="auto"):
     """A run of one frame: an Asset at rest, held as `hold_points` says."""
-    mesh = asset.mesh
-    masses = np.full(len(mesh.points), NET_MASS / len(mesh.points)) if isinstance(mesh, SpringNet) else None
+    mesh, masses = asset.mesh, None
+    if asset.mass is not None:
+        masses = asset.mass if np.ndim(asset.mass) else np.full(len(mesh.points), asset.mass / len(mesh.points))
     body = RunBody(asset.name, mesh, asset.material, masses, hold_points(mesh, hold), asset)
     return Run.of_parts([0.0], [body], [mesh.points[None]])

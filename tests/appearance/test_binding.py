@@ -242,6 +242,21 @@ def test_single_precision_gives_the_gradients_of_double_precision(name, rng):
         np.testing.assert_allclose(single, double, atol=2e-5 * double.abs().max())
 
 
+@pytest.mark.parametrize("name", MESHES)
+def test_the_same_pose_gives_the_same_bits(name, rng):
+    mesh = MESHES[name]
+    binding = bind(splats_at(points_of(mesh, rng), rng, torch.float32), mesh)
+    x = torch.as_tensor(mesh.points + 0.02 * rng.normal(size=mesh.points.shape), dtype=torch.float32)
+    found = []
+    for _ in range(2):
+        own = x.clone().requires_grad_()
+        posed = binding.pose(own)
+        (posed.means.sum() + posed.factors.square().sum()).backward()
+        found.append((posed.factors.detach(), own.grad))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+
+
 def clamped(A, limit):
     """Stretches of A within [1 / limit, limit], by numpy: the least one carries the sign."""
     U, s, Vt = np.linalg.svd(A)
@@ -388,6 +403,8 @@ def test_wrong_bindings_are_refused(rng):
             binding.pose(wrong)
     with pytest.raises(InputError, match="bind the new ones"):
         binding.pose(binding.rest(), splats.select(torch.arange(5)))
+    with pytest.raises(InputError, match=r"float32 on cpu were given, and torch\.float64 on cpu were bound"):
+        binding.pose(binding.rest(), splats.to(torch.float32))
     with pytest.raises(InputError, match="no rotation"):
         RigidBinding(splats).pose(2 * torch.eye(3), torch.zeros(3))
 

@@ -21,18 +21,20 @@ def test_the_basis_is_that_of_real_spherical_harmonics(rng):
     assert np.allclose(found, np.stack(expected, 1), atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("count", [1, 4, 9, 16])
-def test_colours_and_their_slopes(count, rng):
-    harmonics = torch.tensor(2.0 * rng.normal(size=(40, count, 3)), requires_grad=True)
-    directions = torch.nn.functional.normalize(torch.tensor(rng.normal(size=(40, 3))), dim=1).requires_grad_()
+def test_colours_and_their_slopes(count, dtype, rng):
+    harmonics = torch.tensor(2.0 * rng.normal(size=(40, count, 3)), dtype=dtype, requires_grad=True)
+    directions = torch.nn.functional.normalize(torch.tensor(rng.normal(size=(40, 3)), dtype=dtype), dim=1).requires_grad_()
+    close = 1e-4 if dtype == torch.float32 else 1e-12
     colours = spherical_harmonics(harmonics, directions)
     full = torch.cat([harmonics, harmonics.new_zeros(40, 16 - count, 3)], 1)
     expected = (0.5 + (harmonic_basis(directions, 16)[:, :, None] * full).sum(1)).clamp(min=0)
-    assert torch.allclose(colours, expected, atol=1e-12) and (colours == 0).any()
-    weights = torch.tensor(rng.normal(size=(40, 3)))
+    assert torch.allclose(colours, expected, atol=close) and (colours == 0).any()
+    weights = torch.tensor(rng.normal(size=(40, 3)), dtype=dtype)
     for wanted in (harmonics, directions)[: 1 if count == 1 else 2]:  # a constant does not depend on the direction
         ours, truth = (torch.autograd.grad((c * weights).sum(), wanted, retain_graph=True)[0] for c in (colours, expected))
-        assert torch.allclose(ours, truth, atol=1e-12)
+        assert torch.allclose(ours, truth, atol=close)
 
 
 def test_shapes_that_do_not_fit_are_refused():

@@ -7,6 +7,7 @@ import torch
 
 from physsim.appearance import raster
 from physsim.appearance.camera import Camera
+from physsim.appearance.memory import available_memory, drawing_memory
 from physsim.appearance.projection import view
 from physsim.appearance.raster import rasterize
 
@@ -197,6 +198,14 @@ def test_slopes_are_those_of_finite_differences(schedule, rng):
         assert (p[name].grad * direction).sum().item() == pytest.approx(slope, rel=0.05, abs=0.05 * p[name].grad.norm().item())
 
 
+def test_second_derivatives_are_refused_rather_than_wrong(rng):
+    camera, arrays = scene(rng)
+    p = tensors(arrays, torch.float32)
+    (slope,) = torch.autograd.grad(draw(p, camera).features.square().sum(), p["means"], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
 def test_double_precision_and_rows_that_are_not_contiguous_are_taken(rng):
     camera, arrays = scene(rng)
     p = tensors(arrays, torch.float64)
@@ -282,11 +291,64 @@ def test_what_cannot_be_drawn_is_refused(change, message):
 
 
 def test_more_than_there_is_memory_for_is_refused_before_it_is_taken(monkeypatch):
-    monkeypatch.setattr("physsim.appearance.memory.available_memory", lambda device: 10_000)
-    with pytest.raises(raster.InputError, match=r"4 splats on \d+ tiles, drawn at 37 x 29 with 3 channels, need about"):
-        wrong()
+    monkeypatch.setattr("physsim.appearance.memory.ASSURED", 0)
+    for there, tiles in ((10_000, "0"), (drawing_memory(4, 0, 37, 29, 3), r"[1-9]\d*")):
+        monkeypatch.setattr("physsim.appearance.memory.available_memory", lambda device, there=there: there)
+        with pytest.raises(raster.InputError, match=f"4 splats on {tiles} tiles, drawn at 37 x 29 with 3 channels, need about"):
+            wrong()
+    monkeypatch.setattr("physsim.appearance.memory.available_memory", lambda device: drawing_memory(4, 1000, 37, 29, 3))
+    wrong()
+
+
+def test_what_is_free_is_said_to_be_free():
+    assert 2**20 < available_memory(torch.device("cpu")) < 2**50
+
+
+@pytest.mark.parametrize("name", ["means", "factors"])
+@pytest.mark.parametrize("scale", [1e7, 1e13, 1e25, 1e37, 1e-20, 1e-38])
+def test_absurd_sizes_leave_no_nan(schedule, name, scale, rng):
+    camera, arrays = scene(rng, n=20)
+    arrays[name][::2] *= scale
+    p = tensors(arrays, torch.float32)
+    image = draw(p, camera)
+    (image.features.sum() + image.alpha.sum() + image.depth.sum()).backward()
+    assert all(torch.isfinite(part).all() for part in (image.features, image.alpha, image.depth))
+    assert all(torch.isfinite(p[name].grad).all() for name in NAMES[:6])
 
 
 def test_a_backend_that_is_not_there_is_refused_with_what_to_do():
     with pytest.raises(raster.InputError, match=r"backend = 'gsplat': gsplat is not installed; install it .* or choose backend='warp'"):
         wrong(backend="gsplat")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("distortion", [PLAIN, RATIONAL], ids=["pinhole", "rational"])
+def test_a_gpu_draws_the_same_image_with_the_same_gradient(distortion, rng):
+    camera, arrays = scene(rng, n=500, size=(133, 90), distortion=distortion)
+    labels, limit = torch.arange(500) % 3, torch.tensor(rng.uniform(1.0, 3.5, (90, 133)), dtype=torch.float32)
+    results = []
+    for device in ("cpu", "cuda"):
+        p = {name: value.detach().to(device).requires_grad_() for name, value in tensors(arrays, torch.float32).items()}
+        image = draw(p, camera, labels=labels.to(device), depth_limit=limit.to(device))
+        loss(image, [1.0, 2.0, 3.0], image.alpha > 0.1).backward()
+        results.append([image.features, image.alpha, *(p[name].grad for name in NAMES), image.labels.float()])
+    *cpu, cpu_labels = results[0]
+    *gpu, gpu_labels = results[1]
+    assert all((a - b.cpu()).norm() <= 1e-4 * a.norm() for a, b in zip(cpu, gpu, strict=True))
+    assert (cpu_labels != gpu_labels.cpu()).float().mean() < 1e-3
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_gsplat_draws_nearly_the_same_image(rng):
+    pytest.importorskip("gsplat")
+    camera, arrays = scene(rng, n=200, size=(133, 90))
+    images = []
+    for backend in ("warp", "gsplat"):
+        p = {name: value.detach().cuda().requires_grad_() for name, value in tensors(arrays, torch.float32).items()}
+        images.append(draw(p, camera, backend=backend))
+        images[-1].features.sum().backward()
+        assert torch.isfinite(p["factors"].grad).all() and images[-1].screen.grad.any()
+    # contributions between 1/255 and 2/255 are tapered here and whole there
+    assert (images[0].features - images[1].features).abs().mean() < 5e-3

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 import physsim as ps
+from physsim.appearance.asset import Asset
+from physsim.appearance.camera import Camera
 from physsim.appearance.run import Run, RunBody, RunLink
+from physsim.appearance.sources import splats_from_mesh
 from physsim.io.arrays import load_arrays, save_arrays
 from physsim.physics.frames import matrices
 
@@ -88,6 +91,31 @@ def test_a_run_comes_back_from_its_folder(recorded, folder):
             assert b == pytest.approx(a, abs=1e-12)
 
 
+def test_the_assets_of_bodies_come_back_with_their_splats(recorded, tmp_path):
+    _, model, states = recorded
+    mesh = model.bodies["cloth"].mesh
+    asset = Asset("my cloth", mesh, splats=splats_from_mesh(mesh, 50, colours=(0.2, 0.4, 0.6)))
+    run = Run(model, assets={"cloth": asset})
+    run.add(states[0])
+    back = Run.load(run.save(tmp_path / "run"))
+    assert [body.asset is not None for body in back.bodies] == [False, True, False, False]
+    assert back.bodies[1].asset.splats.means.numpy() == pytest.approx(asset.splats.means.numpy(), abs=1e-6)
+    (tmp_path / "run" / "assets" / "1" / "splats.ply").unlink()
+    with pytest.raises(ps.InputError, match=r"splats\.ply is missing"):
+        Run.load(tmp_path / "run")
+    with pytest.raises(ps.InputError, match="its asset is of another mesh"):
+        Run(model, assets={"beam": asset})
+
+
+def test_the_camera_from_where_it_is_best_seen_comes_back(recorded, tmp_path):
+    camera = Camera.look_at((1, -1, 1), (0, 0, 0), angle=33.0)
+    run = Run(recorded[1], camera=camera)
+    run.add(recorded[2][0])
+    assert Run.load(run.save(tmp_path / "run")).camera.to_dict() == camera.to_dict()
+    with pytest.raises(ps.InputError, match="camera: a Camera is needed, str"):
+        Run(recorded[1], camera="front")
+
+
 def test_a_trajectory_becomes_a_run():
     model = scene()
     trajectory = ps.simulate(ps.SolverImplicit(model, dt=1 / 60), times=[0.02, 0.05])
@@ -123,7 +151,7 @@ def test_a_failed_save_leaves_the_old_run(recorded, folder, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(run_folder, "save_arrays", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ps.InputError, match="No space"):
         recorded[0].save(folder)
     assert (folder / "run.npz").read_bytes() == content
     assert os.listdir(folder.parent) == ["run"]
@@ -137,7 +165,7 @@ def test_the_same_run_gives_the_same_bytes(recorded, tmp_path):
 def test_a_folder_of_something_else_is_not_replaced(recorded, tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "mother.txt").write_text("dear")
-    with pytest.raises(ps.InputError, match="holds something that is no run"):
+    with pytest.raises(ps.InputError, match=r"holds something else \(no run\.json\)"):
         recorded[0].save(tmp_path / "letters")
     assert (tmp_path / "letters" / "mother.txt").read_text() == "dear"
     with pytest.raises(ps.InputError, match="the folder that it is in must be there"):
@@ -166,6 +194,7 @@ def test_parts_that_do_not_fit_are_refused():
     x = mesh.points[None]
     for arguments, said in [
         (([0.0], [], []), "nothing to look at"),
+        (([0.0], [body, body], [x, x]), "2 parts are called 'b'"),
         (([], [body], [x[:0]]), "at least one is needed"),
         (([0.0, 0.0], [body], [np.tile(x, (2, 1, 1))]), "later than the one before"),
         (([0.0], [body], [x[:, :3]]), "positions of 'b': shape"),
@@ -196,6 +225,7 @@ def rewrite(folder, change):
         (lambda d: d.update(version=99), "version 99; this physsim reads version 1"),
         (lambda d: d.update(bodies={}), "bodies must be a list"),
         (lambda d: d.update(links=[1]), "links must be a list"),
+        (lambda d: d["links"][0].update(name="beam"), "2 parts are called 'beam'"),
         (lambda d: d["bodies"].append(d["bodies"][0]), "run.npz lacks 'bodies/4/positions'"),
         (lambda d: d["bodies"][0].update(name=7), "a name of 1 to 200 characters"),
         (lambda d: d["bodies"][0].update(colour="javascript:alert(1)"), "is not like #5b8def"),
@@ -204,6 +234,8 @@ def rewrite(folder, change):
         (lambda d: d["bodies"][1].update(mesh=d["bodies"][0]["mesh"]), "lacks cells"),
         (lambda d: d.update(ground="low"), "ground = 'low' is no height"),
         (lambda d: d["links"].pop(), "places: shape"),
+        (lambda d: d.update(camera={"width": 3}), "missing entries"),
+        (lambda d: d.update(camera=7), "camera"),
     ],
 )
 def test_a_changed_description_is_refused(folder, change, said):
@@ -238,7 +270,7 @@ def test_damaged_files_are_refused(folder, tmp_path):
     with pytest.raises(ps.InputError, match="holds 'state'"):
         Run.load(folder)
     (folder / "run.npz").unlink()
-    with pytest.raises(ps.InputError, match="no such file"):
+    with pytest.raises(ps.InputError, match=r"run\.npz is missing"):
         Run.load(folder)
 
 
@@ -265,10 +297,17 @@ def test_a_pickle_in_the_arrays_is_not_opened(folder, tmp_path):
 def test_what_is_no_run_folder_is_refused(tmp_path):
     with pytest.raises(ps.InputError, match="no such folder"):
         Run.load(tmp_path / "nothing")
-    with pytest.raises(ps.InputError, match=r"holds no run\.json"):
+    with pytest.raises(ps.InputError, match=r"run\.json is missing"):
         Run.load(tmp_path)
     with pytest.raises(ps.InputError, match="name of a folder"):
         Run.load(7)
+
+
+def test_a_link_that_leaves_the_folder_is_not_followed(folder, tmp_path):
+    (folder / "run.npz").rename(tmp_path / "elsewhere.npz")
+    (folder / "run.npz").symlink_to(tmp_path / "elsewhere.npz")
+    with pytest.raises(ps.InputError, match="leaves the folder"):
+        Run.load(folder)
 
 
 def test_a_copy_elsewhere_reads_the_same(folder, tmp_path):

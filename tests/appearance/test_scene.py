@@ -35,8 +35,9 @@ def wall(z=0.0, **options):
 
 
 def splats(rng, count=40, depth=(-1.0, 1.0), degree=0, label=2):
-    """Splats about the middle of the view, float32."""
-    means = np.stack([rng.uniform(-0.7, 0.7, count), rng.uniform(-0.5, 0.5, count), rng.uniform(*depth, count)], axis=1)
+    """Splats about the middle of the view, float32; apart in depth: where two change places, the image jumps."""
+    depths = rng.permutation(np.linspace(*depth, count))
+    means = np.stack([rng.uniform(-0.7, 0.7, count), rng.uniform(-0.5, 0.5, count), depths], axis=1)
     arrays = means, rng.uniform(0.05, 0.2, (count, 3)), rng.normal(size=(count, 4)), rng.uniform(0.2, 0.9, count)
     harmonics = 0.5 * rng.normal(size=(count, (degree + 1) ** 2, 3))
     tensors = [torch.tensor(a, dtype=torch.float32) for a in (*arrays, harmonics)]
@@ -214,6 +215,20 @@ def test_an_empty_scene_is_its_background():
     close(image.colour, torch.tensor([0.1, 0.2, 0.3]).expand(36, 48, 3))
     assert not image.alpha.any()
     assert (image.labels == -1).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_cuda_device_sees_what_the_cpu_sees(rng):
+    cloud = splats(rng, degree=2)
+    walls = [wall(-0.3, label=5).moved(np.eye(3), [-9.0, 0, 0]), wall(0.4, label=6).moved(np.eye(3), [9.0, 0, 0])]
+    here = render(Scene(cloud, walls), VIEW)
+    arrays = {name: getattr(cloud, name).cuda() for name in ("means", "scales", "rotations", "opacities", "harmonics", "labels")}
+    there = render(Scene(Splats(**arrays), walls), VIEW)
+    assert there.colour.device.type == "cuda"
+    assert (here.colour - there.colour.cpu()).abs().mean() < 1e-4
+    assert (here.depth - there.depth.cpu()).abs().mean() < 1e-3
+    assert (here.labels == there.labels.cpu()).float().mean() > 0.99
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from physsim import InputError
+from physsim.appearance.run import Run
 from physsim.grasp.command import main
 from physsim.grasp.objects import grasp_object
-from physsim.grasp.sequence import Timing
+from physsim.grasp.sequence import SHAKE, Timing
 from physsim.grasp.world import GraspWorld
 
 QUICK = Timing(reach=0.8, close=0.8, lift=0.8, hold=0.5, shake=1.0, lower=0.8, open=0.4)
@@ -70,3 +71,7 @@ def test_the_command_writes_what_it_says(tmp_path, capsys):
     assert len(data["finger_force_n"]) == 2
     assert "by friction alone" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "success" in capsys.readouterr().out
+    run = Run.load(tmp_path / "run")
+    assert {link.name for link in run.links} >= {"panda_leftfinger", "panda_rightfinger"}
+    heights = [run.positions(f)[0][:, 2].mean() for f in range(len(run))]
+    assert data["lift_m"] - 0.01 < max(heights) - heights[0] < data["lift_m"] + SHAKE  # the shaking goes that far beyond

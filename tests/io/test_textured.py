@@ -180,3 +180,25 @@ def test_other_kinds_of_files_are_refused(tmp_path):
     (tmp_path / "a.glb").write_bytes(io.BytesIO(b"glTF").read() * 10)
     with pytest.raises(InputError, match="no whole GLB"):
         load_textured_surface(tmp_path / "a.glb")
+
+
+@pytest.mark.parametrize("kind", ["glb", "obj"])
+def test_random_damage_is_refused_or_read(kind, tmp_path, rng):
+    """Bytes changed at random: an InputError, or a surface with finite colours."""
+    if kind == "glb":
+        whole = square_glb()
+    else:
+        whole = f"mtllib a.mtl\n{SQUARE}usemtl paint\nf 1/1 2/2 3/3 4/4\n".encode()
+        (tmp_path / "a.mtl").write_text("newmtl paint\nmap_Kd a.png\n")
+        picture(tmp_path / "a.png")
+    for _ in range(150):
+        content = bytearray(whole)
+        for at in rng.integers(0, len(whole), 2):
+            content[at] = rng.integers(256)
+        (tmp_path / f"a.{kind}").write_bytes(content)
+        try:
+            found = load_textured_surface(tmp_path / f"a.{kind}")
+        except InputError:
+            continue
+        count = len(found.surface.triangles)
+        assert np.isfinite(found.colours_at(np.arange(count), np.full((count, 3), 1 / 3))).all()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from physsim import cli
+from physsim.appearance.run import Run
 from physsim.errors import InputError
 from physsim.physics.solvers.static import SolverStatic
 from physsim.real2sim import beam
@@ -113,6 +114,17 @@ def test_the_page_holds_everything_it_shows(run):
 
 def test_the_video_or_its_strip_is_there(run):
     assert any((run / name).stat().st_size > 5_000 for name in ("beam.mp4", "beam.png") if (run / name).exists())
+
+
+def test_the_run_of_the_prediction_is_there_to_be_viewed(run):
+    recorded = Run.load(run / "run")
+    (beam,) = recorded.bodies
+    assert beam.material.young == pytest.approx(json.loads((run / "report.json").read_text())["young_pa"])
+    assert np.median(np.diff(recorded.times)) >= 1 / 61
+    held = [recorded.positions(f)[0][beam.held] for f in (0, len(recorded) - 1)]
+    assert len(beam.held)
+    assert np.array_equal(*held)
+    assert beam.masses.sum() > 1.05 * beam.material.density * beam.mesh.volumes().sum()  # the weight at its end is in it
 
 
 def test_without_a_recording_held_out_there_is_no_section_of_it(recordings, tmp_path, capsys):

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import physsim as ps
+from physsim.appearance.asset import Asset
 from physsim.appearance.run import Run, RunBody
+from physsim.appearance.sources import splats_from_mesh
 from physsim.viewer.live import hold_points
 
 
@@ -21,6 +23,19 @@ def slide(frames=30):
     times = np.linspace(0.0, 1.0, frames)
     positions = mesh.points + 0.1 * times[:, None, None] * np.array([1.0, 0.0, 0.0])
     return Run.of_parts(times, [RunBody("block", mesh, colour="#d0605e")], [positions], ground=0.0)
+
+
+def painted(degree=0):
+    """The block as an Asset: red in front (y = 0), green elsewhere."""
+    mesh = block().bodies[0].mesh
+    front = lambda x: np.where(x[:, 1:2] < 1e-6, [0.9, 0.1, 0.1], [0.1, 0.7, 0.1])  # noqa: E731
+    splats = splats_from_mesh(mesh, 6000, colours=front, degree=degree)
+    return Asset("block", mesh, block().bodies[0].material, splats)
+
+
+@pytest.fixture
+def asset():
+    return painted()
 
 
 @pytest.fixture

@@ -137,6 +137,29 @@ def test_weights_that_were_added_take_part():
     assert drops[1] / drops[0] == pytest.approx(1 + 8 / 3, rel=0.1)
 
 
+def test_a_step_that_fails_lets_go_and_says_so(standing, monkeypatch):
+    live = LiveSimulation(standing)
+    try:
+        real, failed = live._solver.step, []
+
+        def step(*arguments):
+            if len(failed) < 1:
+                failed.append(arguments)
+                raise ps.SolverError("the step to t = 1 s failed")
+            return real(*arguments)
+
+        monkeypatch.setattr(live._solver, "step", step)
+        live.grab(0, [0.05, 0.05, 0.1])
+        assert until(lambda: live.pulled is None)
+        after(live, 0.1)  # it goes on from the last good state
+        assert np.isfinite(live.snapshot.positions[0]).all()
+        monkeypatch.setattr(live._solver, "step", lambda *a: (_ for _ in ()).throw(ps.SolverError("never again")))
+        assert until(lambda: not live.running)  # what fails at rest as well is stopped
+        assert "never again" in live.message
+    finally:
+        live.close()
+
+
 @pytest.mark.parametrize(
     ("mesh", "material", "masses"),
     [

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,10 +15,13 @@ import viser
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+import physsim as ps
 from physsim import InputError
+from physsim.appearance.run import Run, RunBody
 from physsim.viewer import server as local
 from physsim.viewer.app import Viewer
 from physsim.viewer.server import HOST, free_port, start_server, stop_server
+from physsim.viewer.subject import subject
 
 PROTOCOL = f"viser-v{viser.__version__}"
 
@@ -173,6 +177,24 @@ def test_without_viser_the_remedy_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "viser", None)
     with pytest.raises(InputError, match=r"pip install 'physsim\[view\]'"):
         start_server()
+
+
+def test_splats_that_cannot_be_bound_are_said_at_the_start(asset):
+    far = replace(asset, splats=asset.splats.transformed(translation=(9.0, 0.0, 0.0)))
+    with pytest.raises(InputError, match="lie outside the body"):
+        Viewer(subject(far))
+
+
+def test_a_material_that_does_not_fit_is_said_on_the_page_and_does_not_end_it():
+    mesh = ps.box_mesh((1, 1, 1), (1, 1, 1))
+    run = Run.of_parts([0.0], [RunBody("block", mesh, ps.Shell(stretch=1.0, area_density=1.0))], [mesh.points[None]])
+    with Viewer(run) as viewer:
+        viewer._simulate.value = True
+        viewer._toggle()
+        until(lambda: viewer._simulate.disabled)
+        until(lambda: "No simulation" in viewer._status.content)
+        assert viewer.live is None
+        assert viewer._thread.is_alive()
 
 
 def test_a_recording_is_played_scrubbed_and_cannot_be_simulated_without_a_material(sliding):

@@ -20,6 +20,7 @@ from physsim.physics.laws import EDGE_EDGE, POINT_SHAPE, POINT_TRIANGLE, ROLLING
 LAWS = {"point_triangle": POINT_TRIANGLE, "edge_edge": EDGE_EDGE, "point_shape": POINT_SHAPE, "rolling": ROLLING}
 SPLIT = {"point_triangle": 1, "edge_edge": 2, "point_shape": 1, "rolling": 4}  # points of a row that are of its first thing
 FLAT = 0.05  # least over largest extent of a sheet, which nothing is led around within a step
+ROOMY = 16  # times the rows in use that the arrays of their energies may be long
 SIGNS = {1.0: wp.float64(1.0), -1.0: wp.float64(-1.0)}
 COST = {"evaluate": 0.3, "blocks": 2.0, "product": 1.0, "adjoint": 1.5, "tangent": 4.0}  # [us] of a row
 
@@ -59,6 +60,7 @@ class Contact:
         frames = scene.shape_frame
         self._frame_owners = np.where(scene.weights[frames] != 0.0, scene.owners[frames], -1).reshape(len(frames), 16)
         self._free_shapes = scene.movable[frames].any(axis=1)
+        self.energy = None
         self._warned, self._thinnest = False, self._least_thickness()
         self._lost = False  # whether environments at rest lost their shares to larger arrays
         self._forces = a.vectors(a.x.shape)
@@ -184,18 +186,19 @@ class Contact:
         """
         self.detection.press(pressing)
         self._embed(direction, self.motion, -1.0)
-        if self.cover(self.s, self.motion):
+        if self.cover(self.s, self.motion, tried=True):
             self.evaluate(energies_only=True)
             self.detection.max_step(self.s1, self._still_points, marks=int(ccd.MARK_TOUCHING))
         return self.largest_step(self.s, ccd.MARK_LIVE)
 
-    def cover(self, s, motion):
-        """Lists for a move from s to s + motion; returns whether they are others than before."""
-        changed = self.detection.cover(s, motion, self.s1)
+    def cover(self, s, motion, tried=False):
+        """Lists for a move from s to s + motion, as `Detection.cover`; returns whether they are others than before."""
+        changed = self.detection.cover(s, motion, self.s1, tried=tried)
         if changed:
             self._rows_in_use = self._most_blocks = None
             self._programs.clear()
             self._resize()
+            self._fit_energies()
             self.energy.zero_()  # rows beyond those in use
             self.fill_rows()
         return changed
@@ -210,14 +213,15 @@ class Contact:
         """(name, law, list, rows, number of the first row, first share, first block) of every list that has rows."""
         if self._rows_in_use is not None:
             return self._rows_in_use
-        row = share = block = 0
+        row = share = block = 0  # rows are numbered on from list to list, shares and blocks by what there is room for
         found = []
         for name, law in LAWS.items():
             pairs = getattr(self.detection, name)
             capacity = pairs.stencil.shape[1]
             if pairs.rows:  # in powers of two, so that few launches need to be recorded
-                found.append((name, law, pairs, min(capacity, 1 << (pairs.rows - 1).bit_length()), row, share, block))
-            row += capacity
+                count = min(capacity, 1 << (pairs.rows - 1).bit_length())
+                found.append((name, law, pairs, count, row, share, block))
+                row += count
             share += capacity * law.points
             block += capacity * law.points * (law.points + 1) // 2
         self._rows_in_use = found
@@ -236,10 +240,6 @@ class Contact:
         self._commands.clear()
         capacities = [getattr(d, name).stencil.shape[1] for name in LAWS]
         points = np.array([law.points for law in LAWS.values()])
-        rows = int(sum(capacities))
-        numbers = (wp.zeros((self.envs, max(rows, 1)), dtype=wp.float64, device=self.device) for _ in range(3))
-        self.energy, self.base_energy, self._push_energy = numbers
-        self.keep_base = Copies((self.base_energy, self.energy))
         self.shares, self._product_shares = (self._vectors((self.envs, max(1, int(np.dot(capacities, points))))) for _ in range(2))
         self._blocks = wp.zeros(
             (self.envs, max(1, int(np.dot(capacities, points * (points + 1) // 2)))), dtype=self.entries.Block, device=self.device
@@ -251,6 +251,15 @@ class Contact:
             self._rows[name] = wp.zeros(shape, dtype=row, device=self.device)
         self._adjoint = None
         self._tangent = None
+
+    def _fit_energies(self):
+        """Arrays for the energies of the rows in use, which every trial sums up: lists that were long once need no long ones for ever."""
+        rows = max(1, sum(count for _, _, _, count, *_ in self.rows()))
+        if self.energy is not None and rows <= self.energy.shape[1] <= ROOMY * rows:
+            return
+        shape = (self.envs, 2 * rows)
+        self.energy, self.base_energy, self._push_energy = (wp.zeros(shape, dtype=wp.float64, device=self.device) for _ in range(3))
+        self.keep_base = Copies((self.base_energy, self.energy))
 
     def fill_rows(self, table=None, rows=None):
         """Parameters of all rows from the table (or tangents of both)."""
@@ -279,6 +288,8 @@ class Contact:
             state = [stencil, self._rows[name], self.s, self.s1, self.s2, self.s]
             arguments = [a.active, wp.vec3d(*a.step), *before, *state, *after]
             command = self._commands[kind, name, count, use] = a.launcher.record(kernel, count, *arguments, weight=COST[kind])
+        for index, value in enumerate(after, start=8 + len(before)):  # numbers of rows go with the lists
+            command.set(index, value)
         if self._step_of != a.step:
             self._step_of, self._step = a.step, wp.vec3d(*a.step)
         command.set(1, self._step)
@@ -313,7 +324,7 @@ class Contact:
         self._run("blocks", self._block_commands)
 
     def _block_commands(self):
-        project = self.assembly.project
+        project = self.assembly.project_pairs
         return [
             self._law("blocks", name, law, pairs, n, [project], [block, self._blocks]) for name, law, pairs, n, *_, block in self.rows()
         ]

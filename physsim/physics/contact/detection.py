@@ -11,6 +11,8 @@ from physsim.physics.launch import Launcher
 
 REFITS = 32  # of a tree, before it is built anew for where things have gone
 CHUNK = 64  # rows that one thread advances on the CPU
+# times the rows that a motion of things needed, plus some, above which lists that a wild direction has filled are made anew
+WASTE, WASTE_WITHIN, FEW_ROWS = 2, 4, 256
 REACH = 16.0  # edge lengths that a point may go in one motion: a wild direction would make everything a candidate for everything
 POINTS = {"point_triangle": 4, "edge_edge": 4, "point_shape": 5, "rolling": 8}  # of a row of each list, in the order of their slots
 QUERY_COST, ADVANCE_COST = 1.5, 0.3  # [us] of a query, of a row
@@ -96,6 +98,7 @@ class Detection:
         for name, points in POINTS.items():
             setattr(self, name, self._new_list(name, points, 1))
         self._used = np.zeros(3, int)  # rows that may hold pairs
+        self._held, self._usual = np.zeros((2, envs), int)  # rows of each environment, and what a motion of things needed last
         self._shortened = False  # whether only a share of the motion may be gone
         self._keys, self._slots = self._ints(0), self._ints(0)
         self.point_map = PointMap(self._ints((envs, scene.point_count + 1)), self._ints((envs, 1)))
@@ -186,7 +189,7 @@ class Detection:
 
     # ---- candidate pairs
 
-    def cover(self, s, motion, before=None, margin=None):
+    def cover(self, s, motion, before=None, margin=None, tried=False):
         """Make the lists hold every pair that may come within the gap while points go from s to s + motion.
 
         Where a point would go more than sixteen edge lengths, only a share of the motion is covered, and `max_step` allows no more.
@@ -196,6 +199,7 @@ class Detection:
             motion: [m], likewise.
             before: points at which pairs are needed too [m], likewise; None: no others.
             margin: by which points may leave the motion before lists are made anew [m]; None: the scene's gap.
+            tried: whether the motion is one that a solve tries, which may be wild; else one that things have made or may well make.
 
         Returns:
             bool: whether any list was made anew.
@@ -203,7 +207,8 @@ class Detection:
         if self._limit is None:
             self._limit = self._longest_motion(s)
         before = s if before is None else before
-        if not self._escaped(s, motion, before):
+        escaped = self._escaped(s, motion, before)
+        if not self._mark_wasteful(WASTE_WITHIN if tried else WASTE) and not escaped:
             return self._turned and self._list_anew_what_rolls()
         margin = wp.float64(self.scene.gap if margin is None else margin)
         arguments = [self._stale, margin, self.surfaces.fixed, self._reach, s, motion, before, self._lower, self._upper]
@@ -212,6 +217,8 @@ class Detection:
         self._place_trees()
         self._find()
         self._write()
+        if not tried:
+            self._usual = self._held
         return self._list_anew_what_rolls()
 
     def turn(self, shapes):
@@ -227,6 +234,18 @@ class Detection:
             self._turned = False
         self._map_points()
         return True
+
+    def _mark_wasteful(self, times):
+        """Have lists made anew where they hold many times what they need to: no point leaves boxes that a wild direction has widened."""
+        wasteful = self._held > times * self._usual + FEW_ROWS
+        if not np.count_nonzero(wasteful):
+            return False
+        stale = self._stale.numpy()
+        wasteful &= self.active.numpy() != 0  # the pairs of those at rest are still asked for
+        stale[:, 0] |= wasteful
+        if not self._on_host:
+            self._stale.assign(stale)
+        return bool(wasteful.any())
 
     def _longest_motion(self, s):
         edges = self.scene.edges[self.scene.movable[self.scene.edges].any(axis=1)]
@@ -294,7 +313,9 @@ class Detection:
         self._run("total", record)
 
     def _write(self):
-        counts = (self._counts_view if self._on_host else self._counts.numpy()).max(axis=1)
+        counts = self._counts_view if self._on_host else self._counts.numpy()
+        self._held = counts.sum(axis=0)
+        counts = counts.max(axis=1)
         self._reserve(counts)
         rows = [made.kernels for made in self.lists]
         if self._used.any():

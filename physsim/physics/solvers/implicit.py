@@ -147,8 +147,8 @@ class SolverImplicit:
         copy(a.x1, state.x)
         copy(a.x2, old_x)
         a.stepping.set_targets(state.x, targets)
-        # start where the particles would be after dt at their present velocity and, where it is known, their acceleration; in thin
-        # bodies that mostly stretches and crushes what hardly gives
+        # start where the particles would be after dt at their present velocity and, where it is known and steady, their acceleration; in
+        # thin bodies that mostly stretches and crushes what hardly gives
         a.stepping.predict(s, self.dt, state, old_x, old_v, LEAN[self.integrator] if follows and not self._thin else 0.0)
         if a.contact is not None:
             self._require_apart(state)
@@ -162,9 +162,11 @@ class SolverImplicit:
             self._seen.add(state)
 
     def _finish(self, state, s, failed, factors):
-        old_x = state.x1 if state.follows(self.dt) else state.x
-        x, v = self.assembly.stepping.finish(s, self._newton.status_array(failed), state, old_x)
-        return State(self.model, x, v, state.x, state.v, state.time + self.dt, self.dt, cache=factors)
+        old_x, old_v = (state.x1, state.v1) if state.follows(self.dt) else (state.x, None)
+        # without contact accelerations change smoothly
+        compared = None if self._thin or self.assembly.contact is None else old_v
+        x, v, steady = self.assembly.stepping.finish(s, self._newton.status_array(failed), state, old_x, compared)
+        return State(self.model, x, v, state.x, state.v, state.time + self.dt, self.dt, cache=factors, steady=steady)
 
     def report(self, progress):
         """StepReport of a solve."""

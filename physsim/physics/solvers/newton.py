@@ -32,6 +32,7 @@ AIMED, TIGHTEST = 0.1, 1e-8  # share of the step's tolerance that such a solve m
 # by levels of the ladder, of which the last but one is lagged and the last projected
 LEVEL_SHIFTS = np.array([*SHIFTS, 0.0, 0.0])
 LEVEL_MATRICES = np.array([int(EXACT)] * len(SHIFTS) + [int(LAGGED), int(PROJECTED)])
+ROUGH = 4  # iterations for which pairs' matrices are projected after a step that had to be cut
 CONTRACTION = 0.3  # a kept factor that shrinks the residual by less than this is replaced
 
 
@@ -131,7 +132,8 @@ class _Ladder:
 
     A solve that succeeded at a level tries the next lower one in the following iteration; where that fails, it waits twice as long
     before it tries again. The lagged level is skipped for the rest of a solve once it has shown that the stresses of the step's start
-    mislead: a short step, or slow contraction. `begin` remembers the levels of a solve's first iteration for the next step.
+    mislead: a short step, or slow contraction. `begin` remembers the levels of a solve's first iteration for the next step. `rough` are
+    iterations for which the matrix of pairs in contact is to be projected, whatever the level, [envs].
     """
 
     lagged, top = len(SHIFTS), len(SHIFTS) + 1
@@ -143,6 +145,7 @@ class _Ladder:
         self._wait, self._left = np.ones(envs, int), np.zeros(envs, int)
         self._first = True
         self._slow, self._skip = np.zeros(envs, int), np.zeros(envs, bool)
+        self.rough = np.zeros(envs, int)
 
     def above(self, level):
         """The next level to try."""
@@ -169,7 +172,8 @@ class _Ladder:
     def judge(self, running, alpha, contraction, rough):
         """Note how an iteration's step ended: its length, and the residual as a share of that before.
 
-        Where the potential is `rough` (friction), a step that had to be cut says that the exact matrix misleads.
+        Where the potential is `rough` (friction), a step that had to be cut says that the exact matrix misleads: that of the pairs is
+        projected for a while, and where this did not help, that of all laws.
         """
         lagged = running & (self._last == self.lagged)
         short = alpha < rules.SHORT
@@ -177,11 +181,15 @@ class _Ladder:
             self._slow += lagged & (contraction > rules.SLOW)
             self._skip |= self._slow >= rules.SLOW_MOST
             self.level = np.where(lagged & (short | self._skip), self.top, self.level)
-        if rough and anywhere(short):
-            cut = running & short & (self._last < self.lagged)
-            self._wait = np.where(cut, np.minimum(2 * self._wait, rules.LONGEST_WAIT), self._wait)
-            self._left = np.where(cut, self._wait, self._left)
-            self.level = np.where(cut, self.top, self.level)
+        if not rough:
+            return
+        cut = running & short & (self._last < self.lagged)
+        again = cut & (self.rough > 0)
+        self.rough = np.where(cut, ROUGH, np.maximum(self.rough - running, 0))
+        if anywhere(again):
+            self._wait = np.where(again, np.minimum(2 * self._wait, rules.LONGEST_WAIT), self._wait)
+            self._left = np.where(again, self._wait, self._left)
+            self.level = np.where(again, self.top, self.level)
 
     @property
     def trusted(self):
@@ -367,7 +375,7 @@ class Newton:
             shift = LEVEL_SHIFTS[level] * rate**2
             project = LEVEL_MATRICES[level]
             if anywhere(todo & (projected != project)):
-                a.set_project(project)
+                a.set_project(project, np.where(ladder.rough > 0, int(PROJECTED), project))
                 a.assemble(shift, self._assembled[running].min() >= 0, self._kept(p, project) if self._held is not None else None)
                 self._assembled = np.where(todo, project, self._assembled)
                 projected = project
@@ -452,7 +460,8 @@ class Newton:
                 searching &= ~lost
         a.set_active(running)
         self._square_before = np.where(alpha == 1.0, self._square, np.nan)
-        self._left = np.where(running & (alpha == 1.0), p.residual / np.maximum(before, 1e-300), np.inf)
+        with np.errstate(invalid="ignore"):
+            self._left = np.where(running & (alpha == 1.0), p.residual / np.maximum(before, 1e-300), np.inf)
         p.profile["line search"] += time.perf_counter() - start
         return alpha
 

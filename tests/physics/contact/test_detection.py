@@ -248,3 +248,40 @@ def test_a_scene_without_surfaces_asks_for_nothing(surfaces):
     assert detection.cover(s, s)
     assert [pairs.rows for pairs in (detection.point_triangle, detection.edge_edge, detection.point_shape)] == [0, 0, 0]
     assert detection.max_step(s, s)[0] == 1.0
+
+
+def test_lists_that_a_wild_direction_has_filled_are_made_anew(surfaces, rng):
+    """Points stay inside boxes that a wild direction has widened, so that nothing else would ever empty the lists; in every environment."""
+    meshes = [surfaces.grid(12, height=h) for h in (0.0, 0.02)]
+    scene, points = surfaces.scene(meshes, gap=1e-3)
+    s = np.stack([points, points])
+    still, wild = np.zeros_like(s), np.zeros_like(s)
+    wild[1] = rng.normal(size=points.shape)
+    detection, fresh = (Detection(scene, "cpu", 2) for _ in range(2))
+    detection.cover(on_device(s), on_device(still))
+    few = [made.count.numpy().tolist() for made in detection.lists]
+    assert detection.cover(on_device(s), on_device(wild), tried=True)
+    many = [made.count.numpy().tolist() for made in detection.lists]
+    assert sum(m[1] for m in many) > 1000 + 4 * sum(f[1] for f in few)
+    assert [m[0] for m in many] == [f[0] for f in few]
+    tame = 1e-4 * rng.normal(size=s.shape)
+    assert detection.cover(on_device(s), on_device(tame), tried=True)
+    fresh.cover(on_device(s), on_device(tame))
+    for env in range(2):
+        for made, other in zip(detection.lists, fresh.lists, strict=True):
+            held = keys(rows_of(made, env))
+            assert held == keys(rows_of(other, env)) or env == 0  # where nothing was wild the lists are those of before
+    assert not detection.cover(on_device(s), on_device(tame), tried=True)
+
+
+def test_lists_of_environments_at_rest_are_left_as_they_are(surfaces, rng):
+    scene, points = surfaces.scene([surfaces.grid(12, height=h) for h in (0.0, 0.02)], gap=1e-3)
+    s, still = points[None], np.zeros((1, *points.shape))
+    active = wp.full(1, 1, dtype=int, device="cpu")
+    detection = Detection(scene, "cpu", 1, active)
+    detection.cover(on_device(s), on_device(still))
+    detection.cover(on_device(s), on_device(rng.normal(size=s.shape)), tried=True)
+    active.zero_()
+    assert not detection.cover(on_device(s), on_device(still), tried=True)
+    active.fill_(1)
+    assert detection.cover(on_device(s), on_device(still), tried=True)
