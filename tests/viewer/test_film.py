@@ -10,6 +10,7 @@ from PIL import Image
 import physsim as ps
 from physsim import cli
 from physsim.appearance.camera import Camera
+from physsim.appearance.color import ColorNetwork
 from physsim.appearance.run import Run, RunBody, RunLink
 from physsim.report.video import encoder_path
 from physsim.viewer.film import _cameras, _moments, film
@@ -65,6 +66,20 @@ def test_splats_move_with_the_body(asset, tmp_path):
         columns.append(np.nonzero(red(picture(film(part, tmp_path / "it.png", camera=camera))))[1].mean())
     moved = pixel(camera, [0.075, 0.0, 0.05])[0] - pixel(camera, [0.025, 0.0, 0.05])[0]
     assert columns[1] - columns[0] == pytest.approx(moved, rel=0.05)
+
+
+def test_a_colour_network_adds_to_what_the_splats_show(asset, tmp_path):
+    network = ColorNetwork(latent_count=0, width=4, seed=1)
+    arrays = network.arrays()
+    arrays["weight2"][2], arrays["bias2"][2] = 0.0, 0.8  # adds blue everywhere
+    camera = Camera.look_at((0.025, -0.4, 0.05), (0.025, 0.0, 0.05), width=80, height=60, angle=40.0)
+    plain = picture(film(asset, tmp_path / "a.png", camera=camera))[30, 40]
+    blue = picture(film(replace(asset, network=arrays), tmp_path / "b.png", camera=camera))[30, 40]
+    assert blue[2] - plain[2] == pytest.approx(0.8 * 255, abs=40)
+    assert blue[0] == pytest.approx(plain[0], abs=3)
+    damaged = replace(asset, network={"weight0": np.zeros((2, 2))})
+    with pytest.raises(ps.InputError, match="missing arrays"):
+        film(damaged, tmp_path / "c.png", camera=camera)
 
 
 def test_strain_is_coloured_by_its_size(tmp_path):
