@@ -304,7 +304,7 @@ def _render(**arguments: object) -> int | None:
 
 
 def _fit_appearance(**arguments: object) -> int | None:
-    return _worker("physsim.fit_appearance")(**arguments)
+    return _worker("physsim.fit_command")(**arguments)
 
 
 def _warmup(**arguments: object) -> int | None:

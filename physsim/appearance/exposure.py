@@ -5,7 +5,8 @@ import torch
 
 from physsim.appearance.trainable import load_optimiser, optimiser_arrays
 
-RATE = 2e-3  # Adam's step
+RATE = 5e-3  # Adam's step
+MIDDLE = 0.5  # the colour about which gains turn while they are fitted: gain and offset then hardly trade with each other
 
 
 class Exposure:
@@ -22,23 +23,27 @@ class Exposure:
 
     def __init__(self, frame_count: int, device: torch.device, rate: float = 1.0) -> None:
         self._log_gains = torch.nn.Parameter(torch.zeros(frame_count, 3, device=device))
-        self._offsets = torch.nn.Parameter(torch.zeros(frame_count, 3, device=device))
+        self._shifts = torch.nn.Parameter(torch.zeros(frame_count, 3, device=device))  # of the middle colour
         self._first = rate * RATE
         self.optimiser = torch.optim.Adam([{"params": [p], "lr": self._first, "first": self._first} for p in self._all()], eps=1e-15)
 
     def _all(self):
-        return self._log_gains, self._offsets
+        return self._log_gains, self._shifts
 
     def apply(self, frame: int, colour: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
         """What a picture shows of premultiplied colours [h, w, 3] that cover `alpha` [h, w] of the pixels; the background comes later."""
-        return self._log_gains[frame].exp() * colour + self._offsets[frame] * alpha[..., None]
+        gain = self._log_gains[frame].exp()
+        return gain * colour + (self._shifts[frame] + MIDDLE * (1.0 - gain)) * alpha[..., None]
 
     def step(self) -> None:
         """Adam's step, then the means back to zero."""
         self.optimiser.step()
         with torch.no_grad():
-            for values in self._all():
-                values -= values.mean(dim=0)
+            self._log_gains -= self._log_gains.mean(dim=0)
+            self._shifts -= self._offsets().mean(dim=0)
+
+    def _offsets(self):
+        return self._shifts + MIDDLE * (1.0 - self._log_gains.exp())
 
     @property
     def gains(self) -> np.ndarray:
@@ -48,7 +53,7 @@ class Exposure:
     @property
     def offsets(self) -> np.ndarray:
         """Shape [frames, 3]; their mean is 0."""
-        return self._offsets.detach().cpu().numpy().copy()
+        return self._offsets().detach().cpu().numpy()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything as arrays."""

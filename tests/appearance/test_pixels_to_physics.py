@@ -168,3 +168,21 @@ def test_a_film_tells_materials_and_the_throw_what_to_be(build, rng):
         assert_slopes_agree([v.grad for v in logs], lambda *v: film(drawn_by_twin, v, velocities), fixed, rng, steps)
         throw = lambda v: film(drawn_by_twin, fixed, v)  # noqa: E731
         assert_slopes_agree([velocities.grad], throw, [velocities.detach()], rng, steps)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_film_drawn_on_a_gpu_tells_the_same_gradient(rng):
+    model, body, parameters = beam()
+    solver = ps.SolverImplicit(model, dt=1 / 60, tolerance=1e-11)
+    splats = splats_on(body.mesh, rng).to(torch.float32)
+    camera = camera_of(ps.simulate(solver, times=[0.1]).positions.numpy())
+    weights = weighing(rng, camera)
+    found = []
+    for device in ("cpu", "cuda"):
+        there = splats.to(torch.device(device))
+        young = torch.tensor(4e4, dtype=torch.float64, requires_grad=True)
+        run = ps.simulate(solver, times=[0.1], params={parameters[0]: young})
+        drawn(there, bind(there, body).pose(run.positions[0]), camera, weights.to(device)).backward()
+        found.append(young.grad.item())
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
