@@ -115,7 +115,9 @@ def test_links_stand_where_their_poses_put_them_and_hide_what_is_behind(tmp_path
 def test_a_film_takes_as_long_as_the_run(sliding, tmp_path):
     import imageio_ffmpeg
 
-    written = film(sliding, tmp_path / "it.mp4", size=(64, 48), frames=11)
+    told = []
+    written = film(sliding, tmp_path / "it.mp4", size=(64, 48), frames=11, tell=lambda *at: told.append(at))
+    assert told == [(k, 11) for k in range(11)]
     reader = imageio_ffmpeg.read_frames(str(written))
     about = next(reader)
     assert about["size"] == (64, 48)
