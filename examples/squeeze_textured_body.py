@@ -1,25 +1,26 @@
 """A painted plush is squeezed between two plates: what splats show of it beside what rays that hit its texture show.
 
 The plush that ships with physsim sits on the ground, and two plates close until it is little more than half as wide. The reference
-draws the painted surface, carried by the tetrahedra, with its full texture and lit. Splats are spread over the surface at rest, their
-and sizes fitted to eight pictures of it at rest; then they are bound to the tetrahedra and go where the material goes. Both are
+draws the painted surface, carried by the tetrahedra, with its full texture and lit. The splats of the same asset are fitted to twelve
+pictures of it at rest; then they are bound to the tetrahedra and go where the material goes, with the light of their rest. Both are
 drawn with the same plates and ground, in a direction that the fit did not see.
 
-`squeeze_textured_body.py [FOLDER]` writes plush-squeezed.mp4 and plush-squeezed.png (reference above, splats below).
+`squeeze_textured_body.py [FOLDER]` writes plush-squeezed.mp4 and plush-strip.png (reference above, splats below).
 """
 
 import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 import physsim as ps
 from physsim import assets
 from physsim.appearance.asset import Asset
 from physsim.appearance.binding import bind
-from physsim.appearance.sources import splats_from_mesh
+from physsim.appearance.fit import fit_appearance
+from physsim.appearance.fit_options import FitOptions
+from physsim.appearance.frames import Frame
 from physsim.appearance.textured_surfaces import textured_surfaces
 from physsim.report.render import box_surface
 from physsim.report.video import write_video
@@ -76,29 +77,18 @@ class Painted:
         return [surface.deformed(points) for surface in self.surfaces]
 
 
-def fitted(splats, pictures, rounds=64):
-    """The splats with the colours and sizes that look like pictures: pairs of a camera and an image [h, w, 3]."""
-    harmonics, log_scales = (x.clone().requires_grad_() for x in (splats.harmonics, splats.scales.log()))
-    optimiser = torch.optim.Adam([harmonics, log_scales], lr=0.03)
-    for k in range(rounds):
-        camera, picture = pictures[k % len(pictures)]
-        optimiser.zero_grad()
-        scene = ps.Scene(splats.replace(harmonics=harmonics, scales=log_scales.exp()), background=SKY)
-        error = (ps.render(scene, camera).colour - picture).square().mean()
-        error.backward()
-        optimiser.step()
-    print(f"{len(splats)} splats meet the last of {len(pictures)} pictures at rest to {-10 * np.log10(error.item()):.1f} dB")
-    return splats.replace(harmonics=harmonics.detach(), scales=log_scales.detach().exp())
-
-
-def main(folder="squeeze"):
+def main(folder="physsim-squeeze"):
     """Mean PSNR of the frames, over the pixels that show the plush [dB]."""
     asset = Asset.load(FOLDER / "asset")
     squeeze, painted, rest = Squeeze(asset), Painted(asset.mesh), asset.mesh.points
     at_rest = ps.Scene(surfaces=painted.at(rest), background=SKY, light=LIGHT)
-    cameras = ps.orbit(rest, 8, width=160, height=160, start=-70.0)
-    pictures = [(camera, ps.render(at_rest, camera, samples=2).colour) for camera in cameras]
-    splats = fitted(splats_from_mesh(FOLDER / "painted.obj", 12_000), pictures)
+    pictures = []
+    for camera in ps.orbit(rest, 12, width=224, height=224, start=-75.0):
+        image = ps.render(at_rest, camera, samples=3)
+        pictures.append(Frame(image.colour, camera, mask=image.alpha))
+    options = FitOptions(iterations=240, degree=0, held_out=0, background=SKY)
+    splats = fit_appearance(asset.splats, pictures, options=options).splats
+    print(f"{len(splats)} splats fitted to {len(pictures)} pictures at rest")
     binding = bind(splats, squeeze.body)
     camera = ps.Camera.around(rest, direction=(0.0, -1.0, 0.25), width=240, height=240, margin=1.3)
     frames, errors = [], []
@@ -108,7 +98,7 @@ def main(folder="squeeze"):
         image = ps.render(ps.Scene(ps.PosedSplats(splats, binding.pose(positions)), around, SKY, LIGHT), camera, samples=2)
         errors.append(ps.psnr(image.colour, truth.colour, mask=truth.labels == 0).item())
         frames.append(np.concatenate([truth.bytes(), image.bytes()], axis=1))
-    film, strip = write_video(Path(folder) / "plush-squeezed.mp4", frames, fps=12), Path(folder) / "plush-squeezed.png"
+    film, strip = write_video(Path(folder) / "plush-squeezed.mp4", frames, fps=12), Path(folder) / "plush-strip.png"
     chosen = [np.concatenate(np.split(frames[k], 2, axis=1)) for k in (0, FRAMES // 3, FRAMES // 2, 2 * FRAMES // 3, -1)]
     Image.fromarray(np.concatenate(chosen, axis=1)).save(strip)
     print(f"{1e3 * np.ptp(rest[:, 0]):.0f} mm wide at first, {1e3 * np.ptp(positions[:, 0].numpy()):.0f} mm squeezed")

@@ -93,6 +93,8 @@ class PyBulletRobot(Robot):
         total = mass @ (wanted - qd) / self.dt + bias - force
         if not np.isfinite(total).all():
             raise SolverError(f"robot {self.description.name!r} at {self.time:g} s: torques are no longer finite; a shorter dt may help")
+        if self._waiting:
+            self._world.refresh()
         for link, wrench in self._waiting.items():
             number = self.kinematics.tree.link(link)
             if number:  # the root is fixed, what pushes it moves nothing
@@ -206,10 +208,13 @@ class _Skeleton:
         for k, position, speed in zip(self._joints, q.tolist(), qd.tolist()):
             self._p.resetJointState(self._body, k, position, speed, physicsClientId=self._client)
 
+    def refresh(self):
+        """Have PyBullet place the links for the joints as they are now: it takes the arms of forces from there."""
+        self._p.getLinkState(self._body, self._joints[0], computeForwardKinematics=1, physicsClientId=self._client)
+
     def push(self, number, force, torque, at):
-        """Apply a force at a point and a torque, in the root's axes, for the next step."""
+        """Apply a force at a point and a torque, in the root's axes, for the next step; after `refresh`."""
         p, of, k = self._p, {"physicsClientId": self._client}, int(self._index[number])
-        p.getLinkState(self._body, k, computeForwardKinematics=1, **of)  # without it PyBullet takes the arm from an older state
         p.applyExternalForce(self._body, k, force.tolist(), at.tolist(), p.WORLD_FRAME, **of)
         p.applyExternalTorque(self._body, k, torque.tolist(), p.WORLD_FRAME, **of)
 

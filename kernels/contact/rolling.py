@@ -1,7 +1,8 @@
 """The list of pairs whose friction has a lever arm: those of balls and capsules, taken from the other three lists in their order.
 
 A point of a ball's or a capsule's core knows the shape that it is of, `roller`, and its place along that shape's axis, `along` [m]. A row
-of this list has the frame of that shape and the points of what it meets; its source's own friction is switched off (`rolls`).
+of this list has the frame of that shape and the points of what it meets; its source's own friction is switched off (`rolls`). Shapes that
+do not turn are left out: there the friction of the source is the same.
 """
 
 import warp as wp
@@ -15,10 +16,20 @@ vec6 = wp.types.vector(6, wp.float64)
 
 @wp.struct
 class Rollers:
-    """Of every surface point: `roller`, the number of its shape or -1, and `along` [m]."""
+    """Of every surface point: `roller`, the number of its shape or -1, and `along` [m]; of every shape: 1 in `turns` where it may turn."""
 
     roller: wp.array(dtype=int)
     along: wp.array(dtype=wp.float64)
+    turns: wp.array(dtype=int)
+
+
+@wp.func
+def rolls_at(rollers: Rollers, p: int) -> int:
+    """1 for points of the core of something that may turn."""
+    k = rollers.roller[p]
+    if k >= 0:
+        return rollers.turns[k]
+    return 0
 
 
 @wp.func
@@ -51,16 +62,15 @@ def find_rolling(
     rolls = wp.int32(0)
     if at[0] == 0:
         if point_triangle.stencil[env, t, 0] >= 0:
-            rolls = wp.where(rollers.roller[point_triangle.stencil[env, t, 0]] >= 0, 1, 0)
+            rolls = rolls_at(rollers, point_triangle.stencil[env, t, 0])
         point_triangle.rolls[env, t] = rolls
     elif at[0] == 1:
         if edge_edge.stencil[env, t, 0] >= 0:
-            one = rollers.roller[edge_edge.stencil[env, t, 0]] >= 0
-            rolls = wp.where(one or rollers.roller[edge_edge.stencil[env, t, 2]] >= 0, 1, 0)
+            rolls = wp.max(rolls_at(rollers, edge_edge.stencil[env, t, 0]), rolls_at(rollers, edge_edge.stencil[env, t, 2]))
         edge_edge.rolls[env, t] = rolls
     else:
         if point_shape.stencil[env, t, 0] >= 0:
-            rolls = wp.where(rollers.roller[point_shape.stencil[env, t, 0]] >= 0, 1, 0)
+            rolls = rolls_at(rollers, point_shape.stencil[env, t, 0])
         point_shape.rolls[env, t] = rolls
     found_out[env * (rows[0] + rows[1] + rows[2]) + k] = rolls
 

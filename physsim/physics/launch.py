@@ -169,7 +169,7 @@ class Command:
         self._parts = parts
         self._set = {}  # what arguments were set to last
         self._lead = int(sliced)  # arguments before the caller's own
-        self._late = {}  # arrays that Warp's own record of the launch has yet to learn of
+        self._late = {}  # arguments that Warp's own record of the launch has yet to learn of
         self._packed = [_pack(part) for part in parts]
         self._launches = [_direct(*pair) if pair[1] else pair[0].launch for pair in zip(parts, self._packed, strict=True)]
 
@@ -190,13 +190,14 @@ class Command:
 
     def set(self, index, value):
         """Change argument `index` (0 is the first after the slice's beginning)."""
-        if self._set.get(index, self) is value:  # setting costs more than launching
+        known = self._set.get(index, self)
+        if known is value or (type(value) is int and type(known) is int and known == value):  # setting costs more than launching
             return
         self._set[index] = value
         index += self._lead
         for part, packed in zip(self._parts, self._packed, strict=True):
-            if packed is not None and isinstance(value, wp.array):  # Warp's own setting would take six times as long
-                setattr(packed, packed._fields_[index][0], value.__ctype__())
+            if packed is not None and isinstance(value, (wp.array, int)):  # Warp's own setting would take six times as long
+                setattr(packed, packed._fields_[index][0], value if isinstance(value, int) else value.__ctype__())
                 self._late[index] = value
                 continue
             part.set_param_at_index(index, value)

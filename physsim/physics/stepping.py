@@ -40,6 +40,11 @@ class Stepping:
         self._values = self.assembly.vectors((self.assembly.model.envs, max(1, len(particles))))
         self._driven = np.array(particles)
 
+    @property
+    def driven(self):
+        """Particles that the control of the present step moves, [p]."""
+        return self._driven
+
     def set_targets(self, x, targets):
         """Targets of every particle: where it is, for soft attachments where it was attached, overwritten by a control.
 

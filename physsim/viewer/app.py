@@ -11,7 +11,7 @@ from physsim.errors import InputError, PhyssimError
 from physsim.viewer.canvas import Canvas, legend
 from physsim.viewer.live import LiveSimulation, why_not_live
 from physsim.viewer.server import HOST, start_server, stop_server
-from physsim.viewer.stage import Stage, rounded_up
+from physsim.viewer.stage import LEAST, Stage, rounded_up
 
 RATE = 30.0  # pictures a second that are sent to the browser
 ANGLE, MARGIN = 40.0, 1.7  # vertical angle of view [degree], and how much wider than the bodies it is: the panel covers some of it
@@ -21,7 +21,7 @@ HINT = "Drag a point of a body with the left button; a drag beside it turns the 
 ALONE = " Rigid things do not take part in a simulation."
 STARTING = "Starting; the first time, kernels are compiled for a minute."
 LONGEST = 300  # characters of a text on the page
-GROW = 1.05  # strain beyond the range by this much widens it
+GROW, SHRINK = 1.05, 4.0  # strain beyond the range by the first, or this many times below its end, moves the end
 
 
 @dataclass(eq=False)
@@ -296,7 +296,7 @@ class Viewer:
         self._shown = live.snapshot if live is not None else None
         positions = self._shown.positions if live is not None else self.run.positions(self._frame)
         if mode == "strain":
-            self._widen(positions)
+            self._follow_strain(positions)
         self._canvas.show(mode, positions, self.run.poses(self._frame), self._high, self._eye)
         self._canvas.show_pull(live.pulled if live is not None else None)
         if self._bar.visible != (mode == "strain"):
@@ -311,13 +311,15 @@ class Viewer:
             self._slider.value = self._frame
         self._time.content = self._time_text()
 
-    def _widen(self, positions):
-        """Let the colours reach as far as a simulation strains."""
+    def _follow_strain(self, positions):
+        """Let the colours reach about as far as a simulation strains now."""
         if self.live is None:
             return
         high = max((float(np.quantile(s.strain(x), 0.998)) for s, x in zip(self.stage.skins, positions, strict=True)), default=0.0)
-        if high > GROW * self._high:
-            self._set_range(rounded_up(high))
+        if high > GROW * self._high or high < self._high / SHRINK:
+            high = rounded_up(max(high, LEAST))
+            if high != self._high:
+                self._set_range(high)
 
     def _set_range(self, high):
         self._high = high

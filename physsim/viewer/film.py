@@ -33,7 +33,7 @@ MAX_CAMERA = 1_000_000  # bytes of a camera's file
 MOST_FRAMES = 100_000
 
 
-def film(thing, out, *, camera=None, size=None, frames=None, show=None):
+def film(thing, out, *, camera=None, size=None, frames=None, show=None, tell=None):
     """Draw a run through its time, or a thing that stands still from all sides.
 
     Args:
@@ -43,6 +43,7 @@ def film(thing, out, *, camera=None, size=None, frames=None, show=None):
         size: width and height [pixel]; None: 960 x 540, or the camera's own.
         frames: how many pictures a film has; None: 30 a second of the run, 120 of what stands still. The film takes as long as the run.
         show: "splats", "mesh" or "strain"; None: splats where there are some, else the mesh.
+        tell: called with (number of the picture that is drawn next, how many there are).
 
     Returns:
         Path of what was written.
@@ -66,7 +67,13 @@ def film(thing, out, *, camera=None, size=None, frames=None, show=None):
         out.parent.mkdir(parents=True, exist_ok=True)
         pictures.draw(shown[-1], cameras[-1]).save(out)
         return out
-    return write_video(out, (pictures.draw(i, c) for i, c in zip(shown, cameras, strict=True)), fps)
+    return write_video(out, _drawn(pictures, shown, cameras, tell or (lambda number, count: None)), fps)
+
+
+def _drawn(pictures, shown, cameras, tell):
+    for k, (frame, camera) in enumerate(zip(shown, cameras, strict=True)):
+        tell(k, len(shown))
+        yield pictures.draw(frame, camera)
 
 
 def main(*, path, out, camera=None, size=None, frames=None, show=None):
@@ -76,9 +83,13 @@ def main(*, path, out, camera=None, size=None, frames=None, show=None):
         Exit code 0.
     """
     began = time.perf_counter()
-    written = film(path, out, camera=camera, size=size, frames=frames, show=show)
+    written = film(path, out, camera=camera, size=size, frames=frames, show=show, tell=_progress if sys.stderr.isatty() else None)
     print(f"written: {written} ({time.perf_counter() - began:.0f} s)", file=sys.stderr)
     return 0
+
+
+def _progress(number, count):
+    print(f"\rpicture {number + 1} of {count}", end="\n" if number + 1 == count else "", file=sys.stderr, flush=True)
 
 
 def _moments(times, frames):

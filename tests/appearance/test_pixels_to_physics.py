@@ -10,7 +10,7 @@ import torch
 
 import physsim as ps
 from physsim.appearance.binding import Posed, bind
-from physsim.appearance.harmonics import spherical_harmonics
+from physsim.appearance.color import ColorNetwork, splat_colors
 from physsim.appearance.projection import view
 from physsim.appearance.splats import Splats
 
@@ -46,16 +46,17 @@ def camera_of(points, size=(28, 22)):
     return ps.Camera.around(points, width=size[0], height=size[1], margin=1.3)
 
 
-def drawn(splats, posed, camera, weights):
-    """A weighing of what the kernels draw: colour, alpha and, where enough is there to say how far it is, depth."""
-    image = ps.render(ps.Scene(ps.PosedSplats(splats, posed), background=(0.2, 0.5, 0.7)), camera)
+def drawn(splats, posed, camera, weights, network=None):
+    """A weighing of what the kernels draw: colour, alpha and alpha times depth."""
+    colours = None if network is None else splat_colors(splats, posed, torch.as_tensor(camera.position), network)
+    image = ps.render(ps.Scene(ps.PosedSplats(splats, posed, colours), background=(0.2, 0.5, 0.7)), camera)
     return weighed(image.colour, image.alpha, image.depth, weights)
 
 
-def drawn_by_twin(splats, posed, camera, weights):
+def drawn_by_twin(splats, posed, camera, weights, network=None):
     """The same by formulas in float64."""
     seen = view(camera, True)
-    colours = spherical_harmonics(splats.harmonics, posed.directions(torch.as_tensor(camera.position)))
+    colours = splat_colors(splats, posed, torch.as_tensor(camera.position), network)
     behind = torch.tensor([0.2, 0.5, 0.7], dtype=torch.float64)
     image = raster_twin.draw(posed.means, posed.factors, splats.opacities, colours, camera, (seen.low, seen.high), background=behind)
     return weighed(image.features, image.alpha, image.depth, weights)
@@ -119,6 +120,27 @@ def test_an_image_tells_deformations_how_they_turn_the_direction_of_view(rng):
             assert_slopes_agree([given[i].grad], twin, [at[i]], rng)
 
 
+def test_colours_that_know_their_strain_tell_particles_how_to_strain(rng):
+    mesh = BODIES["quadratic solid"]
+    splats = splats_on(mesh, rng)
+    splats = splats.replace(latents=torch.as_tensor(rng.normal(size=(len(splats), 4))))
+    network = ColorNetwork(latent_count=4, width=8).double().requires_grad_(False)
+    network.weight2.copy_(torch.as_tensor(0.5 * rng.normal(size=(3, 8))))  # at first it is zero
+    binding = bind(splats, mesh)
+    x = torch.as_tensor(mesh.points + 0.03 * rng.normal(size=mesh.points.shape))
+    camera = camera_of(x.numpy())
+    weights = weighing(rng, camera)
+    found = []
+    for given in (network, None):
+        positions = x.clone().requires_grad_()
+        drawn(splats, binding.pose(positions), camera, weights, given).backward()
+        found.append(positions.grad)
+    assert (found[0] - found[1]).norm() > 0.05 * found[1].norm()
+    twin = lambda p: drawn_by_twin(splats, binding.pose(p), camera, weights, network)  # noqa: E731
+    with torch.no_grad():
+        assert_slopes_agree(found[:1], twin, [x], rng)
+
+
 def beam():
     mesh = ps.box_mesh((1.0, 0.3, 0.3), (2, 1, 1), order=2)
     builder = ps.ModelBuilder()
@@ -168,3 +190,21 @@ def test_a_film_tells_materials_and_the_throw_what_to_be(build, rng):
         assert_slopes_agree([v.grad for v in logs], lambda *v: film(drawn_by_twin, v, velocities), fixed, rng, steps)
         throw = lambda v: film(drawn_by_twin, fixed, v)  # noqa: E731
         assert_slopes_agree([velocities.grad], throw, [velocities.detach()], rng, steps)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_film_drawn_on_a_gpu_tells_the_same_gradient(rng):
+    model, body, parameters = beam()
+    solver = ps.SolverImplicit(model, dt=1 / 60, tolerance=1e-11)
+    splats = splats_on(body.mesh, rng).to(torch.float32)
+    camera = camera_of(ps.simulate(solver, times=[0.1]).positions.numpy())
+    weights = weighing(rng, camera)
+    found = []
+    for device in ("cpu", "cuda"):
+        there = splats.to(torch.device(device))
+        young = torch.tensor(4e4, dtype=torch.float64, requires_grad=True)
+        run = ps.simulate(solver, times=[0.1], params={parameters[0]: young})
+        drawn(there, bind(there, body).pose(run.positions[0]), camera, weights.to(device)).backward()
+        found.append(young.grad.item())
+    assert found[1] == pytest.approx(found[0], rel=1e-3)

@@ -76,3 +76,25 @@ def test_a_view_shows_what_stands_in_the_array_now():
     view = HostView(x)
     x.fill_(4.0)
     np.testing.assert_array_equal(view(), 4.0)
+
+
+@wp.kernel(module="unique", enable_backward=False)
+def write_number(first: wp.vec2i, number: int, out: wp.array2d(dtype=int)):
+    e, row = wp.tid()
+    out[first[0] + e, first[1] + row] = number
+
+
+def test_numbers_that_are_set_reach_launches_and_captures():
+    out = wp.zeros((1, 2), dtype=int, device="cpu")
+    command = Launcher("cpu", 1).record(write_number, 2, 1, out)
+    command()
+    assert out.numpy().tolist() == [[1, 1]]
+    command.set(0, 70000)
+    command()
+    assert out.numpy().tolist() == [[70000, 70000]]
+    command.set(0, 5)
+    with capturing(), wp.ScopedCapture(device="cpu", force_module_load=False) as capture:
+        command()
+    assert out.numpy().tolist() == [[70000, 70000]]
+    wp.capture_launch(capture.graph)
+    assert out.numpy().tolist() == [[5, 5]]

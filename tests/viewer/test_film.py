@@ -10,6 +10,7 @@ from PIL import Image
 import physsim as ps
 from physsim import cli
 from physsim.appearance.camera import Camera
+from physsim.appearance.color import ColorNetwork
 from physsim.appearance.run import Run, RunBody, RunLink
 from physsim.report.video import encoder_path
 from physsim.viewer.film import _cameras, _moments, film
@@ -67,6 +68,20 @@ def test_splats_move_with_the_body(asset, tmp_path):
     assert columns[1] - columns[0] == pytest.approx(moved, rel=0.05)
 
 
+def test_a_colour_network_adds_to_what_the_splats_show(asset, tmp_path):
+    network = ColorNetwork(latent_count=0, width=4, seed=1)
+    arrays = network.arrays()
+    arrays["weight2"][2], arrays["bias2"][2] = 0.0, 0.8  # adds blue everywhere
+    camera = Camera.look_at((0.025, -0.4, 0.05), (0.025, 0.0, 0.05), width=80, height=60, angle=40.0)
+    plain = picture(film(asset, tmp_path / "a.png", camera=camera))[30, 40]
+    blue = picture(film(replace(asset, network=arrays), tmp_path / "b.png", camera=camera))[30, 40]
+    assert blue[2] - plain[2] == pytest.approx(0.8 * 255, abs=40)
+    assert blue[0] == pytest.approx(plain[0], abs=3)
+    damaged = replace(asset, network={"weight0": np.zeros((2, 2))})
+    with pytest.raises(ps.InputError, match="missing arrays"):
+        film(damaged, tmp_path / "c.png", camera=camera)
+
+
 def test_strain_is_coloured_by_its_size(tmp_path):
     mesh = ps.sheet_mesh((0.1, 0.1), (4, 4))
     stretched = mesh.points * [1.5, 1.0, 1.0]
@@ -100,7 +115,9 @@ def test_links_stand_where_their_poses_put_them_and_hide_what_is_behind(tmp_path
 def test_a_film_takes_as_long_as_the_run(sliding, tmp_path):
     import imageio_ffmpeg
 
-    written = film(sliding, tmp_path / "it.mp4", size=(64, 48), frames=11)
+    told = []
+    written = film(sliding, tmp_path / "it.mp4", size=(64, 48), frames=11, tell=lambda *at: told.append(at))
+    assert told == [(k, 11) for k in range(11)]
     reader = imageio_ffmpeg.read_frames(str(written))
     about = next(reader)
     assert about["size"] == (64, 48)

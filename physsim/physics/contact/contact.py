@@ -57,6 +57,9 @@ class Contact:
         self._programs, self._programs_step = {}, None  # launches as the lists are now
         self._free_owners = (used & a.model.free[scene.owners]).sum(axis=1)
         self._rows_in_use = self._most_blocks = None
+        frames = scene.shape_frame
+        self._frame_owners = np.where(scene.weights[frames] != 0.0, scene.owners[frames], -1).reshape(len(frames), 16)
+        self._free_shapes = scene.movable[frames].any(axis=1)
         self.energy = None
         self._warned, self._thinnest = False, self._least_thickness()
         self._lost = False  # whether environments at rest lost their shares to larger arrays
@@ -124,6 +127,7 @@ class Contact:
     def begin_step(self):
         """Take the old states and go, as far as nothing is passed through, from the last one towards the assembly's `x`."""
         a = self.assembly
+        self._note_what_turns()
         self._cover_way()
         self.detection.press(a.measure_way(a.direction, a.x1) > 0.0)
         alpha = self.largest_step(self.s1, ccd.MARK_TOUCHING)
@@ -141,6 +145,11 @@ class Contact:
                     stacklevel=7,
                 )
 
+    def _note_what_turns(self):
+        """Of shapes, what is free and what a control moves."""
+        if self.detection.rollers is not None:
+            self.detection.turn(self._free_shapes | np.isin(self._frame_owners, self.assembly.stepping.driven).any(axis=1))
+
     def _cover_way(self):
         """Know every pair on the way from the old state to `x`."""
         self._embed_old()
@@ -155,6 +164,7 @@ class Contact:
 
     def place(self):
         """Know the pairs at the assembly's `x`, which a solve has reached from `x1`, however far that is."""
+        self._note_what_turns()
         self._embed(self.assembly.x, self.s)
         self._embed_old()
         self.cover(self.s, self._still_points)  # as a motion, a long way would be covered in part

@@ -120,6 +120,7 @@ class Detection:
         self._counts, self._rolling_counts = self._ints((3, envs)), self._ints(envs)
         self.rollers = _rollers(scene, self.device)
         self._rolling_found = self._rolling_begins = self._ints(0)
+        self._turning, self._turned = np.ones(len(scene.shape_kind), bool), False
         self._found, self._begins = self._ints(envs * self._queries + 1), self._ints(envs * self._queries + 1)
         self._partners = self._ints((envs * self._queries, int(broad_phase.KEPT)))
         self._trees = [self._tree(len(scene.triangles)), self._tree(len(scene.edges))]
@@ -208,7 +209,7 @@ class Detection:
         before = s if before is None else before
         escaped = self._escaped(s, motion, before)
         if not self._mark_wasteful(WASTE_WITHIN if tried else WASTE) and not escaped:
-            return False
+            return self._turned and self._list_anew_what_rolls()
         margin = wp.float64(self.scene.gap if margin is None else margin)
         arguments = [self._stale, margin, self.surfaces.fixed, self._reach, s, motion, before, self._lower, self._upper]
         record = lambda: self._record(boxes.point_boxes, self.scene.point_count, *arguments)  # noqa: E731
@@ -216,11 +217,22 @@ class Detection:
         self._place_trees()
         self._find()
         self._write()
-        if self.rollers is not None:
-            self._write_rolling()
-        self._map_points()
         if not tried:
             self._usual = self._held
+        return self._list_anew_what_rolls()
+
+    def turn(self, shapes):
+        """Which shapes may turn, [N] bool; of others friction needs no lever arm. At first all may."""
+        if self.rollers is not None and not np.array_equal(shapes, self._turning):
+            self._turning, self._turned = np.array(shapes, bool), True
+            self.rollers.turns.assign(self._turning.astype(np.int32))
+
+    def _list_anew_what_rolls(self):
+        """The end of `cover`: True."""
+        if self.rollers is not None:
+            self._write_rolling()
+            self._turned = False
+        self._map_points()
         return True
 
     def _mark_wasteful(self, times):
@@ -444,6 +456,7 @@ def _rollers(scene, device):
     out = rolling.Rollers()
     out.roller = wp.array(np.ascontiguousarray(scene.roller, dtype=np.int32), dtype=int, device=device)
     out.along = wp.array(np.ascontiguousarray(scene.along, dtype=np.float64), dtype=wp.float64, device=device)
+    out.turns = wp.full(len(scene.shape_kind), 1, dtype=int, device=device)
     return out
 
 

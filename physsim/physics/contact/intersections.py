@@ -1,7 +1,4 @@
-"""Where surfaces touch or pass through each other as they stand, and moving bodies apart.
-
-A surface wholly inside another, with no edge through a triangle and nothing within its thickness, is not seen: surfaces need not be closed.
-"""
+"""Where surfaces touch or pass through each other as they stand, or lie inside solids, and moving bodies apart."""
 
 from dataclasses import dataclass
 
@@ -9,10 +6,11 @@ import numpy as np
 import warp as wp
 
 from physsim.kernels.contact import intersections as kernels
+from physsim.physics.contact.containment import Containment
 from physsim.physics.contact.detection import Detection
 from physsim.physics.launch import Launcher
 
-KINDS = ("point in triangle", "edge on edge", "point in shape", "edge through triangle")
+KINDS = ("point in triangle", "edge on edge", "point in shape", "edge through triangle", "surface inside solid")
 SLACK = 0.1  # of the gap: how far apart bodies are put beyond touching
 DIRECTIONS = 200  # face normals of a surface along which it may be moved out
 
@@ -26,7 +24,7 @@ class Intersections:
         kind: index into KINDS, [n].
         points: surface points; -1 fills up, [n, 5].
         body: the two surfaces, [n, 2].
-        depth: by how much they are too near [m]; NaN for an edge through a triangle, [n].
+        depth: by how much they are too near [m]; NaN for an edge through a triangle and a surface inside a solid, [n].
         outward: unit vector along which the first leaves a shape, zero for other kinds, [n, 3].
     """
 
@@ -68,6 +66,7 @@ class Inspection:
         self.scene, self.device, self.envs = scene, device, envs
         self._detection = Detection(scene, device, envs)
         self._launcher = Launcher(device, envs)
+        self._containment = Containment(scene)
 
     def intersections(self, s):
         """All intersections of surface points s [m], float64 3-vectors, device array [envs, S].
@@ -83,6 +82,7 @@ class Inspection:
                 parts.append(self._near(kind, pairs, s))
         if len(self.scene.edges) and len(self.scene.triangles):
             parts.append(self._piercing(s))
+        parts.append(self._inside(s))
         empty = (np.zeros(0, int), np.zeros(0, int), np.zeros((0, 5), int), np.zeros((0, 2), int), np.zeros(0), np.zeros((0, 3)))
         return Intersections(*(np.concatenate(columns) for columns in zip(empty, *parts)))
 
@@ -117,6 +117,12 @@ class Inspection:
         points = np.column_stack([scene.edges[edge], scene.triangles[triangle]]).reshape(-1, 5)
         n = len(env)
         return env, np.full(n, 3), points, scene.body[points[:, [0, 2]]].reshape(-1, 2), np.full(n, np.nan), np.zeros((n, 3))
+
+    def _inside(self, s):
+        env, probe, triangle = self._containment.inside(s.numpy())
+        n = len(env)
+        points = np.column_stack([probe, triangle, np.full(n, -1)]).reshape(n, 5)
+        return env, np.full(n, 4), points, self.scene.body[points[:, [0, 1]]].reshape(n, 2), np.full(n, np.nan), np.zeros((n, 3))
 
     def resolve(self, s, iterations=20):
         """Move bodies apart as wholes, so that none is strained by it.

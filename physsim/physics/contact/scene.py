@@ -42,6 +42,7 @@ class ContactScene:
         roller: shape that a point is of the core of, a ball's centre or an end of a capsule's segment, -1 for other points, [S]; None: no
             point is. Friction with it acts on the shape's surface.
         along: place of such a point along its shape's z axis [m], [S].
+        solid: whether a surface bounds a solid, so that nothing may lie inside it, [B] bool; None: no surface does.
     """
 
     owners: np.ndarray
@@ -66,6 +67,7 @@ class ContactScene:
     names: tuple[str, ...] = ()
     roller: np.ndarray | None = None
     along: np.ndarray | None = None
+    solid: np.ndarray | None = None
 
     def __post_init__(self):
         for f in fields(self):

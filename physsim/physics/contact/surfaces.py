@@ -157,6 +157,7 @@ def build_scene(surfaces, free, ignored, classes, gap, creep):
         names=tuple(s.name for s in surfaces),
         roller=join(parts.roller, (), int),
         along=join(parts.along, ()),
+        solid=np.array([isinstance(s.mesh, (TetMesh, Frame)) for s in surfaces], bool),
     )
 
 
