@@ -294,7 +294,7 @@ def test_more_than_there_is_memory_for_is_refused_before_it_is_taken(monkeypatch
     monkeypatch.setattr("physsim.appearance.memory.ASSURED", 0)
     for there, tiles in ((10_000, "0"), (drawing_memory(4, 0, 37, 29, 3), r"[1-9]\d*")):
         monkeypatch.setattr("physsim.appearance.memory.available_memory", lambda device, there=there: there)
-        with pytest.raises(raster.InputError, match=f"4 splats on {tiles} tiles, drawn at 37 x 29 with 3 channels, need about"):
+        with pytest.raises(raster.InputError, match=f"4 splats on {tiles} tiles, drawn at 37 x 29 with 3 channels: it takes about"):
             wrong()
     monkeypatch.setattr("physsim.appearance.memory.available_memory", lambda device: drawing_memory(4, 1000, 37, 29, 3))
     wrong()

@@ -224,7 +224,7 @@ def test_a_cuda_device_sees_what_the_cpu_sees(rng):
     walls = [wall(-0.3, label=5).moved(np.eye(3), [-9.0, 0, 0]), wall(0.4, label=6).moved(np.eye(3), [9.0, 0, 0])]
     here = render(Scene(cloud, walls), VIEW)
     arrays = {name: getattr(cloud, name).cuda() for name in ("means", "scales", "rotations", "opacities", "harmonics", "labels")}
-    there = render(Scene(Splats(**arrays), walls), VIEW)
+    there = render(Scene(Splats(**arrays), walls), VIEW, device="cuda")
     assert there.colour.device.type == "cuda"
     assert (here.colour - there.colour.cpu()).abs().mean() < 1e-4
     assert (here.depth - there.depth.cpu()).abs().mean() < 1e-3
