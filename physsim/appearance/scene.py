@@ -56,7 +56,7 @@ class PosedSplats:
         """Colours of all splats as seen from a place [m], shape [n, 3]."""
         if self.colours is not None:
             return self.colours
-        return spherical_harmonics(self.splats.harmonics, self.posed.directions(eye))
+        return spherical_harmonics(self.splats.harmonics, self.posed.directions(eye) if self.splats.degree else None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -217,6 +217,15 @@ def test_an_empty_scene_is_its_background():
     assert (image.labels == -1).all()
 
 
+@pytest.mark.parametrize("degree", [0, 1])
+def test_directions_are_found_only_where_colours_depend_on_them(degree, rng, monkeypatch):
+    posed, asked = PosedSplats(splats(rng, degree=degree)), []
+    real = type(posed.posed).directions
+    monkeypatch.setattr(type(posed.posed), "directions", lambda self, eye: asked.append(eye) or real(self, eye))
+    posed.seen_from(torch.zeros(3))
+    assert len(asked) == degree
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_cuda_device_sees_what_the_cpu_sees(rng):
