@@ -156,12 +156,6 @@ class Surface:
         object.__setattr__(other, "points", given)
         return other
 
-    def labelled(self, label: int) -> "Surface":
-        """The same surface with another label."""
-        other = copy.copy(self)
-        object.__setattr__(other, "label", int(validation.array("Surface.label", label, (), kind="i", lower=0, upper=2**31 - 1)))
-        return other
-
 
 def render_surfaces(
     surfaces: list[Surface],
