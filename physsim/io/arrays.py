@@ -91,9 +91,7 @@ def read_npz(path, only=None, max_bytes=_LIMIT):
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except _DAMAGED as error:
-        raise InputError(
-            f"{path}: it cannot be read as npz of plain arrays ({error}); is it cut short, damaged or of another kind?"
-        ) from None
+        raise InputError(f"{path}: it cannot be read as npz of plain arrays ({error}); is it cut short or of another kind?") from None
 
 
 def _check_numbers(path, name, value):

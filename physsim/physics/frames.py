@@ -137,6 +137,15 @@ def matrices(quaternions):
     return (products.reshape(*shape, 16) @ _TURN + _IDENTITY).reshape(*shape, 3, 3)
 
 
+def quaternions_of(rotations):
+    """Unit quaternions (w, x, y, z) [4] or [k, 4] of rotations [3, 3] or [k, 3, 3]."""
+    from scipy.spatial.transform import Rotation
+
+    if len(rotations) == 0:
+        return np.zeros((0, 4))
+    return Rotation.from_matrix(rotations).as_quat(scalar_first=True)
+
+
 def rotation_matrix(quaternion):
     """Rotation [3, 3] of a quaternion (w, x, y, z), made unit.
 

@@ -97,7 +97,7 @@ def test_nerf_intrinsics_count_pixels_from_their_corner(folder):
         ({"positions": "a.png"}, "a.png: it cannot be read as npz of plain arrays"),
         ({"positions": "other.npz"}, "other.npz: it holds no array 'positions'"),
         ({"positions": "nan.npz"}, "nan.npz: 'positions' holds NaN"),
-        ({"positions": "objects.npz"}, "objects.npz: not a file"),
+        ({"positions": "objects.npz"}, "objects.npz: it cannot be read"),
     ],
 )
 def test_each_bad_entry_is_named(folder, change, said):
