@@ -1,6 +1,7 @@
 """Fitting splats, and the colour network, to pictures of a body at rest or deformed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -99,13 +100,26 @@ def fit_appearance(
     fitting = Fitting(splats, list(frames), body, network, options or FitOptions())
     if checkpoint is not None and Path(checkpoint).exists():
         fitting.restore(checkpoint)
-    while not fitting.finished:
-        done = fitting.round()
-        if checkpoint is not None:
-            fitting.save(checkpoint)
-        if progress is not None:
-            progress(done)
-    return _result(fitting)
+    with _one_thread(fitting.device):
+        while not fitting.finished:
+            done = fitting.round()
+            if checkpoint is not None:
+                fitting.save(checkpoint)
+            if progress is not None:
+                progress(done)
+        return _result(fitting)
+
+
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """PyTorch on one thread: at the sizes of a fit its threads wait for each other, ten times as long as they work on a busy machine."""
+    before = torch.get_num_threads()
+    try:
+        if device.type == "cpu":
+            torch.set_num_threads(1)
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _result(fitting: Fitting) -> Fit:

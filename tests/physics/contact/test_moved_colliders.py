@@ -64,8 +64,9 @@ def test_a_sheet_makes_way_for_what_is_driven_into_it(name, held, speed):
     x = state.positions
     centre = x[collider.particles[0]]
     assert centre[2] == pytest.approx(-0.15)
-    near = np.argsort(np.linalg.norm(x[cloth.particles, :2] - centre[:2], axis=1))[0]
-    assert x[cloth.particles[near], 2] < -0.15  # the sheet came along, before it
+    if held or speed * dt < 2 * half_height(PROJECTILES[name]):  # else a step may lead a loose sheet around it, as a warning says
+        near = np.argsort(np.linalg.norm(x[cloth.particles, :2] - centre[:2], axis=1))[0]
+        assert x[cloth.particles[near], 2] < -0.15  # it came along, before it
 
 
 def half_height(shape):
