@@ -61,7 +61,7 @@ class Binding:
 
     Args:
         splats: at rest.
-        mesh: TetMesh, TriMesh, SpringNet, Curve or Frame.
+        mesh: TetMesh, TriMesh, SpringNet, Curve or RigidFrame.
         particles: numbers of the mesh's points in the model, shape [p]; None: bound to a mesh alone.
         outside: how far from the mesh a splat's mean may lie [m]; None: as `usual_distance` has it.
         limit: stretches of F are clamped to [1 / limit, limit]; None: not at all.

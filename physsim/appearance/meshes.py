@@ -278,7 +278,7 @@ def _on_device(surfaces, camera, device):
         if held is None:
             held = surface._held[str(device)] = _Held(surface, target)
         tree = held.tree(surface, taken)
-        record = kernels.Surface()
+        record = kernels.SurfaceRecord()
         record.mesh, record.label, record.smooth, record.colouring = tree.mesh.id, surface.label, int(surface.smooth), held.colouring
         record.textured = int(surface.texture is not None)
         turn = surface.rotation.T @ camera.rotation.T
@@ -287,7 +287,7 @@ def _on_device(surfaces, camera, device):
         record.colours, record.texture, record.uv = held.colours, held.texture, held.uv
         record.normals = tree.mesh.points if tree.normals is None else tree.normals
         records.append(record)
-    return wp.array(records, dtype=kernels.Surface, device=target)
+    return wp.array(records, dtype=kernels.SurfaceRecord, device=target)
 
 
 def _lit(light, camera):

@@ -13,7 +13,7 @@ from physsim.appearance.camera import Camera
 from physsim.errors import InputError
 from physsim.physics import validation
 from physsim.physics.archive import material_with
-from physsim.physics.frames import Frame, quaternions_of
+from physsim.physics.frames import RigidFrame, quaternions_of
 from physsim.physics.laws import INERTIA
 from physsim.physics.model import require_model, require_state
 from physsim.physics.rods import Curve
@@ -111,7 +111,7 @@ class Run:
         self._env = int(validation.array("env", env, (), kind="i", lower=0, upper=model.envs - 1))
         values = model.resolve(params)
         masses = values.columns(model.column_shapes)[INERTIA.name][self._env, :, 0]
-        rigid = {name: body for name, body in model.bodies.items() if isinstance(body.mesh, Frame)}
+        rigid = {name: body for name, body in model.bodies.items() if isinstance(body.mesh, RigidFrame)}
         soft = [body for name, body in model.bodies.items() if name not in rigid]
         self.bodies = tuple(
             RunBody(

@@ -13,7 +13,7 @@ from physsim.appearance.skin import Skin
 from physsim.appearance.splats import HARMONICS, Splats
 from physsim.appearance.turned_harmonics import constant_harmonics
 from physsim.errors import InputError
-from physsim.io.mesh import Surface
+from physsim.io.mesh import SurfaceMesh
 from physsim.io.point_cloud import PointCloud, load_point_cloud
 from physsim.io.textured import Material, TexturedSurface, load_textured_surface
 from physsim.physics import validation
@@ -31,7 +31,7 @@ _BYTES = 500  # that a candidate takes at most: places, normals, colours, weight
 
 
 def splats_from_mesh(
-    mesh: TexturedSurface | Surface | TetMesh | TriMesh | SpringNet | Curve | str | PathLike[str],
+    mesh: TexturedSurface | SurfaceMesh | TetMesh | TriMesh | SpringNet | Curve | str | PathLike[str],
     count: int = 10_000,
     *,
     colours: object = None,
@@ -194,16 +194,16 @@ def _textured(mesh: object, colours: object, radius: float | None) -> TexturedSu
     if isinstance(mesh, (str, PathLike)):
         mesh = load_textured_surface(mesh)
     if isinstance(mesh, TetMesh):
-        mesh = Surface(mesh.points, mesh.surface())
+        mesh = SurfaceMesh(mesh.points, mesh.surface())
     elif isinstance(mesh, TriMesh):
-        mesh = Surface(mesh.points, mesh.triangles)
+        mesh = SurfaceMesh(mesh.points, mesh.triangles)
     elif isinstance(mesh, (SpringNet, Curve)):
         skin = Skin(mesh, radius)
-        mesh = Surface(skin.points(mesh.points), skin.triangles)
-    if isinstance(mesh, Surface):
+        mesh = SurfaceMesh(skin.points(mesh.points), skin.triangles)
+    if isinstance(mesh, SurfaceMesh):
         grey = Material(np.full(3, 0.5))
         mesh = TexturedSurface(mesh, (grey,), np.zeros(len(mesh.triangles), dtype=int))
-    validation.instance("mesh", mesh, TexturedSurface, "or a Surface, the mesh of a body or the name of a file")
+    validation.instance("mesh", mesh, TexturedSurface, "or a SurfaceMesh, the mesh of a body or the name of a file")
     if colours is None or callable(colours):
         return mesh
     n = len(mesh.surface.points)
