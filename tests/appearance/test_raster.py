@@ -11,16 +11,10 @@ from physsim.appearance.memory import available_memory, drawing_memory
 from physsim.appearance.projection import view
 from physsim.appearance.raster import rasterize
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PLAIN, BROWN, RATIONAL = (), (0.1, -0.05, 0.003, -0.002, 0.01), (-0.2, 0.05, 1e-3, 2e-3, 0.01, 0.1, 0.02, 0.01)
 NAMES = ("means", "factors", "opacities", "features", "rotation", "translation", "background")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=["tiles", "pixels"])

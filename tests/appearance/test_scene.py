@@ -16,18 +16,12 @@ from physsim.appearance.scene import PosedSplats, Scene, render
 from physsim.appearance.splats import Splats
 from physsim.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 VIEW = Camera.look_at((0, 0, -5), (0, 0, 0), up=(0, -1, 0), width=48, height=36, angle=20)  # x right, y down, z away
 WALL = np.array([[-9.0, -9, 0], [9, -9, 0], [9, 9, 0], [-9, 9, 0]])
 HALVES = [[0, 1, 2], [0, 2, 3]]
 GREY = (0.2, 0.3, 0.4)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def wall(z=0.0, **options):
