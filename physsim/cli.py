@@ -308,7 +308,7 @@ def _fit_appearance(**arguments: object) -> int | None:
 
 
 def _warmup(**arguments: object) -> int | None:
-    return _worker("physsim.physics.warmup")(**arguments)
+    return _worker("physsim.warmup")(**arguments)
 
 
 def _bench(**arguments: object) -> int | None:

@@ -11,16 +11,10 @@ from physsim.appearance.memory import available_memory, drawing_memory
 from physsim.appearance.projection import view
 from physsim.appearance.raster import rasterize
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PLAIN, BROWN, RATIONAL = (), (0.1, -0.05, 0.003, -0.002, 0.01), (-0.2, 0.05, 1e-3, 2e-3, 0.01, 0.1, 0.02, 0.01)
 NAMES = ("means", "factors", "opacities", "features", "rotation", "translation", "background")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=["tiles", "pixels"])
@@ -294,7 +288,7 @@ def test_more_than_there_is_memory_for_is_refused_before_it_is_taken(monkeypatch
     monkeypatch.setattr("physsim.appearance.memory.ASSURED", 0)
     for there, tiles in ((10_000, "0"), (drawing_memory(4, 0, 37, 29, 3), r"[1-9]\d*")):
         monkeypatch.setattr("physsim.appearance.memory.available_memory", lambda device, there=there: there)
-        with pytest.raises(raster.InputError, match=f"4 splats on {tiles} tiles, drawn at 37 x 29 with 3 channels, need about"):
+        with pytest.raises(raster.InputError, match=f"4 splats on {tiles} tiles, drawn at 37 x 29 with 3 channels: it takes about"):
             wrong()
     monkeypatch.setattr("physsim.appearance.memory.available_memory", lambda device: drawing_memory(4, 1000, 37, 29, 3))
     wrong()
