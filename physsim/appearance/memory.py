@@ -52,7 +52,8 @@ def check_memory(device, splat_count, pair_count, width, height, channels, label
     needed = drawing_memory(splat_count, pair_count, width, height, channels, label_count)
     there = available_memory(device) if needed > ASSURED else None
     if there is not None and needed > there:
+        on_tiles = f" on {pair_count} tiles" if pair_count else ""
         raise InputError(
-            f"rasterize: {splat_count} splats on {pair_count} tiles, drawn at {width} x {height} with {channels} channels, need about "
+            f"rasterize: {splat_count} splats{on_tiles} at {width} x {height} with {channels} channels need about "
             f"{needed / 2**30:.1f} GiB; {there / 2**30:.1f} GiB are free. Draw fewer splats, a smaller image or fewer features at a time"
         )
