@@ -18,7 +18,7 @@ from physsim.appearance.memory import available_memory
 from physsim.errors import InputError
 from physsim.kernels.render import rays as kernels
 from physsim.physics import validation
-from physsim.physics.launch import Launcher
+from physsim.physics.launch import Launcher, quiet_warp
 
 PLAIN = (0.72, 0.75, 0.8)  # where no colour is given
 MOST_SAMPLES = 16  # rays a pixel's side
@@ -200,7 +200,7 @@ def render_surfaces(
     depth, normals = torch.zeros(h, w, device=device), torch.zeros(h, w, 3, device=device)
     labels = torch.full((h, w), -1, dtype=torch.int32, device=device)
     if surfaces:
-        with _torch_stream(device):
+        with quiet_warp(), _torch_stream(device):
             held = _on_device(surfaces, camera, device)
             launcher = Launcher(wp.device_from_torch(device).alias, 1)
             centres, fine = camera_rays(camera, 1, device), camera_rays(camera, samples, device)
