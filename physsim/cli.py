@@ -7,6 +7,7 @@ arguments; options that were not given are left out, so that a worker's own defa
 import argparse
 import math
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -346,11 +347,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = vars(build_parser().parse_args(arguments))
     run = given.pop("run")
     del given["command"]
-    try:
-        return run(**given) or 0
-    except (PhyssimError, OSError) as error:
-        print(f"physsim: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("physsim: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    with warnings.catch_warnings():
+        warnings.showwarning = _say_warning
+        try:
+            return run(**given) or 0
+        except (PhyssimError, OSError) as error:
+            _say("error", error)
+            return BAD_INPUT
+        except KeyboardInterrupt:
+            print("physsim: interrupted", file=sys.stderr)
+            return INTERRUPTED
+
+
+def _say_warning(message: Warning | str, *_: object) -> None:
+    """Takes the place of `warnings.showwarning`, which tells a file and a line that mean nothing to who types commands."""
+    _say("warning", message)
+
+
+def _say(kind: str, told: object) -> None:
+    print(f"physsim: {kind}: {' '.join(str(told).split())}", file=sys.stderr)
