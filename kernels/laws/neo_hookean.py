@@ -129,7 +129,11 @@ def neo_hookean(real, points):
         p = slope * wp.sign(wp.determinant(U) * wp.determinant(V))
         v = vec3(s[1] * s[2], s[2] * s[0], s[0] * s[1])
         scaling = mat33(mu, p * s[2], p * s[1], p * s[2], mu, p * s[0], p * s[1], p * s[0], mu) + bulk * wp.outer(v, v)
-        Q, values = wp.eig3(scaling)
+        Q = mat33()
+        values = vec3(one, one, one)
+        minor = scaling[0, 0] * scaling[1, 1] - scaling[0, 1] * scaling[1, 0]
+        if not (scaling[0, 0] > zero and minor > zero and wp.determinant(scaling) > zero):  # definite as a rule: nothing to lift
+            Q, values = wp.eig3(scaling)
         count_of_nodes = int(nodes)
         modes = 9
         for k in range(modes):
