@@ -349,8 +349,8 @@ class Newton:
         a = self.assembly
         rate = a.step[0]
         top = ladder.top
-        if self._few and (a.contact is not None or rate == 0.0):  # always below what would do otherwise
-            tolerance = TIGHT
+        if self._few and (a.contact is not None or rate == 0.0):  # never above what would do otherwise
+            tolerance = rules.LINEAR_TIGHTEST  # lengths of moves are what counts, not what is left of forces
             if self.accuracy is None:
                 tolerance = np.minimum(np.maximum(AIMED * self.tolerance / np.maximum(p.residual, 1e-300), TIGHTEST), TIGHT)
         else:
