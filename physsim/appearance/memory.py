@@ -10,6 +10,26 @@ ASSURED = 2**26  # bytes that there are without asking
 MOST_PAIRS = 2**31 - 1  # of splats and tiles, which are counted by int32
 
 
+def checked_device(device):
+    """A torch device that can be drawn on, with its number.
+
+    Raises:
+        InputError: no device, another kind than cpu and cuda, a CUDA device that this machine or this build of torch has not.
+    """
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise InputError(f"device = {device!r}: no device; 'cpu' is one, and 'cuda:0'") from None
+    if found.type not in ("cpu", "cuda"):
+        raise InputError(f"device = {str(found)!r}: drawing is done on cpu and cuda; give one of them, or move splats with .to(...)")
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found.type == "cuda" and (found.index or 0) >= there:
+        raise InputError(f"device = {str(found)!r}: torch sees {there} CUDA devices; draw on 'cpu', or install a build of torch for CUDA")
+    if found.type == "cuda" and found.index is None:
+        return torch.device("cuda", torch.cuda.current_device())  # as tensors tell theirs
+    return found
+
+
 def available_memory(device):
     """Bytes that can still be had on a torch device; None where nobody says."""
     if device.type == "cuda":

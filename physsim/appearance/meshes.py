@@ -14,7 +14,7 @@ import warp as wp
 
 from physsim.appearance.camera import Camera
 from physsim.appearance.image import Image, background_image
-from physsim.appearance.memory import available_memory
+from physsim.appearance.memory import available_memory, checked_device
 from physsim.errors import InputError
 from physsim.kernels.render import rays as kernels
 from physsim.physics import validation
@@ -189,10 +189,9 @@ def render_surfaces(
         Image: colour and alpha are means over the rays; depth, normals and labels are those of the pixel's centre.
 
     Raises:
-        InputError: samples outside 1..16, more memory than there is, a background of another size.
+        InputError: no such device, samples outside 1..16, more memory than there is, a background of another size.
     """
-    samples = int(validation.array("samples", samples, (), kind="i", lower=1, upper=MOST_SAMPLES))
-    device = torch.device(device)
+    samples, device = checked_samples(samples), checked_device(device)
     _check_memory(camera, samples, device)
     behind = background_image(background, camera, device)
     h, w = camera.height, camera.width
@@ -210,6 +209,15 @@ def render_surfaces(
             weight = _RAY_COST * (samples**2 + 1)
             launcher.record(kernels.trace, h * w, samples, w, held, camera.near, *seen_from, *outputs, weight=weight)()
     return Image(colour + (1.0 - alpha[..., None]) * behind, alpha, depth, labels, normals)
+
+
+def checked_samples(samples: object) -> int:
+    """Rays along each side of a pixel.
+
+    Raises:
+        InputError: not a whole number in 1..16.
+    """
+    return int(validation.array("samples", samples, (), kind="i", lower=1, upper=MOST_SAMPLES))
 
 
 def _check_memory(camera, samples, device):
