@@ -30,6 +30,7 @@ _HOMES = {
     "Cylinder": "physsim.physics.shapes",
     "load_mesh": "physsim.io.mesh",
     "load_surface": "physsim.io.mesh",
+    "SurfaceMesh": "physsim.io.mesh",
     "read_table": "physsim.io.table",
     "ModelBuilder": "physsim.physics.builder",
     "Body": "physsim.physics.model",

@@ -245,7 +245,7 @@ def _add_fit_appearance(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", type=_output_folder, required=True, metavar="ASSET2", help="folder for the new asset")
     parser.add_argument("--splats", type=_count, metavar="N", help="at most (default: twice the asset's, 2000 where it has none)")
     parser.add_argument("--iterations", type=_count, metavar="N", help="(default: 1500)")
-    parser.add_argument("--degree", type=int, choices=[0, 1, 2, 3], help="of the spherical harmonics (default: 1)")
+    parser.add_argument("--degree", type=int, choices=[0, 1, 2, 3], help="of the spherical harmonics (default: the asset's, at least 1)")
     parser.add_argument("--held-out", type=_whole, metavar="N", help="one picture in so many is held out; 0: none (default: 8)")
     parser.add_argument("--background", type=_share, nargs=3, metavar=("R", "G", "B"), help="behind pictures without mask (default: 0 0 0)")
     parser.add_argument("--exposure", action="store_true", help="give each picture a gain and an offset of its own")
@@ -309,7 +309,7 @@ def _fit_appearance(**arguments: object) -> int | None:
 
 
 def _warmup(**arguments: object) -> int | None:
-    return _worker("physsim.physics.warmup")(**arguments)
+    return _worker("physsim.warmup")(**arguments)
 
 
 def _bench(**arguments: object) -> int | None:

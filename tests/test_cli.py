@@ -107,7 +107,7 @@ def test_only_what_was_given_reaches_the_worker(capsys, worker, tmp_path):
     assert run(capsys, *words)[0] == 0
     assert worker[-1] == {"out": tmp_path, "fit": Path(__file__), "young_start": 5e4, "cells": [8, 2, 2], "quiet": True}
     assert run(capsys, "warmup", "--device", "cpu", "--dtype", "float32")[0] == 0
-    assert worker[-2:] == ["physsim.physics.warmup", {"device": "cpu", "dtype": "float32"}]
+    assert worker[-2:] == ["physsim.warmup", {"device": "cpu", "dtype": "float32"}]
     words = ["grasp", "--object", "plush", "--robot", "kuka", "--hold", "pin", "--seconds", "3", "--out", str(tmp_path), "--quiet"]
     assert run(capsys, *words)[0] == 0
     given = {"object_name": "plush", "robot": "kuka", "hold": "pin", "seconds": 3.0, "out": tmp_path, "quiet": True}

@@ -164,7 +164,7 @@ class Viewer:
         return self._frame
 
     def wait(self):
-        """Return when `close` is called from elsewhere; raises what ended the drawing, and KeyboardInterrupt."""
+        """Return when `close` is called from elsewhere; raises what ended the drawing or a simulation, and KeyboardInterrupt."""
         while not self._ended.wait(0.2):
             if self._failure is not None:
                 raise self._failure
@@ -245,6 +245,8 @@ class Viewer:
                     held = self._follow_pointer(held)
                     if self._playing:
                         self._advance(now - before)
+                    if self.live is not None and self.live.failure is not None:
+                        raise self.live.failure
                     if self.live is not None and self.live.snapshot is not self._shown:
                         self._dirty = True
                     self._follow_eye()
