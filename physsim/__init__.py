@@ -76,6 +76,7 @@ _HOMES = {
     "PosedSplats": "physsim.appearance.scene",
     "render": "physsim.appearance.scene",
     "Surface": "physsim.appearance.meshes",
+    "render_surfaces": "physsim.appearance.meshes",
     "Light": "physsim.appearance.meshes",
     "robot_surfaces": "physsim.appearance.robot_surfaces",
     "textured_surfaces": "physsim.appearance.textured_surfaces",

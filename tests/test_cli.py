@@ -1,6 +1,7 @@
 """The command line says what is wrong in one line, and hands on what was given."""
 
 import types
+import warnings
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,16 @@ def test_an_error_of_the_worker_gets_one_line_and_exit_code_2(capsys, monkeypatc
     code, _, err = run(capsys, "demo")
     assert (code, err.count("\n")) == (2, 1)
     assert err.startswith("physsim: error: ")
+
+
+def test_a_warning_of_the_worker_gets_one_line_without_file_and_line(capsys, monkeypatch):
+    def main(**_):
+        warnings.warn("none of 5 splats\n  is seen", stacklevel=1)
+
+    monkeypatch.setattr(cli, "import_module", lambda name: types.SimpleNamespace(main=main))
+    before = warnings.showwarning
+    assert run(capsys, "demo") == (0, "", "physsim: warning: none of 5 splats is seen\n")
+    assert warnings.showwarning is before
 
 
 def test_an_interrupt_ends_without_a_traceback(capsys, monkeypatch):

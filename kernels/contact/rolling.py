@@ -71,6 +71,9 @@ def find_rolling(
     else:
         if point_shape.stencil[env, t, 0] >= 0:
             rolls = rolls_at(rollers, point_shape.stencil[env, t, 0])
+            # where the core stands still the shape that it meets may turn, about the core of its own
+            if rollers.roller[point_shape.stencil[env, t, 0]] >= 0:
+                rolls = wp.max(rolls, rollers.turns[point_shape.shape[env, t]])
         point_shape.rolls[env, t] = rolls
     found_out[env * (rows[0] + rows[1] + rows[2]) + k] = rolls
 

@@ -61,5 +61,6 @@ def check_memory(device, splat_count, pair_count, width, height, channels, label
             f"rasterize: splats reach {pair_count} tiles in all, at most {MOST_PAIRS} can be drawn; draw fewer or smaller splats"
         )
     needed = drawing_memory(splat_count, pair_count, width, height, channels, label_count)
-    what = f"rasterize: {splat_count} splats on {pair_count} tiles, drawn at {width} x {height} with {channels} channels"
+    on_tiles = f" on {pair_count} tiles" if pair_count else ""
+    what = f"rasterize: {splat_count} splats{on_tiles}, drawn at {width} x {height} with {channels} channels"
     require_memory(what, needed, device, "draw fewer splats, a smaller image or fewer features at a time")

@@ -174,7 +174,7 @@ class Splats:
         """Write a PLY file of splats that other viewers read; latents and labels where there are some.
 
         Raises:
-            InputError: values that cannot be drawn, or a path that cannot be written.
+            InputError: no splat, values that cannot be drawn, or a path that cannot be written.
         """
         from physsim.io.splat_ply import write_splats
 

@@ -91,7 +91,7 @@ def read_facts(folder: str | PathLike[str], name: str, kind: str, version: int) 
     if not isinstance(facts, dict) or facts.get("format") != kind:
         raise InputError(f"{file}: it is not of format {kind!r}")
     if facts.get("version") != version:
-        raise InputError(f"{file}: version {str(facts.get('version'))[:20]}; this physsim reads version {version}")
+        raise InputError(f"{file}: version {repr(facts.get('version'))[:20]}; this physsim reads version {version}")
     if facts.get("units") != UNITS:
         raise InputError(f"{file}: units {str(facts.get('units'))[:80]}; {UNITS} are needed")
     return facts

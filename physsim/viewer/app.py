@@ -91,7 +91,8 @@ class Viewer:
     def _add_controls(self):
         gui, run = self.server.gui, self.run
         names = ", ".join(b.name for b in run.bodies) or "no soft body"
-        gui.add_markdown(f"**{plain(names)}** · {sum(len(b.mesh.points) for b in run.bodies)} points · {len(run)} frames")
+        frames = f" · {len(run)} frames" if len(run) > 1 else ""
+        gui.add_markdown(f"**{plain(names)}** · {sum(len(b.mesh.points) for b in run.bodies)} points{frames}")
         self._mode = gui.add_dropdown("Show", self.stage.modes, initial_value="splats" if "splats" in self.stage.modes else "mesh")
         self._mode.on_update(self._touch)
         self._bar = gui.add_image(legend(self._high), label=self._legend_text(), format="png", visible=False)

@@ -61,6 +61,10 @@ def film(thing, out, *, camera=None, size=None, frames=None, show=None, tell=Non
     still = out.suffix.lower() == ".png"
     shown, fps = _moments(run.times, 1 if still else frames)
     cameras = _cameras(stage, camera, size, len(shown))
+    width, height = cameras[0].width, cameras[0].height
+    if not still and (width % 2 or height % 2):
+        even = f"{width + width % 2} {height + height % 2}"
+        raise InputError(f"{out}: {width} x {height} pixels; a film's width and height must be even: give --size {even}, or write a .png")
     pictures = Pictures(stage, show)
     if still:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,14 @@ def floor(builder, kind):
         builder.add_collider(ps.TriMesh(mesh.points, mesh.triangles))
 
 
+def spin_of(state, body):
+    """(velocity of the centre [m/s], spin [1/s], centre [m]) of a body."""
+    x, v = state.positions[body.particles], state.velocities[body.particles]
+    arms = x - x.mean(axis=0)
+    inertia = (arms**2).sum() * np.eye(3) - arms.T @ arms
+    return v.mean(axis=0), np.linalg.solve(inertia, np.cross(arms, v).sum(axis=0)), x.mean(axis=0)
+
+
 def released(shape, dt, time, kind="plane", slope=0.0, friction=FRICTION, **motion):
     """(velocity of the centre, spin, solver, state) of a body `time` after it was let go on a floor that slopes down along x."""
     builder = ps.ModelBuilder(gravity=(G * np.sin(slope), 0, -G * np.cos(slope)))
@@ -34,10 +42,8 @@ def released(shape, dt, time, kind="plane", slope=0.0, friction=FRICTION, **moti
     state = solver.model.state()
     for _ in range(round(time / dt)):
         state, _ = solver.step(state)
-    x, v = state.positions[body.particles], state.velocities[body.particles]
-    arms = x - x.mean(axis=0)
-    inertia = (arms**2).sum() * np.eye(3) - arms.T @ arms
-    return v.mean(axis=0), np.linalg.solve(inertia, np.cross(arms, v).sum(axis=0)), solver, state
+    velocity, spin, _ = spin_of(state, body)
+    return velocity, spin, solver, state
 
 
 def limit(shape, dt, time, **given):
@@ -90,6 +96,47 @@ def test_a_capsule_that_slides_sideways_ends_up_rolling(kind):
     shape = ps.Capsule(RADIUS, length)
     found = limit(shape, 2e-3, 0.2, kind=kind, velocity=(1.0, 0, 0), rotation=LYING)
     assert found == pytest.approx(1 / (1 + share), rel=3e-3)
+
+
+@pytest.mark.parametrize("held", ["ball", "capsule", "cylinder"])
+def test_a_ball_rolls_off_the_top_of_a_held_round_thing(held):
+    """Each of two balls has the other's centre among its pairs: the lever arm is to the surface in both."""
+    shape = {"ball": ps.Sphere(RADIUS), "capsule": ps.Capsule(RADIUS, 0.3), "cylinder": ps.Cylinder(RADIUS, 0.3)}[held]
+    builder = ps.ModelBuilder()
+    builder.add_collider(shape, rotation=LYING)
+    start, away = 0.3, 2 * RADIUS + 9e-4
+    at = (away * np.sin(start), 0, away * np.cos(start))
+    ball = builder.add_rigid_body(ps.Sphere(RADIUS), mass=MASS, position=at)
+    builder.enable_contact(gap=1e-3, friction=0.9, stiffness=1e5, damping=1e4)
+    speeds, model = [], builder.finalize()
+    for dt in (2e-3, 1e-3):
+        solver, state = ps.SolverImplicit(model, dt=dt, integrator="backward_euler"), model.state()
+        for _ in range(round(0.15 / dt)):
+            state, _ = solver.step(state)
+        velocity, spin, centre = spin_of(state, ball)
+        speed = np.linalg.norm(velocity)
+        assert RADIUS * spin[1] == pytest.approx(speed, rel=0.02)
+        fallen = at[2] - centre[2]
+        speeds.append(speed / np.sqrt(10 / 7 * G * fallen))
+    assert 2 * speeds[1] - speeds[0] == pytest.approx(1.0, rel=0.02)
+
+
+def test_a_plate_that_grazes_a_held_ball_is_turned_with_the_arm_of_its_own_surface():
+    builder = ps.ModelBuilder(gravity=(0, 0, 0))
+    builder.add_collider(ps.Sphere(RADIUS), position=(0, 0, -RADIUS))
+    size = np.array([0.1, 0.1, 0.02])
+    plate = builder.add_rigid_body(ps.Box(tuple(size)), mass=MASS, position=(0, 0, 0.0112), velocity=(0.5, 0, -0.2))
+    builder.enable_contact(gap=1e-3, friction=FRICTION, stiffness=1e5, damping=1e4)
+    solver = ps.SolverImplicit(builder.finalize(), dt=1e-4, integrator="backward_euler")
+    state = solver.model.state()
+    for _ in range(60):
+        state, _ = solver.step(state)
+    velocity, spin, _ = spin_of(state, plate)
+    gained = MASS * (velocity - [0.5, 0, -0.2])
+    assert velocity[2] > -0.01 and gained[0] == pytest.approx(-FRICTION * gained[2], rel=0.02)
+    turning = MASS * (size[0] ** 2 + size[2] ** 2) / 12 * spin[1]
+    middle = 1.5e-3  # [m] of the place where it is hit, from the plate's middle: it goes on for a few steps
+    assert turning == pytest.approx(-0.5 * size[2] * gained[0], abs=middle * abs(gained[2]))
 
 
 def test_without_friction_nothing_turns():
