@@ -87,8 +87,9 @@ class _Held:
 
     def measure(self):
         """See how far there is to go, `left` [m], and which environments are on the way, `lagging`; both [envs]."""
-        self.left = self.assembly.measure_way(self._way)
-        self.lagging = (self.left > self._smallest) & (self._stalls < STALLS)
+        left = self.assembly.measure_way(self._way)
+        self.left = np.where(left > self._smallest, left, 0.0)  # less is rounding
+        self.lagging = (self.left > 0.0) & (self._stalls < STALLS)
         self.moving = self.lagging & (self._wait == 0)
 
     def load(self, mask):
