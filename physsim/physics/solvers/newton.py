@@ -399,7 +399,9 @@ class Newton:
 
         A whole step that left a share of the residual changed the matrix by about twice that share, and so much the next would leave.
         """
-        return (project == EXACT) & (self._assembled == EXACT) & (2.0 * self._left * p.residual <= self.tolerance)
+        with np.errstate(invalid="ignore"):  # those at rest have no residual and have left none
+            last = 2.0 * self._left * p.residual <= self.tolerance
+        return last & (project == EXACT) & (self._assembled == EXACT)
 
     def _search(self, p, running, trusted):
         """Backtracking on energy differences; leaves `x`, `gradient` and the residual at the accepted point; returns step lengths."""
