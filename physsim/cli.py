@@ -7,6 +7,7 @@ arguments; options that were not given are left out, so that a worker's own defa
 import argparse
 import math
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -244,7 +245,7 @@ def _add_fit_appearance(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", type=_output_folder, required=True, metavar="ASSET2", help="folder for the new asset")
     parser.add_argument("--splats", type=_count, metavar="N", help="at most (default: twice the asset's, 2000 where it has none)")
     parser.add_argument("--iterations", type=_count, metavar="N", help="(default: 1500)")
-    parser.add_argument("--degree", type=int, choices=[0, 1, 2, 3], help="of the spherical harmonics (default: 1)")
+    parser.add_argument("--degree", type=int, choices=[0, 1, 2, 3], help="of the spherical harmonics (default: the asset's, at least 1)")
     parser.add_argument("--held-out", type=_whole, metavar="N", help="one picture in so many is held out; 0: none (default: 8)")
     parser.add_argument("--background", type=_share, nargs=3, metavar=("R", "G", "B"), help="behind pictures without mask (default: 0 0 0)")
     parser.add_argument("--exposure", action="store_true", help="give each picture a gain and an offset of its own")
@@ -308,7 +309,7 @@ def _fit_appearance(**arguments: object) -> int | None:
 
 
 def _warmup(**arguments: object) -> int | None:
-    return _worker("physsim.physics.warmup")(**arguments)
+    return _worker("physsim.warmup")(**arguments)
 
 
 def _bench(**arguments: object) -> int | None:
@@ -346,11 +347,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = vars(build_parser().parse_args(arguments))
     run = given.pop("run")
     del given["command"]
-    try:
-        return run(**given) or 0
-    except (PhyssimError, OSError) as error:
-        print(f"physsim: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("physsim: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    with warnings.catch_warnings():
+        warnings.showwarning = _say_warning
+        try:
+            return run(**given) or 0
+        except (PhyssimError, OSError) as error:
+            _say("error", error)
+            return BAD_INPUT
+        except KeyboardInterrupt:
+            print("physsim: interrupted", file=sys.stderr)
+            return INTERRUPTED
+
+
+def _say_warning(message: Warning | str, *_: object) -> None:
+    """Takes the place of `warnings.showwarning`, which tells a file and a line that mean nothing to who types commands."""
+    _say("warning", message)
+
+
+def _say(kind: str, told: object) -> None:
+    print(f"physsim: {kind}: {' '.join(str(told).split())}", file=sys.stderr)

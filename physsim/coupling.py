@@ -21,7 +21,7 @@ import numpy as np
 
 from physsim.errors import InputError, SolverError
 from physsim.physics import validation
-from physsim.physics.frames import cross, matrices
+from physsim.physics.frames import cross, matrices, quaternions_of
 from physsim.physics.laws import DRIVE, INERTIA, TETHER
 from physsim.physics.model import Body, require_state
 from physsim.physics.shapes import Box, Capsule, Cylinder, Sphere
@@ -82,7 +82,7 @@ def add_links(builder, robot, links, material=None, hulls=True, driven=True):
         geometries = known[name].collisions
         if not geometries:
             raise InputError(f"link {name!r}: it has no collision geometry; name one that has")
-        shapes = [(_shape_of(g, hulls), g.origin[:3, 3], _quaternion(g.origin[:3, :3])) for g in geometries]
+        shapes = [(_shape_of(g, hulls), g.origin[:3, 3], quaternions_of(g.origin[:3, :3])) for g in geometries]
         bodies[name] = (builder.add_driven if driven else builder.add_collider)(shapes, position, quaternion, name=name)
         if material is not None:
             builder.set_surface(bodies[name], material=material)
@@ -113,12 +113,6 @@ def hull(points):
     inwards = (np.cross(b - a, c - a) * found.equations[:, :3]).sum(axis=1) < 0
     triangles[inwards] = triangles[inwards][:, [0, 2, 1]]
     return TriMesh(corners, triangles)
-
-
-def _quaternion(rotation):
-    from scipy.spatial.transform import Rotation
-
-    return Rotation.from_matrix(rotation).as_quat(scalar_first=True)
 
 
 class RobotCoupling:

@@ -72,7 +72,7 @@ def grasp_candidates(surface, gripper=None, friction=0.5, count=20, samples=400,
     """Antipodal grasps of a body, the best first.
 
     Args:
-        surface: Surface (from `load_surface`), or any object with `points` [m] and outward `triangles`, closed.
+        surface: SurfaceMesh (from `load_surface`), or any object with `points` [m] and outward `triangles`, closed.
         gripper: Gripper; None takes the Panda's measures.
         friction: coefficient between finger and body.
         count: most grasps that are returned; similar ones (within a quarter of the finger's width and 15 degrees) are left out.

@@ -1,6 +1,7 @@
 """The command line says what is wrong in one line, and hands on what was given."""
 
 import types
+import warnings
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,16 @@ def test_an_error_of_the_worker_gets_one_line_and_exit_code_2(capsys, monkeypatc
     assert err.startswith("physsim: error: ")
 
 
+def test_a_warning_of_the_worker_gets_one_line_without_file_and_line(capsys, monkeypatch):
+    def main(**_):
+        warnings.warn("none of 5 splats\n  is seen", stacklevel=1)
+
+    monkeypatch.setattr(cli, "import_module", lambda name: types.SimpleNamespace(main=main))
+    before = warnings.showwarning
+    assert run(capsys, "demo") == (0, "", "physsim: warning: none of 5 splats is seen\n")
+    assert warnings.showwarning is before
+
+
 def test_an_interrupt_ends_without_a_traceback(capsys, monkeypatch):
     def main(**_):
         raise KeyboardInterrupt
@@ -96,7 +107,7 @@ def test_only_what_was_given_reaches_the_worker(capsys, worker, tmp_path):
     assert run(capsys, *words)[0] == 0
     assert worker[-1] == {"out": tmp_path, "fit": Path(__file__), "young_start": 5e4, "cells": [8, 2, 2], "quiet": True}
     assert run(capsys, "warmup", "--device", "cpu", "--dtype", "float32")[0] == 0
-    assert worker[-2:] == ["physsim.physics.warmup", {"device": "cpu", "dtype": "float32"}]
+    assert worker[-2:] == ["physsim.warmup", {"device": "cpu", "dtype": "float32"}]
     words = ["grasp", "--object", "plush", "--robot", "kuka", "--hold", "pin", "--seconds", "3", "--out", str(tmp_path), "--quiet"]
     assert run(capsys, *words)[0] == 0
     given = {"object_name": "plush", "robot": "kuka", "hold": "pin", "seconds": 3.0, "out": tmp_path, "quiet": True}

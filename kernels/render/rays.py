@@ -17,7 +17,7 @@ FARTHEST = wp.constant(1.0e30)  # [m]
 
 
 @wp.struct
-class Surface:
+class SurfaceRecord:
     """A triangle surface on the device.
 
     `rotation`, `translation` [m]: from the camera's frame to the surface's; `colouring`: UNIFORM, BY_VERTEX or BY_TRIANGLE;
@@ -60,7 +60,7 @@ class Light:
 
 
 @wp.func
-def nearest_hit(surfaces: wp.array(dtype=Surface), ray: wp.vec2, near: float) -> Hit:
+def nearest_hit(surfaces: wp.array(dtype=SurfaceRecord), ray: wp.vec2, near: float) -> Hit:
     """The first surface along a ray (x, y, 1) that lies deeper than `near`; a ray that is NaN hits nothing."""
     hit = Hit()
     hit.surface = -1
@@ -89,7 +89,7 @@ def nearest_hit(surfaces: wp.array(dtype=Surface), ray: wp.vec2, near: float) ->
 
 
 @wp.func
-def facing(surface: Surface, hit: Hit, along: wp.vec3) -> wp.vec3:
+def facing(surface: SurfaceRecord, hit: Hit, along: wp.vec3) -> wp.vec3:
     """Unit normal in the camera's frame: of the triangle, or between its corners' where smooth, turned to the viewer's side."""
     back = wp.transpose(surface.rotation)
     flat = wp.normalize(back * hit.normal)
@@ -115,7 +115,7 @@ def corners(mesh: wp.uint64, triangle: int):
 
 
 @wp.func
-def albedo(surface: Surface, hit: Hit) -> wp.vec3:
+def albedo(surface: SurfaceRecord, hit: Hit) -> wp.vec3:
     """Colour of the surface itself where it was hit."""
     w = 1.0 - hit.u - hit.v
     colour = surface.colours[0]
@@ -169,7 +169,7 @@ def trace(
     first: wp.vec2i,
     samples: int,
     width: int,
-    surfaces: wp.array(dtype=Surface),
+    surfaces: wp.array(dtype=SurfaceRecord),
     near: float,
     world: wp.mat33,
     light: Light,

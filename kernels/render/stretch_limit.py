@@ -129,6 +129,14 @@ def limit_functions(real):
         return wp.where(size > real(0.0), size, real(1.0))
 
     @wp.func
+    def decomposed(F: mat33):
+        """(U, s, V)."""
+        size = largest_entry(F)
+        V = right_vectors(F / size)
+        U = left_vectors(F / size, V)
+        return U, size * stretches(F / size, U, V), V
+
+    @wp.func
     def clamped(s: vec3, limit: real) -> vec3:
         low = real(1.0) / limit
         return vec3(wp.clamp(s[0], low, limit), wp.clamp(s[1], low, limit), wp.clamp(s[2], low, limit))
@@ -138,10 +146,7 @@ def limit_functions(real):
         """F with its stretches held within [1 / limit, limit]."""
         if limit == real(0.0) or within(F, limit):
             return F
-        size = largest_entry(F)
-        V = right_vectors(F / size)
-        U = left_vectors(F / size, V)
-        s = size * stretches(F / size, U, V)
+        U, s, V = decomposed(F)
         f = clamped(s, limit)
         if f == s:
             return F
@@ -152,10 +157,7 @@ def limit_functions(real):
         """Gradient with respect to F from the gradient G with respect to `limited(F, limit)`."""
         if limit == real(0.0) or within(F, limit):
             return G
-        size = largest_entry(F)
-        V = right_vectors(F / size)
-        U = left_vectors(F / size, V)
-        s = size * stretches(F / size, U, V)
+        U, s, V = decomposed(F)
         f = clamped(s, limit)
         if f == s:
             return G

@@ -3,7 +3,6 @@
 How a body carries splats, with all formulas, stands in `physsim.kernels.render.binding`.
 """
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,12 +11,12 @@ import torch
 import warp as wp
 
 from physsim.appearance.carriers import carriage, usual_distance
+from physsim.appearance.launch import launch, torch_stream, warp_array
 from physsim.appearance.quaternions import rotation_matrices
 from physsim.appearance.splats import Splats
 from physsim.errors import InputError
 from physsim.kernels.render.binding import binding_kernels
 from physsim.physics import validation
-from physsim.physics.launch import quiet_warp
 from physsim.physics.model import Body
 
 _REALS = {torch.float32: wp.float32, torch.float64: wp.float64}
@@ -62,7 +61,7 @@ class Binding:
 
     Args:
         splats: at rest.
-        mesh: TetMesh, TriMesh, SpringNet, Curve or Frame.
+        mesh: TetMesh, TriMesh, SpringNet, Curve or RigidFrame.
         particles: numbers of the mesh's points in the model, shape [p]; None: bound to a mesh alone.
         outside: how far from the mesh a splat's mean may lie [m]; None: as `usual_distance` has it.
         limit: stretches of F are clamped to [1 / limit, limit]; None: not at all.
@@ -189,15 +188,6 @@ def bind(splats: Splats, body: object, *, outside: float | None = None, limit: f
 _kernels = lru_cache(binding_kernels)
 
 
-@lru_cache
-def _kernel(real, name: str, device: str):
-    """A kernel, compiled for a device."""
-    kernel = _kernels(real)[name]
-    with quiet_warp():
-        wp.load_module(kernel.module, device=device)
-    return kernel
-
-
 def _real_of(splats: Splats):
     if splats.means.dtype not in _REALS:
         raise InputError(f"splats: {splats.means.dtype} was given; float32 or float64 is needed")
@@ -208,35 +198,33 @@ class _Tables:
     """A carriage on a device."""
 
     def __init__(self, carried, particle_count: int, device: torch.device, real, rest: np.ndarray):
-        self.real, self.torch_device = real, device
-        with quiet_warp():
-            wp.init()
-        self.device = wp.device_from_torch(device)
+        self.real, self.device = real, device
         self.splat_count, self.carrier_count, self.particle_count = len(carried.away), len(carried.kinds), particle_count
         self.vec3, self.vec4 = wp.types.vector(3, real), wp.types.vector(4, real)
         self.mat33 = wp.types.matrix((3, 3), real)
-        self.kinds = wp.array(carried.kinds, dtype=int, device=self.device)
-        self.axes = wp.array(np.ascontiguousarray(carried.axes), dtype=self.mat33, device=self.device)
-        self.anchors = wp.array(carried.means.apply(rest), dtype=self.vec3, device=self.device)
-        self.slopes, self.shares, self.means = (self._map(m) for m in (carried.slopes, carried.shares, carried.means))
-        self.by_carrier = self._map(carried.shares.transposed(self.carrier_count))
-        self.by_particle = [self._map(m.transposed(particle_count)) for m in (carried.slopes, carried.means)]
+        with torch_stream(device):
+            self.kinds = self._array(carried.kinds.astype(np.int32), int)
+            self.axes = self._array(carried.axes, self.mat33)
+            self.anchors = self._array(carried.means.apply(rest), self.vec3)
+            self.slopes, self.shares, self.means = (self._map(m) for m in (carried.slopes, carried.shares, carried.means))
+            self.by_carrier = self._map(carried.shares.transposed(self.carrier_count))
+            self.by_particle = [self._map(m.transposed(particle_count)) for m in (carried.slopes, carried.means)]
+
+    def _array(self, values: np.ndarray, kind) -> wp.array:
+        return wp.array(np.ascontiguousarray(values), dtype=kind, device=wp.device_from_torch(self.device))
 
     def _map(self, gather) -> list:
         """Offsets, columns and values on the device."""
-        kind = self.real if gather.values.ndim == 1 else self.vec3
-        indices = [wp.array(a.astype(np.int32), dtype=int, device=self.device) for a in (gather.offsets, gather.columns)]
-        return [*indices, wp.array(np.ascontiguousarray(gather.values), dtype=kind, device=self.device)]
+        indices = [self._array(a.astype(np.int32), int) for a in (gather.offsets, gather.columns)]
+        return [*indices, self._array(gather.values, self.real if gather.values.ndim == 1 else self.vec3)]
 
-    def launch(self, name: str, count: int, inputs: list, outputs: list) -> None:
-        """Launch a kernel on torch's own stream."""
-        with wp.ScopedStream(wp.stream_from_torch(self.torch_device)) if self.device.is_cuda else nullcontext():
-            wp.launch(_kernel(self.real, name, self.device.alias), dim=count, inputs=inputs, outputs=outputs, device=self.device)
+    def launch(self, name: str, count: int, inputs: list) -> None:
+        """Launch a kernel by its name."""
+        launch(_kernels(self.real)[name], count, inputs, self.device)
 
-    def view(self, tensor: torch.Tensor) -> wp.array:
-        """A tensor [n, 3], [n, 4] or [n, 3, 3] as a Warp array of vectors or matrices."""
-        kind = self.mat33 if tensor.ndim == 3 else self.vec3 if tensor.shape[1] == 3 else self.vec4
-        return wp.from_torch(tensor.detach().contiguous(), dtype=kind, requires_grad=False)
+    def view(self, tensor: torch.Tensor):
+        """A contiguous tensor [n, 3], [n, 4] or [n, 3, 3] as an array of vectors or matrices."""
+        return warp_array(tensor, self.mat33 if tensor.ndim == 3 else self.vec3 if tensor.shape[1] == 3 else self.vec4)
 
 
 class _Pose(torch.autograd.Function):
@@ -246,13 +234,13 @@ class _Pose(torch.autograd.Function):
         new = lambda *shape: torch.empty(shape, dtype=means.dtype, device=means.device)  # noqa: E731
         told, carried, blended = new(t.carrier_count, 3, 3), new(t.carrier_count, 3, 3), new(n, 3, 3)
         out = new(n, 3), new(n, 3, 3), new(n, 3, 3)
-        x, *given = (t.view(value) for value in (positions, means, scales, rotations))
-        outputs = [t.view(told), t.view(carried)]
-        t.launch("carriers", t.carrier_count, [*t.slopes, t.kinds, t.axes, x], outputs)
-        inputs = [t.real(limit), *t.shares, *t.means, t.anchors, *given, x, outputs[1]]
-        t.launch("splats", n, inputs, [t.view(blended), *(t.view(value) for value in out)])
+        given = [value.contiguous() for value in (positions, means, scales, rotations)]
+        x, *shapes = map(t.view, given)
+        t.launch("carriers", t.carrier_count, [*t.slopes, t.kinds, t.axes, x, t.view(told), t.view(carried)])
+        inputs = [t.real(limit), *t.shares, *t.means, t.anchors, *shapes, x, t.view(carried)]
+        t.launch("splats", n, [*inputs, t.view(blended), *map(t.view, out)])
         ctx.tables, ctx.limit = tables, limit
-        ctx.save_for_backward(means, scales, rotations, told, blended, out[2])
+        ctx.save_for_backward(*given[1:], told, blended, out[2])
         return out
 
     @staticmethod
@@ -263,12 +251,11 @@ class _Pose(torch.autograd.Function):
         new = lambda *shape: torch.empty(shape, dtype=means.dtype, device=means.device)  # noqa: E731
         by_blended, by_told, by_positions = new(n, 3, 3), new(t.carrier_count, 3, 3), new(t.particle_count, 3)
         by_splats = new(n, 3), new(n, 3), new(n, 4)
-        moved, factor, deformation = (t.view(g) for g in gradients)
-        inputs = [t.real(ctx.limit), t.anchors, *(t.view(v) for v in (means, scales, rotations, blended, deformations))]
-        spread = t.view(by_blended)
-        t.launch("splats_backward", n, [*inputs, moved, factor, deformation], [spread, *(t.view(v) for v in by_splats)])
-        inner = t.view(by_told)
-        t.launch("carriers_backward", t.carrier_count, [*t.by_carrier, t.kinds, t.axes, t.view(told), spread], [inner])
-        inputs = [*t.by_particle[0], *t.by_particle[1], inner, moved]
-        t.launch("particles_backward", t.particle_count, inputs, [t.view(by_positions)])
+        gradients = [g.contiguous() for g in gradients]
+        moved, factor, deformation = map(t.view, gradients)
+        inputs = [t.real(ctx.limit), t.anchors, *map(t.view, (means, scales, rotations, blended, deformations))]
+        spread, inner = t.view(by_blended), t.view(by_told)
+        t.launch("splats_backward", n, [*inputs, moved, factor, deformation, spread, *map(t.view, by_splats)])
+        t.launch("carriers_backward", t.carrier_count, [*t.by_carrier, t.kinds, t.axes, t.view(told), spread, inner])
+        t.launch("particles_backward", t.particle_count, [*t.by_particle[0], *t.by_particle[1], inner, moved, t.view(by_positions)])
         return None, None, by_positions, *by_splats

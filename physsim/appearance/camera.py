@@ -47,9 +47,7 @@ class Camera:
         focal = validation.array("Camera.focal", self.focal, (2,), lower=0.0, lower_open=True)
         middle = ((self.width - 1) / 2, (self.height - 1) / 2)
         centre = validation.array("Camera.centre", middle if self.centre is None else self.centre, (2,))
-        rotation = validation.array("Camera.rotation", self.rotation, (3, 3))
-        if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-5 or np.linalg.det(rotation) < 0.0:
-            raise InputError(f"Camera.rotation: {rotation.tolist()} is no rotation; its rows must be orthogonal unit vectors, right-handed")
+        rotation = validation.rotation("Camera.rotation", self.rotation)
         distortion = validation.array("Camera.distortion", np.asarray(self.distortion, dtype=float), (None,))
         if len(distortion) not in (0, 4, 5, 8):
             raise InputError(f"Camera.distortion: {len(distortion)} coefficients; k1, k2, p1, p2[, k3[, k4, k5, k6]] are 4, 5 or 8")

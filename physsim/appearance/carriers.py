@@ -13,7 +13,7 @@ from physsim.appearance.gather import Gather
 from physsim.appearance.nearest import containing_tetrahedron, nearest_element
 from physsim.errors import InputError
 from physsim.kernels.render.binding import FRAMED, LINE, PLANE, SOLID
-from physsim.physics.frames import Frame
+from physsim.physics.frames import RigidFrame
 from physsim.physics.mesh import EDGES, SpringNet, TetMesh
 from physsim.physics.rods import Curve
 from physsim.physics.sheets import TriMesh
@@ -48,13 +48,13 @@ def carriage(mesh: object, points: np.ndarray) -> Carriage:
     """How a mesh carries points.
 
     Args:
-        mesh: TetMesh, TriMesh, SpringNet, Curve, or the Frame of a rigid body.
+        mesh: TetMesh, TriMesh, SpringNet, Curve, or the RigidFrame of a rigid body.
         points: at rest [m], shape [n, 3].
 
     Raises:
         InputError: another kind of mesh.
     """
-    build = {TetMesh: _tetrahedra, TriMesh: _triangles, SpringNet: _springs, Curve: _rod, Frame: _frame}.get(type(mesh))
+    build = {TetMesh: _tetrahedra, TriMesh: _triangles, SpringNet: _springs, Curve: _rod, RigidFrame: _frame}.get(type(mesh))
     if build is None:
         raise InputError(f"bind: a TetMesh, TriMesh, SpringNet, Curve or a Body of one is needed, {type(mesh).__name__} was given")
     return build(mesh, points)
@@ -67,7 +67,7 @@ def usual_distance(mesh: object) -> float:
         TriMesh: lambda m: m.edges(),
         SpringNet: lambda m: m.edges,
         Curve: lambda m: m.edges,
-        Frame: lambda m: np.array([[0, 1], [0, 2], [0, 3]]),
+        RigidFrame: lambda m: np.array([[0, 1], [0, 2], [0, 3]]),
     }[type(mesh)](mesh)
     length = np.linalg.norm(mesh.points[pairs[:, 0]] - mesh.points[pairs[:, 1]], axis=1).mean()
     return float(max(length, np.linalg.norm(np.ptp(mesh.points, axis=0)) / 20))
@@ -258,7 +258,7 @@ def _rod(curve: Curve, points: np.ndarray) -> Carriage:
     )
 
 
-def _frame(frame: Frame, points: np.ndarray) -> Carriage:
+def _frame(frame: RigidFrame, points: np.ndarray) -> Carriage:
     """One carrier: the frame's four particles tell its motion."""
     slopes = (frame.weights(np.eye(3)) - frame.weights(np.zeros(3))).T
     zeros, which = np.zeros(4, dtype=int), np.arange(len(points))

@@ -22,7 +22,8 @@ class Fit:
     """What a fit found.
 
     Attributes:
-        splats: at rest; those of the best round on the held-out pictures, or of the last where none are held out.
+        splats: at rest; those of the best round on the held-out pictures (the latest within 0.25 dB of it), or of the last where none are
+            held out.
         network: the colour network, or None.
         body: mesh that they are bound to, or None.
         options: of the fit.

@@ -14,9 +14,11 @@ class FitOptions:
         round_length: iterations between two looks at the held-out pictures; splats grow and checkpoints are written then.
         most_splats: their number is let grow so far; None: twice as many as at the start.
         densify: whether splats are cloned and split where the pictures ask for it.
-        degree: of the spherical harmonics; each degree joins after a further equal share of the iterations.
+        degree: of the spherical harmonics; each degree joins after a further equal share of the iterations. None: the splats' own, at
+            least 1.
         held_out: one picture in so many is held out, beginning with the last of them; 0: none.
-        patience: rounds without a better mean PSNR of the held-out pictures after which it ends, once splats have ceased to grow.
+        patience: rounds after which it ends, once splats have ceased to grow, if none of them came within 0.25 dB of the best mean PSNR of
+            the held-out pictures.
         network: whether a colour network is fitted too; None: where there is one or pictures show the body deformed.
         exposure: whether each picture has a gain and an offset of its own.
         background: colour behind the body in pictures without mask, shape [3].
@@ -38,7 +40,7 @@ class FitOptions:
     round_length: int = 100
     most_splats: int | None = None
     densify: bool = True
-    degree: int = 1
+    degree: int | None = None
     held_out: int = 8
     patience: int = 8
     network: bool | None = None
@@ -55,12 +57,11 @@ class FitOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        counts = {"iterations": 1, "round_length": 1, "degree": 0, "held_out": 0, "patience": 1, "seed": 0}
+        counts = {"iterations": 1, "round_length": 1, "held_out": 0, "patience": 1, "seed": 0, "degree": 0, "most_splats": 1}
         for name, lower in counts.items():
-            upper = 3 if name == "degree" else 2**31 - 1
-            object.__setattr__(self, name, int(validation.array(name, getattr(self, name), (), kind="i", lower=lower, upper=upper)))
-        if self.most_splats is not None:
-            object.__setattr__(self, "most_splats", int(validation.array("most_splats", self.most_splats, (), kind="i", lower=1)))
+            if getattr(self, name) is not None or name not in ("degree", "most_splats"):
+                upper = 3 if name == "degree" else 2**31 - 1
+                object.__setattr__(self, name, int(validation.array(name, getattr(self, name), (), kind="i", lower=lower, upper=upper)))
         shares = {"dssim": 1.0, "mask": None, "residual": None, "least_pull": None, "small": None, "large": None, "least_opacity": 1.0}
         for name, upper in (shares | {"rate": None}).items():
             object.__setattr__(self, name, float(validation.array(name, getattr(self, name), (), lower=0.0, upper=upper)))

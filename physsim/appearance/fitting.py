@@ -27,6 +27,9 @@ from physsim.physics.model import Body
 LATENTS = 8
 NETWORK_RATE = 1e-3
 LAST_RATE = 0.05  # steps at the end, as a share of those at the start
+TIE = (
+    0.25  # rounds this close to the best one [dB] are as good: the mean of a few pictures is not known better, and later steps are smaller
+)
 GROWING = 0.5  # share of the iterations in which splats are added
 KIND = "fit"  # of checkpoints
 VIEWS, BACKGROUNDS, SPLITS = range(3)  # streams of random numbers
@@ -49,11 +52,12 @@ class Fitting:
         self.mesh = body.mesh if isinstance(body, Body) else body
         self.fitted, self.held_out = self._divided(frames)
         self.extent = float((splats.means - splats.means.mean(dim=0)).norm(dim=1).max().clamp(min=1e-9))
-        self.first_degree = min(splats.degree, options.degree)  # what is there counts at once
+        self.degree = max(1, splats.degree) if options.degree is None else options.degree
+        self.first_degree = min(splats.degree, self.degree)  # what is there counts at once
         self.most_splats = options.most_splats or 2 * len(splats)
-        self.network = self._network(network, frames)
+        self.network = self._network(network, frames, splats.latents.shape[1])
         latents = self.network.latent_count if self.network is not None else splats.latents.shape[1]
-        self.trainable = Trainable(splats, options.degree, latents, self.extent, {k: options.rate * v for k, v in RATES.items()})
+        self.trainable = Trainable(splats, self.degree, latents, self.extent, {k: options.rate * v for k, v in RATES.items()})
         self.exposure = Exposure(len(self.fitted), self.device, options.rate) if options.exposure else None
         self.pull = Pull.zero(self.trainable)
         self.iteration, self.rounds, self.best, self.stopped_early = 0, [], None, False
@@ -81,7 +85,7 @@ class Fitting:
         targets = [Target.of(frame, self.device) for frame in frames]
         return [t for t, out in zip(targets, held) if not out], [t for t, out in zip(targets, held) if out]
 
-    def _network(self, network, frames):
+    def _network(self, network, frames, latent_count):
         wanted = self.options.network
         if wanted is None:
             wanted = network is not None or any(frame.positions is not None for frame in frames)
@@ -92,6 +96,9 @@ class Fitting:
             network = ColorNetwork(LATENTS, seed=self.options.seed)
         else:
             validation.instance("network", network, ColorNetwork)
+            if latent_count not in (0, network.latent_count):
+                text = f"network: it was made for {network.latent_count} latents a splat, and the splats have {latent_count}"
+                raise InputError(f"{text}; give those that belong together")
             network = ColorNetwork.from_arrays(network.arrays())  # the given one stays as it is
         network = network.to(self.device)
         rate = self.options.rate * NETWORK_RATE
@@ -161,7 +168,7 @@ class Fitting:
             for group in optimiser.param_groups:
                 group["lr"] = group["first"] * LAST_RATE**progress
             optimiser.zero_grad()
-        splats = self.trainable.splats(max(self.first_degree, min(options.degree, int(progress * (options.degree + 1)))))
+        splats = self.trainable.splats(max(self.first_degree, min(self.degree, int(progress * (self.degree + 1)))))
         raster, residual = draw_splats(splats, self.binding, self.network, target.frame.camera, target.eye, target.positions)
         behind = options.background
         if target.mask is not None:  # what is let through must not pass for the body's colour
@@ -196,11 +203,10 @@ class Fitting:
             return float(torch.stack(values).clamp(max=120.0).mean())
 
     def _judge(self, done: Round) -> None:
-        """Keep the best round, and end where none has been better for long."""
+        """Keep the best round, the latest of those that are as good, and end where none has been for long."""
         if done.held_out is None:
-            self.best = None
             return
-        if self.best is None or done.held_out > self.rounds[self.best[0]].held_out:
+        if done.held_out >= max(r.held_out for r in self.rounds) - TIE:
             self.best = (len(self.rounds) - 1, self._found())
         since = len(self.rounds) - 1 - self.best[0]
         self.stopped_early = since >= self.options.patience and not self.growing

@@ -1,6 +1,5 @@
 """Pictures with cameras, and the folder that holds them."""
 
-import json
 import math
 from dataclasses import dataclass
 from os import PathLike
@@ -11,7 +10,7 @@ import torch
 from physsim.appearance.camera import Camera
 from physsim.errors import InputError
 from physsim.io.arrays import load_foreign_array
-from physsim.io.files import checked_path
+from physsim.io.files import read_json
 from physsim.io.images import SUFFIXES, read_image, read_mask
 from physsim.physics import validation
 
@@ -95,11 +94,7 @@ def read_frames(folder: str | PathLike[str]) -> list[Frame]:
         source, parse = folder / TRANSFORMS, _from_transforms
     else:
         raise InputError(f"{folder}: it holds neither {CAMERAS} nor {TRANSFORMS}, which say how each picture was taken")
-    try:
-        told = json.loads(checked_path(source, {".json"}, MAX_JSON).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{source}: not JSON ({error})") from None
-    return parse(folder, source, told)
+    return parse(folder, source, read_json(source, MAX_JSON))
 
 
 def _from_cameras(folder, source, told):

@@ -6,51 +6,40 @@ from torch.autograd.function import once_differentiable
 
 from physsim.appearance.launch import launch, warp_array
 from physsim.errors import InputError
-from physsim.kernels.render.harmonics import colours
-
-# Signs and order as in 3DGS and its PLY files: 1; y, z, x; xy, yz, 2zz - xx - yy, xz, xx - yy; and degree 3 in the same manner.
-C0 = 0.28209479177387814
-C1 = 0.4886025119029199
-C2 = (1.0925484305920792, -1.0925484305920792, 0.31539156525252005, -1.0925484305920792, 0.5462742152960396)
-C3 = (
-    -0.5900435899266435,
-    2.890611442640554,
-    -0.4570457994644658,
-    0.3731763325901154,
-    -0.4570457994644658,
-    1.445305721320277,
-    -0.5900435899266435,
-)
+from physsim.kernels.render.harmonics import C0, C1, C20, C21, C22, C30, C31, C32, C33, C34, colours
 
 
 def harmonic_basis(directions, count):
-    """The first `count` (1, 4, 9 or 16) harmonics of unit vectors [n, 3], shape [n, count]."""
+    """The first `count` (1, 4, 9 or 16) harmonics of unit vectors [n, 3], shape [n, count], signed and ordered as 3DGS has them:
+
+    1; y, z, x; xy, yz, 2zz - xx - yy, xz, xx - yy; and degree 3 in the same manner.
+    """
     columns = [torch.full_like(directions[:, 0], C0)]
     if count > 1:
         x, y, z = directions.unbind(1)
         columns += [-C1 * y, C1 * z, -C1 * x]
     if count > 4:
         xx, yy, zz = x * x, y * y, z * z
-        columns += [C2[0] * x * y, C2[1] * y * z, C2[2] * (2 * zz - xx - yy), C2[3] * x * z, C2[4] * (xx - yy)]
+        columns += [C20 * x * y, -C20 * y * z, C21 * (2 * zz - xx - yy), -C20 * x * z, C22 * (xx - yy)]
     if count > 9:
         columns += [
-            C3[0] * y * (3 * xx - yy),
-            C3[1] * x * y * z,
-            C3[2] * y * (4 * zz - xx - yy),
-            C3[3] * z * (2 * zz - 3 * xx - 3 * yy),
-            C3[4] * x * (4 * zz - xx - yy),
-            C3[5] * z * (xx - yy),
-            C3[6] * x * (xx - 3 * yy),
+            -C30 * y * (3 * xx - yy),
+            C31 * x * y * z,
+            -C32 * y * (4 * zz - xx - yy),
+            C33 * z * (2 * zz - 3 * xx - 3 * yy),
+            -C32 * x * (4 * zz - xx - yy),
+            C34 * z * (xx - yy),
+            -C30 * x * (xx - 3 * yy),
         ]
     return torch.stack(columns, 1)
 
 
-def spherical_harmonics(harmonics, directions):
+def spherical_harmonics(harmonics, directions=None):
     """Colours of splats seen along unit directions.
 
     Args:
         harmonics: coefficients, shape [n, 1, 4, 9 or 16, 3].
-        directions: from the eye to each splat, of unit length, in the frame of the harmonics, shape [n, 3].
+        directions: from the eye to each splat, of unit length, in the frame of the harmonics, shape [n, 3]; those of degree 0 need none.
 
     Returns:
         1/2 + the sum over the harmonics, at least 0, shape [n, 3].
@@ -61,7 +50,9 @@ def spherical_harmonics(harmonics, directions):
     count = harmonics.shape[1] if harmonics.ndim == 3 else 0
     if count not in (1, 4, 9, 16) or harmonics.shape[2] != 3:
         raise InputError(f"harmonics: shape {list(harmonics.shape)} was given; [n, 1, 4, 9 or 16, 3] is needed")
-    if tuple(directions.shape) != (len(harmonics), 3):
+    if directions is None and count > 1:
+        raise InputError(f"directions: none were given, and harmonics of {count} coefficients depend on them; give one for each splat")
+    if directions is not None and tuple(directions.shape) != (len(harmonics), 3):
         raise InputError(f"directions: shape {list(directions.shape)} was given; [{len(harmonics)}, 3] is needed, one for each splat")
     if count == 1:
         return torch.relu(torch.add(0.5, harmonics[:, 0], alpha=C0))

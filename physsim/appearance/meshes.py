@@ -14,11 +14,12 @@ import warp as wp
 
 from physsim.appearance.camera import Camera
 from physsim.appearance.image import Image, background_image
-from physsim.appearance.memory import available_memory
+from physsim.appearance.launch import torch_device, torch_stream
+from physsim.appearance.memory import require_memory
 from physsim.errors import InputError
 from physsim.kernels.render import rays as kernels
 from physsim.physics import validation
-from physsim.physics.launch import Launcher
+from physsim.physics.launch import Launcher, quiet_warp
 
 PLAIN = (0.72, 0.75, 0.8)  # where no colour is given
 MOST_SAMPLES = 16  # rays a pixel's side
@@ -123,12 +124,7 @@ class Surface:
             object.__setattr__(self, "uv", uv if by_corner else uv[triangles])
 
     def _place(self, rotation, translation):
-        rotation = validation.array("Surface.rotation", rotation, (3, 3))
-        if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-5 or np.linalg.det(rotation) < 0.0:
-            raise InputError(
-                f"Surface.rotation: {rotation.tolist()} is no rotation; its rows must be orthogonal unit vectors, right-handed"
-            )
-        object.__setattr__(self, "rotation", rotation)
+        object.__setattr__(self, "rotation", validation.rotation("Surface.rotation", rotation))
         object.__setattr__(self, "translation", validation.array("Surface.translation", translation, (3,)))
 
     def moved(self, rotation: np.ndarray, translation: np.ndarray) -> "Surface":
@@ -160,12 +156,6 @@ class Surface:
         object.__setattr__(other, "points", given)
         return other
 
-    def labelled(self, label: int) -> "Surface":
-        """The same surface with another label."""
-        other = copy.copy(self)
-        object.__setattr__(other, "label", int(validation.array("Surface.label", label, (), kind="i", lower=0, upper=2**31 - 1)))
-        return other
-
 
 def render_surfaces(
     surfaces: list[Surface],
@@ -189,18 +179,20 @@ def render_surfaces(
         Image: colour and alpha are means over the rays; depth, normals and labels are those of the pixel's centre.
 
     Raises:
-        InputError: samples outside 1..16, more memory than there is, a background of another size.
+        InputError: samples outside 1..16, an unknown device, more memory than there is, a background of another size.
     """
     samples = int(validation.array("samples", samples, (), kind="i", lower=1, upper=MOST_SAMPLES))
-    device = torch.device(device)
-    _check_memory(camera, samples, device)
+    device = torch_device(device)
+    what = f"render_surfaces: {camera.width} x {camera.height} pixels with {samples} x {samples} rays each"
+    needed = camera.width * camera.height * (PIXEL_BYTES + RAY_BYTES * samples**2)
+    require_memory(what, needed, device, "draw a smaller picture or fewer samples")
     behind = background_image(background, camera, device)
     h, w = camera.height, camera.width
     colour, alpha = torch.zeros(h, w, 3, device=device), torch.zeros(h, w, device=device)
     depth, normals = torch.zeros(h, w, device=device), torch.zeros(h, w, 3, device=device)
     labels = torch.full((h, w), -1, dtype=torch.int32, device=device)
     if surfaces:
-        with _torch_stream(device):
+        with torch_stream(device), quiet_warp():
             held = _on_device(surfaces, camera, device)
             launcher = Launcher(wp.device_from_torch(device).alias, 1)
             centres, fine = camera_rays(camera, 1, device), camera_rays(camera, samples, device)
@@ -210,16 +202,6 @@ def render_surfaces(
             weight = _RAY_COST * (samples**2 + 1)
             launcher.record(kernels.trace, h * w, samples, w, held, camera.near, *seen_from, *outputs, weight=weight)()
     return Image(colour + (1.0 - alpha[..., None]) * behind, alpha, depth, labels, normals)
-
-
-def _check_memory(camera, samples, device):
-    pixels = camera.width * camera.height
-    needed, there = pixels * (PIXEL_BYTES + RAY_BYTES * samples**2), available_memory(device)
-    if there is not None and needed > there:
-        size = f"{camera.width} x {camera.height} pixels with {samples} x {samples} rays each"
-        raise InputError(
-            f"{size} need about {needed / 2**30:.1f} GiB; {there / 2**30:.1f} GiB are free. Draw a smaller picture or fewer samples"
-        )
 
 
 def camera_rays(camera: Camera, samples: int, device: torch.device) -> wp.array:
@@ -296,7 +278,7 @@ def _on_device(surfaces, camera, device):
         if held is None:
             held = surface._held[str(device)] = _Held(surface, target)
         tree = held.tree(surface, taken)
-        record = kernels.Surface()
+        record = kernels.SurfaceRecord()
         record.mesh, record.label, record.smooth, record.colouring = tree.mesh.id, surface.label, int(surface.smooth), held.colouring
         record.textured = int(surface.texture is not None)
         turn = surface.rotation.T @ camera.rotation.T
@@ -305,7 +287,7 @@ def _on_device(surfaces, camera, device):
         record.colours, record.texture, record.uv = held.colours, held.texture, held.uv
         record.normals = tree.mesh.points if tree.normals is None else tree.normals
         records.append(record)
-    return wp.array(records, dtype=kernels.Surface, device=target)
+    return wp.array(records, dtype=kernels.SurfaceRecord, device=target)
 
 
 def _lit(light, camera):
@@ -317,13 +299,6 @@ def _lit(light, camera):
 
 def _flat(tensor, dtype=None):
     return wp.from_torch(tensor.flatten(0, 1), dtype=dtype) if dtype else wp.from_torch(tensor.flatten())
-
-
-def _torch_stream(device):
-    """On CUDA, launch where torch's own work is queued, so that each waits for the other."""
-    if device.type != "cuda":
-        return wp.ScopedDevice("cpu")
-    return wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(device)))
 
 
 def _coloured(surface):

@@ -8,6 +8,7 @@ import math
 import torch
 
 from physsim.errors import InputError
+from physsim.physics import validation
 
 WINDOW, SIGMA = 11, 1.5  # of the Gaussian window: Wang et al. 2004
 K1, K2 = 0.01, 0.03
@@ -28,9 +29,9 @@ def psnr(image: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor | None
         A scalar; inf where the images are the same, and without a slope there: a figure to report rather than a loss.
 
     Raises:
-        InputError: images of different sizes, a mask of another size or without a pixel.
+        InputError: images of different sizes, a mask of another size or without a pixel, a range that is not positive.
     """
-    image, reference = _stacks(image, reference)
+    image, reference = _stacks(image, reference, data_range)
     squares = ((image - reference) ** 2).mean(dim=3)
     if mask is None:
         error = squares.mean(dim=(1, 2))
@@ -56,9 +57,9 @@ def ssim(image: torch.Tensor, reference: torch.Tensor, data_range: float = 1.0) 
         A scalar.
 
     Raises:
-        InputError: images of different sizes or smaller than the window.
+        InputError: images of different sizes or smaller than the window, a range that is not positive.
     """
-    image, reference = _planes(*_stacks(image, reference))
+    image, reference = _planes(*_stacks(image, reference, data_range))
     luminance, structure = _similarity(image, reference, data_range)
     return (luminance * structure).mean()
 
@@ -82,9 +83,9 @@ def ms_ssim(image: torch.Tensor, reference: torch.Tensor, data_range: float = 1.
         A scalar, the mean over images and channels.
 
     Raises:
-        InputError: images of different sizes or too small for five scales.
+        InputError: images of different sizes or too small for five scales, a range that is not positive.
     """
-    image, reference = _stacks(image, reference)
+    image, reference = _stacks(image, reference, data_range)
     channels = image.shape[3]
     image, reference = _planes(image, reference, MS_LEAST)
     product = image.new_ones(len(image))
@@ -138,8 +139,9 @@ def _halved(planes):
     return torch.nn.functional.avg_pool2d(planes[None], 2, ceil_mode=True, count_include_pad=False)[0]
 
 
-def _stacks(image, reference):
-    """Both as [n, h, w, c], checked."""
+def _stacks(image, reference, data_range):
+    """Both as [n, h, w, c], checked, as the range is."""
+    validation.array("data_range", data_range, (), lower=0.0, lower_open=True)
     image = torch.as_tensor(image)
     reference = torch.as_tensor(reference, dtype=image.dtype if image.is_floating_point() else None, device=image.device)
     if image.shape != reference.shape or image.ndim not in (3, 4) or 0 in image.shape:

@@ -94,7 +94,7 @@ def rasterize(
     else:
         draw = _rasterize_warp
     validation.instance("camera", camera, Camera)
-    splats = _check_splats(means, factors, opacities, features)
+    splats = _check_splats(means, factors, opacities, features, camera)
     n, channels = splats[3].shape
     device = splats[0].device
     pose = _pose(camera, pose, device)
@@ -108,7 +108,6 @@ def rasterize(
 def _rasterize_warp(splats, camera, pose, background, labels, limit, antialias, threads):
     """`rasterize` of what has been checked, by our own kernels."""
     size, device, features = (camera.width, camera.height), background.device, splats[3]
-    check_memory(device, len(features), 0, *size, features.shape[1])
     ellipses = Project.apply(*splats[:3], *pose, view(camera, antialias))
     screen = ellipses[0]
     if screen.requires_grad:
@@ -137,8 +136,8 @@ def _rasterize_warp(splats, camera, pose, background, labels, limit, antialias, 
     return image, cover, depth, found.to(torch.int32), radii, screen
 
 
-def _check_splats(means, factors, opacities, features):
-    """The four tensors as contiguous float32."""
+def _check_splats(means, factors, opacities, features, camera):
+    """The four tensors as contiguous float32, if there is room for them and the image."""
     given = {"means": means, "factors": factors, "opacities": opacities, "features": features}
     for name, value in given.items():
         validation.instance(name, value, torch.Tensor, "torch.as_tensor makes one")
@@ -153,6 +152,9 @@ def _check_splats(means, factors, opacities, features):
             raise InputError(f"{name}: on {given[name].device}, but means are on {means.device}; move them together with .to(...)")
     if features.shape[1] < 1:
         raise InputError("features: no channel was given; at least one is needed")
+    if means.device.type not in ("cpu", "cuda"):
+        raise InputError(f"means: on {means.device}; splats are drawn on cpu and cuda, move them with .to(...)")
+    check_memory(means.device, n, 0, camera.width, camera.height, features.shape[1])  # views that repeat values take room as copies
     return [value.float().contiguous() for value in given.values()]
 
 

@@ -13,7 +13,7 @@ from physsim.appearance.camera import Camera
 from physsim.errors import InputError
 from physsim.physics import validation
 from physsim.physics.archive import material_with
-from physsim.physics.frames import Frame
+from physsim.physics.frames import RigidFrame, quaternions_of
 from physsim.physics.laws import INERTIA
 from physsim.physics.model import require_model, require_state
 from physsim.physics.rods import Curve
@@ -111,7 +111,7 @@ class Run:
         self._env = int(validation.array("env", env, (), kind="i", lower=0, upper=model.envs - 1))
         values = model.resolve(params)
         masses = values.columns(model.column_shapes)[INERTIA.name][self._env, :, 0]
-        rigid = {name: body for name, body in model.bodies.items() if isinstance(body.mesh, Frame)}
+        rigid = {name: body for name, body in model.bodies.items() if isinstance(body.mesh, RigidFrame)}
         soft = [body for name, body in model.bodies.items() if name not in rigid]
         self.bodies = tuple(
             RunBody(
@@ -214,7 +214,7 @@ class Run:
         x = self._model.expand("positions", positions)[self._env]
         poses = [body.mesh.pose(x[body.particles]) for body in self._rigid]
         self._places.append(np.array([place for place, _ in poses]).reshape(-1, 3))
-        self._turns.append(_quaternions(np.array([turn for _, turn in poses]).reshape(-1, 3, 3)))
+        self._turns.append(quaternions_of(np.array([turn for _, turn in poses]).reshape(-1, 3, 3)))
         self._positions.append(tuple(x[self._model.bodies[body.name].particles] for body in self.bodies))
         self._times.append(time)
 
@@ -272,12 +272,3 @@ def _floor(body, model):
     position, rotation = body.mesh.pose(model.positions[body.particles])
     normal = rotation @ turn[:, 2]
     return float((position + rotation @ place)[2]) if normal[2] > 1.0 - 1e-6 else None
-
-
-def _quaternions(rotations):
-    """(w, x, y, z) of rotations [k, 3, 3], shape [k, 4]."""
-    from scipy.spatial.transform import Rotation
-
-    if len(rotations) == 0:
-        return np.zeros((0, 4))
-    return Rotation.from_matrix(rotations).as_quat(scalar_first=True)

@@ -13,6 +13,7 @@ from physsim.appearance.binding import Posed
 from physsim.appearance.camera import Camera
 from physsim.appearance.harmonics import spherical_harmonics
 from physsim.appearance.image import Image, background_image
+from physsim.appearance.launch import torch_device
 from physsim.appearance.meshes import Light, Surface, render_surfaces
 from physsim.appearance.quaternions import rotation_matrices
 from physsim.appearance.raster import rasterize
@@ -55,7 +56,7 @@ class PosedSplats:
         """Colours of all splats as seen from a place [m], shape [n, 3]."""
         if self.colours is not None:
             return self.colours
-        return spherical_harmonics(self.splats.harmonics, self.posed.directions(eye))
+        return spherical_harmonics(self.splats.harmonics, self.posed.directions(eye) if self.splats.degree else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +156,7 @@ def _merged(raster, surfaces):
 
 
 def _device(groups, device):
-    there = {group.posed.means.device for group in groups} | ({torch.device(device)} if device is not None else set())
+    there = {group.posed.means.device for group in groups} | ({torch_device(device)} if device is not None else set())
     if len(there) > 1:
         raise InputError(f"scene: splats on {', '.join(sorted(map(str, there)))}; move them to one device, such as by .to('cpu')")
     return there.pop() if there else torch.device("cpu")

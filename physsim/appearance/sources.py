@@ -1,18 +1,19 @@
 """Where splats come from: textured surfaces, coloured points. (A PLY file of splats: `Splats.load`.)"""
 
+from dataclasses import dataclass
 from os import PathLike
 
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from physsim.appearance.memory import available_memory
+from physsim.appearance.memory import require_memory
 from physsim.appearance.quaternions import rotation_quaternions
 from physsim.appearance.skin import Skin
 from physsim.appearance.splats import HARMONICS, Splats
 from physsim.appearance.turned_harmonics import constant_harmonics
 from physsim.errors import InputError
-from physsim.io.mesh import Surface
+from physsim.io.mesh import SurfaceMesh
 from physsim.io.point_cloud import PointCloud, load_point_cloud
 from physsim.io.textured import Material, TexturedSurface, load_textured_surface
 from physsim.physics import validation
@@ -30,7 +31,7 @@ _BYTES = 500  # that a candidate takes at most: places, normals, colours, weight
 
 
 def splats_from_mesh(
-    mesh: TexturedSurface | Surface | TetMesh | TriMesh | SpringNet | Curve | str | PathLike[str],
+    mesh: TexturedSurface | SurfaceMesh | TetMesh | TriMesh | SpringNet | Curve | str | PathLike[str],
     count: int = 10_000,
     *,
     colours: object = None,
@@ -66,32 +67,19 @@ def splats_from_mesh(
     """
     surface = _textured(mesh, colours, radius)
     count = int(validation.array("count", count, (), kind="i", lower=1))
-    _check_memory(count)
-    corners = surface.surface.points[surface.surface.triangles]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    areas = 0.5 * np.linalg.norm(normals, axis=1)
-    total = areas.sum()
-    if not total > 0.0:
-        raise InputError("splats_from_mesh: the surface has no area")
+    require_memory(f"count = {count}", _BYTES * CANDIDATES * count, torch.device("cpu"), "ask for fewer splats")
     rng = np.random.default_rng(int(validation.array("seed", seed, (), kind="i", lower=0)))
-    # one place in each of many equal slices of the area, then those among them that spread evenly
-    many = CANDIDATES * count
-    at = (np.arange(many) + rng.uniform(size=many)) * (total / many)
-    triangles = np.minimum(np.searchsorted(np.cumsum(areas), at, side="right"), len(areas) - 1)
-    root, share = np.sqrt(rng.uniform(size=many)), rng.uniform(size=many)
-    weights = np.stack([1.0 - root, root * (1.0 - share), root * share], axis=1)
-    places = np.einsum("kc,kcd->kd", weights, corners[triangles])
-    chosen, owner = _spread(places, rng.integers(CANDIDATES) + CANDIDATES * np.arange(count))
-    found = colours(places) if callable(colours) else surface.colours_at(triangles, weights)
-    found = validation.array("colours", found, (many, 3), lower=0.0, upper=1.0)
-    normals = normals[triangles] / np.maximum(np.linalg.norm(normals[triangles], axis=1, keepdims=True), 1e-300)
-    same_side = ((normals * normals[chosen[owner]]).sum(axis=1) > 0.0).astype(float)  # of thin things, not the colour of the back
-    found = np.clip(_means(owner, found, same_side, count), 0.0, 1.0)
-    means, normals = places[chosen], normals[chosen]
+    candidates, area = _candidates(surface, CANDIDATES * count, rng)
+    chosen, owner = _spread(candidates.places, rng.integers(CANDIDATES) + CANDIDATES * np.arange(count))
+    own = colours(candidates.places) if callable(colours) else surface.colours_at(candidates.triangles, candidates.weights)
+    own = validation.array("colours", own, (len(owner), 3), lower=0.0, upper=1.0)
+    # of thin things, not the colour of the back
+    same_side = ((candidates.normals * candidates.normals[chosen[owner]]).sum(axis=1) > 0.0).astype(float)
+    found = np.clip(_means(owner, own, same_side, count), 0.0, 1.0)
     if width is None:
-        width = COVER * np.sqrt(total / count)
+        width = COVER * np.sqrt(area / count)
     sizes = np.full(count, validation.array("width", width, (), lower=0.0, lower_open=True))
-    return _splats(means, sizes, normals, found, opacity, degree, label, dtype)
+    return _splats(candidates.places[chosen], sizes, candidates.normals[chosen], found, opacity, degree, label, dtype)
 
 
 def splats_from_points(
@@ -134,11 +122,30 @@ def splats_from_points(
     return _splats(cloud.points, sizes, normals, colours, opacity, degree, label, dtype)
 
 
-def _check_memory(count: int) -> None:
-    """Refuse more splats than there is memory to choose their places among `CANDIDATES` each."""
-    needed, there = _BYTES * CANDIDATES * count, available_memory(torch.device("cpu"))
-    if there is not None and needed > there:
-        raise InputError(f"count = {count}: takes about {needed / 2**30:.1f} GiB, {there / 2**30:.1f} GiB are free; ask for fewer splats")
+@dataclass(frozen=True)
+class _Candidates:
+    """Places on a surface [m], shape [m, 3]; the triangles they lie in [m], their weights of the corners [m, 3], unit normals [m, 3]."""
+
+    places: np.ndarray
+    triangles: np.ndarray
+    weights: np.ndarray
+    normals: np.ndarray
+
+
+def _candidates(surface: TexturedSurface, count: int, rng: np.random.Generator) -> tuple[_Candidates, float]:
+    """One random place in each of `count` equal slices of a surface's area, and that area [m^2]."""
+    corners = surface.surface.points[surface.surface.triangles]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    areas = 0.5 * np.linalg.norm(normals, axis=1)
+    total = areas.sum()
+    if not total > 0.0:
+        raise InputError("splats_from_mesh: the surface has no area; give one whose triangles are not all degenerate")
+    at = (np.arange(count) + rng.uniform(size=count)) * (total / count)
+    triangles = np.minimum(np.searchsorted(np.cumsum(areas), at, side="right"), len(areas) - 1)
+    root, share = np.sqrt(rng.uniform(size=count)), rng.uniform(size=count)
+    weights = np.stack([1.0 - root, root * (1.0 - share), root * share], axis=1)
+    normals = normals[triangles] / np.maximum(np.linalg.norm(normals[triangles], axis=1, keepdims=True), 1e-300)
+    return _Candidates(np.einsum("kc,kcd->kd", weights, corners[triangles]), triangles, weights, normals), total
 
 
 def _spread(places: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -187,16 +194,16 @@ def _textured(mesh: object, colours: object, radius: float | None) -> TexturedSu
     if isinstance(mesh, (str, PathLike)):
         mesh = load_textured_surface(mesh)
     if isinstance(mesh, TetMesh):
-        mesh = Surface(mesh.points, mesh.surface())
+        mesh = SurfaceMesh(mesh.points, mesh.surface())
     elif isinstance(mesh, TriMesh):
-        mesh = Surface(mesh.points, mesh.triangles)
+        mesh = SurfaceMesh(mesh.points, mesh.triangles)
     elif isinstance(mesh, (SpringNet, Curve)):
         skin = Skin(mesh, radius)
-        mesh = Surface(skin.points(mesh.points), skin.triangles)
-    if isinstance(mesh, Surface):
+        mesh = SurfaceMesh(skin.points(mesh.points), skin.triangles)
+    if isinstance(mesh, SurfaceMesh):
         grey = Material(np.full(3, 0.5))
         mesh = TexturedSurface(mesh, (grey,), np.zeros(len(mesh.triangles), dtype=int))
-    validation.instance("mesh", mesh, TexturedSurface, "or a Surface, the mesh of a body or the name of a file")
+    validation.instance("mesh", mesh, TexturedSurface, "or a SurfaceMesh, the mesh of a body or the name of a file")
     if colours is None or callable(colours):
         return mesh
     n = len(mesh.surface.points)

@@ -125,9 +125,7 @@ class Splats:
         Raises:
             InputError: no rotation, a scale that is not positive, NaN.
         """
-        matrix = validation.array("rotation", np.eye(3) if rotation is None else rotation, (3, 3))
-        if np.abs(matrix @ matrix.T - np.eye(3)).max() > 1e-5 or np.linalg.det(matrix) < 0.0:
-            raise InputError("rotation: no rotation was given; its rows must be orthogonal unit vectors, right-handed")
+        matrix = validation.rotation("rotation", np.eye(3) if rotation is None else rotation)
         scale = float(validation.array("scale", scale, (), lower=0.0, lower_open=True))
         turn, move = self.means.new_tensor(matrix), self.means.new_tensor(validation.array("translation", translation, (3,)))
         quaternion = rotation_quaternions(torch.as_tensor(matrix)[None])[0].to(turn)
@@ -176,7 +174,7 @@ class Splats:
         """Write a PLY file of splats that other viewers read; latents and labels where there are some.
 
         Raises:
-            InputError: values that cannot be drawn, or a path that cannot be written.
+            InputError: no splat, values that cannot be drawn, or a path that cannot be written.
         """
         from physsim.io.splat_ply import write_splats
 

@@ -32,7 +32,7 @@ class Trainable:
         degree: of the spherical harmonics.
         latent_count: numbers a splat for the colour network; new ones are zero.
         extent: length that the step of the means is a share of [m].
-        rates: factor on all steps.
+        rates: Adam's steps by name, as in `RATES`.
 
     Attributes:
         values: parameters by name.

@@ -7,7 +7,7 @@ import numpy as np
 
 from physsim import assets
 from physsim.errors import InputError
-from physsim.io.mesh import Surface, load_mesh
+from physsim.io.mesh import SurfaceMesh, load_mesh
 from physsim.physics.materials import NeoHookean, Shell
 from physsim.physics.mesh import TetMesh, box_mesh
 from physsim.physics.sheets import TriMesh, sheet_mesh
@@ -114,7 +114,7 @@ OBJECTS = {"cube": soft_cube, "plush": plush, "cloth": folded_cloth}
 
 def _solid(name: str, mesh: TetMesh, material: NeoHookean, friction: float) -> GraspObject:
     def choose(gripper):
-        surface = Surface(mesh.points, mesh.surface())
+        surface = SurfaceMesh(mesh.points, mesh.surface())
         found = grasp_candidates(surface, gripper, friction=friction, tilt=TILT, table=0.0, seed=1)
         middle = (mesh.volumes() @ mesh.points[mesh.cells].mean(axis=1) / mesh.volumes().sum())[2]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from physsim.errors import InputError
-from physsim.io.mesh import Surface, read_solid_surface
+from physsim.io.mesh import SurfaceMesh, read_solid_surface
 
 MAX_BYTES = 128_000_000  # of one file
 MAX_TRIANGLES = 1_000_000  # of one file
@@ -24,7 +24,7 @@ MEMORY_BYTES = 4 << 30  # of the child's address space
 SECONDS = 60.0
 
 
-def read_surfaces(paths: Sequence[Path], seconds: float = SECONDS, memory_bytes: int = MEMORY_BYTES) -> list[Surface]:
+def read_surfaces(paths: Sequence[Path], seconds: float = SECONDS, memory_bytes: int = MEMORY_BYTES) -> list[SurfaceMesh]:
     """Surfaces of files, each cleaned as `read_solid_surface` says.
 
     Args:
@@ -45,7 +45,7 @@ def read_surfaces(paths: Sequence[Path], seconds: float = SECONDS, memory_bytes:
     arrays = _run_child(request, ", ".join(sorted({Path(name).name for name in distinct})[:8]))
     if "error" in arrays:
         raise InputError(arrays["error"].tobytes().decode())
-    surfaces = {name: Surface(arrays[f"points{i}"], arrays[f"triangles{i}"]) for i, name in enumerate(distinct)}
+    surfaces = {name: SurfaceMesh(arrays[f"points{i}"], arrays[f"triangles{i}"]) for i, name in enumerate(distinct)}
     return [surfaces[str(path)] for path in paths]
 
 

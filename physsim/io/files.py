@@ -1,5 +1,6 @@
 """What every reader checks before it opens a file: that it is one, of a known kind, neither empty nor too large."""
 
+import json
 from collections.abc import Collection
 from os import PathLike
 from pathlib import Path
@@ -32,3 +33,20 @@ def checked_path(path: str | PathLike[str], suffixes: Collection[str], max_bytes
     if size > max_bytes:
         raise InputError(f"{path}: {size} bytes; at most {max_bytes} are read; make it smaller, or raise max_bytes")
     return path
+
+
+def read_json(path: str | PathLike[str], max_bytes: int) -> object:
+    """What a JSON file says.
+
+    Args:
+        path: the file.
+        max_bytes: largest size that is allowed [bytes].
+
+    Raises:
+        InputError: what `checked_path` refuses, or not JSON.
+    """
+    path = checked_path(path, {".json"}, max_bytes)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({str(error)[:200]}); repair it, or write it anew") from None

@@ -1,6 +1,5 @@
 """Folders that are written whole or not at all, and files that are read from them."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -10,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 
 from physsim.errors import InputError
-from physsim.io.files import checked_path
+from physsim.io.files import read_json
 
 MAX_JSON = 16_000_000  # bytes
 
@@ -86,13 +85,10 @@ def read_facts(folder: str | PathLike[str], name: str, kind: str, version: int) 
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    file = checked_path(file_of(folder, name), {".json"}, MAX_JSON)
-    try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not JSON ({str(error)[:200]})") from None
+    file = file_of(folder, name)
+    facts = read_json(file, MAX_JSON)
     if not isinstance(facts, dict) or facts.get("format") != kind:
         raise InputError(f"{file}: it is not of format {kind!r}")
     if facts.get("version") != version:
-        raise InputError(f"{file}: version {str(facts.get('version'))[:20]}; this physsim reads version {version}")
+        raise InputError(f"{file}: version {repr(facts.get('version'))[:20]}; this physsim reads version {version}")
     return facts

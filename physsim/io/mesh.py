@@ -39,7 +39,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Surface:
+class SurfaceMesh:
     """A triangle surface: points [m], shape [n, 3]; triangles, indices into points, shape [t, 3]."""
 
     points: np.ndarray
@@ -97,7 +97,7 @@ def read_tetrahedra(path: str | PathLike[str], scale: float = 1.0, max_bytes: in
     return points[used], cells.reshape(-1, 4 if kinds[0] == "tetra" else 10).astype(np.int32)
 
 
-def load_surface(path: str | PathLike[str], scale: float = 1.0, max_bytes: int = MAX_BYTES) -> Surface:
+def load_surface(path: str | PathLike[str], scale: float = 1.0, max_bytes: int = MAX_BYTES) -> SurfaceMesh:
     """Read a triangle surface; polygons are cut into triangles, and an STL file's equal points become one.
 
     Args:
@@ -116,10 +116,10 @@ def load_surface(path: str | PathLike[str], scale: float = 1.0, max_bytes: int =
         points, index = np.unique(points, axis=0, return_inverse=True)
         triangles = index.reshape(-1)[triangles]
     _refuse_repeated(path, triangles, "triangle")
-    return Surface(points, triangles.astype(np.int32))
+    return SurfaceMesh(points, triangles.astype(np.int32))
 
 
-def read_solid_surface(path: str | PathLike[str], max_bytes: int = MAX_BYTES, max_triangles: int = MAX_CELLS) -> Surface:
+def read_solid_surface(path: str | PathLike[str], max_bytes: int = MAX_BYTES, max_triangles: int = MAX_CELLS) -> SurfaceMesh:
     """A surface for contact and mass: equal points made one, and triangles without an area and unused points left out.
 
     Args:
@@ -139,7 +139,7 @@ def read_solid_surface(path: str | PathLike[str], max_bytes: int = MAX_BYTES, ma
     points, triangles = joined(points, triangles)
     if len(triangles) == 0:
         raise InputError(f"{path}: no triangle has an area; is the file damaged?")
-    return Surface(points, triangles.astype(np.int32))
+    return SurfaceMesh(points, triangles.astype(np.int32))
 
 
 def _read_triangles(path: str | PathLike[str], scale: float, max_bytes: int) -> tuple[np.ndarray, np.ndarray]:

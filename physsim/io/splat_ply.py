@@ -65,9 +65,11 @@ def write_splats(path: str | PathLike[str], arrays: dict[str, np.ndarray], binar
     """Write splats, as `read_splats` gives them; latents and labels only where there are some.
 
     Raises:
-        InputError: a path that cannot be written.
+        InputError: no splat, a path that cannot be written.
     """
     n = len(arrays["means"])
+    if n == 0:
+        raise InputError(f"{path}: there is no splat to write; a file of splats holds at least one")
     opacities = np.clip(np.asarray(arrays["opacities"], dtype=np.float64), _MARGIN, 1.0 - _MARGIN)
     higher = np.asarray(arrays["harmonics"][:, 1:]).swapaxes(1, 2).reshape(n, -1)
     latents = np.asarray(arrays["latents"])

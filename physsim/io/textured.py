@@ -15,7 +15,7 @@ import numpy as np
 from physsim.errors import InputError
 from physsim.io.files import checked_path
 from physsim.io.images import MAX_PIXELS, read_image
-from physsim.io.mesh import MAX_BYTES, MAX_CELLS, SURFACE_SUFFIXES, Surface, checked_cells, load_surface, quietly
+from physsim.io.mesh import MAX_BYTES, MAX_CELLS, SURFACE_SUFFIXES, SurfaceMesh, checked_cells, load_surface, quietly
 from physsim.io.obj_colours import material_libraries, obj_colours, read_materials
 from physsim.io.ply import read_vertices
 
@@ -48,7 +48,7 @@ class TexturedSurface:
         colours: of the points, which everything is multiplied by, from 0 to 1, shape [n, 3]; None: white.
     """
 
-    surface: Surface
+    surface: SurfaceMesh
     materials: tuple
     material_of: np.ndarray
     uv: np.ndarray | None = None
@@ -186,7 +186,7 @@ def _read_glb(path: Path, scale: float) -> TexturedSurface:
     if not (np.isfinite(corners).all() and np.isfinite(colours).all()):
         raise InputError(f"{path}: a texture coordinate or colour is NaN or infinite; repair the file")
     material_of = np.repeat(np.arange(len(parts)), [len(part[1]) for part in parts])
-    return TexturedSurface(Surface(points, triangles.astype(np.int32)), tuple(part[4] for part in parts), material_of, corners, colours)
+    return TexturedSurface(SurfaceMesh(points, triangles.astype(np.int32)), tuple(part[4] for part in parts), material_of, corners, colours)
 
 
 def _check_glb(path: Path, content: bytes) -> None:

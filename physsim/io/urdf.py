@@ -22,7 +22,7 @@ from physsim.io.confined import read_surfaces
 from physsim.io.description import JOINT_KINDS, Geometry, Joint, Link, Mimic, RobotDescription
 from physsim.io.files import checked_path
 from physsim.io.inertia import TOLD, box_inertia, possible_inertia
-from physsim.io.mesh import Surface
+from physsim.io.mesh import SurfaceMesh
 from physsim.io.mesh_paths import allowed_folders, mesh_file
 from physsim.io.urdf_writer import write_urdf
 from physsim.io.xml_tree import parse_xml
@@ -71,7 +71,7 @@ def load_urdf(path: str | PathLike[str], package_folders: Sequence[str | PathLik
     return dataclasses.replace(description, links=_with_inertias(path, links))
 
 
-def _surfaces(path: Path, root: Element, folders: list[Path]) -> dict[str, Surface]:
+def _surfaces(path: Path, root: Element, folders: list[Path]) -> dict[str, SurfaceMesh]:
     """Surfaces of all meshes, by the names that the file gives them."""
     files = {}
     for link in root.findall("link"):
@@ -139,7 +139,7 @@ def _rgba(where: str, material: Element) -> tuple[float, float, float, float]:
     return tuple(np.clip(_numbers(where, material.find("color"), "rgba", 4), 0.0, 1.0).tolist())
 
 
-def _link(path: Path, element: Element, colors: dict[str, tuple], surfaces: dict[str, Surface]) -> Link:
+def _link(path: Path, element: Element, colors: dict[str, tuple], surfaces: dict[str, SurfaceMesh]) -> Link:
     name = element.get("name", "")
     where = f"{path}: link {name[:40]!r}"
     mass, center, inertia = _inertial(where, element.find("inertial"))
@@ -172,7 +172,7 @@ def _inertial(where: str, element: Element | None) -> tuple[float, np.ndarray, n
     return mass, pose[:3, 3], inertia * (mass > 0.0)
 
 
-def _geometry(where: str, element: Element, colors: dict[str, tuple], surfaces: dict[str, Surface]) -> Geometry:
+def _geometry(where: str, element: Element, colors: dict[str, tuple], surfaces: dict[str, SurfaceMesh]) -> Geometry:
     """A shape; one of no size is handed on as it is."""
     shapes = [child for child in element.findall("geometry/*") if child.tag != "material"]
     if len(shapes) != 1 or shapes[0].tag not in _SHAPES:
@@ -195,7 +195,7 @@ def _geometry(where: str, element: Element, colors: dict[str, tuple], surfaces: 
     return Geometry(shape.tag, tuple(size.tolist()), origin, color=color)
 
 
-def _scaled(where: str, element: Element, surface: Surface) -> tuple[np.ndarray, np.ndarray]:
+def _scaled(where: str, element: Element, surface: SurfaceMesh) -> tuple[np.ndarray, np.ndarray]:
     """Points [m] and triangles of a mesh, scaled."""
     scale = _numbers(where, element, "scale", 3, "1 1 1")
     if (np.abs(scale) < 1e-9).any() or (np.abs(scale) > 1e9).any():

@@ -5,13 +5,14 @@ Nothing in a file is run: npz is read without pickles, safetensors is a table an
 
 import json
 import struct
-import zipfile
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from physsim.errors import InputError
+from physsim.io.arrays import read_npz
 from physsim.io.files import checked_path
 
 MAX_BYTES = 1 << 30  # of a file, and of what it unpacks to
@@ -29,7 +30,7 @@ def read_weights(path: str | PathLike[str]) -> dict[str, np.ndarray]:
         InputError: no such file, another kind, too large, damaged, or one that holds more than arrays.
     """
     path = checked_path(path, (".npz", ".safetensors", ".pt", ".pth"), MAX_BYTES)
-    read = {".npz": _read_npz, ".safetensors": _read_safetensors}.get(path.suffix.lower(), _read_torch)
+    read = {".npz": partial(read_npz, max_bytes=MAX_BYTES), ".safetensors": _read_safetensors}.get(path.suffix.lower(), _read_torch)
     try:
         arrays = read(path)
     except InputError:
@@ -41,15 +42,6 @@ def read_weights(path: str | PathLike[str]) -> dict[str, np.ndarray]:
     if not arrays:
         raise InputError(f"{path}: it holds no array")
     return arrays
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(path) as archive:
-        unpacked = sum(item.file_size for item in archive.infolist())
-    if unpacked > MAX_BYTES:
-        raise InputError(f"{path}: it unpacks to {unpacked} bytes; at most {MAX_BYTES} are read")
-    with np.load(path, allow_pickle=False) as content:
-        return {name: content[name] for name in content.files}
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from physsim.errors import InputError
 from physsim.physics import laws, shapes, validation
 from physsim.physics.contact.scene import COLUMNS, TABLE
 from physsim.physics.contact.surfaces import DEFAULT, GAP, ContactPair, Surface, build_scene
-from physsim.physics.frames import Frame, body_frame, collider_frame, rotation_matrix, second_moments
+from physsim.physics.frames import RigidFrame, body_frame, collider_frame, rotation_matrix, second_moments
 from physsim.physics.launch import quiet_warp
 from physsim.physics.materials import NeoHookean, Rod, Shell, Spring
 from physsim.physics.mesh import SpringNet, TetMesh
@@ -637,7 +637,7 @@ class ModelBuilder:
         points = surface.mesh.points
         extent = max(float(np.ptp(points, axis=0).max()), 1e-6)
         weight = masses[surface.particles].sum() * max(np.linalg.norm(self._gravity), 1.0)
-        thin = not isinstance(surface.mesh, (Frame, TetMesh))
+        thin = not isinstance(surface.mesh, (RigidFrame, TetMesh))
         return max(surface.pressure, (max(10.0, extent / (self._contact["gap"] or GAP)) if thin else 10.0) * weight / extent**2)
 
     def finalize(self, device="cpu", dtype="float64", envs=None):

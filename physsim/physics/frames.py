@@ -40,7 +40,7 @@ _CROSS, _TURN, _IDENTITY = _cross_table(), _turn_table(), np.eye(3).ravel()
 
 
 @dataclass(frozen=True)
-class Frame:
+class RigidFrame:
     """Rest shape of a rigid thing.
 
     Args:
@@ -69,12 +69,12 @@ class Frame:
 
 
 def collider_frame(shape, size):
-    """Frame of a thing that is moved: its origin and one point along each axis, `size` away [m]."""
-    return Frame(np.concatenate([np.zeros((1, 3)), np.eye(3) * size]), shape)
+    """RigidFrame of a thing that is moved: its origin and one point along each axis, `size` away [m]."""
+    return RigidFrame(np.concatenate([np.zeros((1, 3)), np.eye(3) * size]), shape)
 
 
 def body_frame(shape, centre, second):
-    """Frame of a free rigid body.
+    """RigidFrame of a free rigid body.
 
     Args:
         shape: of the body.
@@ -89,7 +89,7 @@ def body_frame(shape, centre, second):
         raise InputError("rigid body: it has no extent along an axis; give it some thickness")
     if np.linalg.det(axes) < 0:
         axes[:, 0] *= -1
-    return Frame(centre + (CORNERS * np.sqrt(sizes)) @ axes.T, shape)
+    return RigidFrame(centre + (CORNERS * np.sqrt(sizes)) @ axes.T, shape)
 
 
 def second_moments(inertia, mass):
@@ -135,6 +135,15 @@ def matrices(quaternions):
     products = quaternions[..., :, None] * quaternions[..., None, :]
     shape = products.shape[:-2]
     return (products.reshape(*shape, 16) @ _TURN + _IDENTITY).reshape(*shape, 3, 3)
+
+
+def quaternions_of(rotations):
+    """Unit quaternions (w, x, y, z) [4] or [k, 4] of rotations [3, 3] or [k, 3, 3]."""
+    from scipy.spatial.transform import Rotation
+
+    if len(rotations) == 0:
+        return np.zeros((0, 4))
+    return Rotation.from_matrix(rotations).as_quat(scalar_first=True)
 
 
 def rotation_matrix(quaternion):

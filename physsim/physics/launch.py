@@ -295,15 +295,26 @@ def _direct(part, packed):
     return lambda: entry(bounds, arguments)
 
 
+_quiet_lock = threading.Lock()
+_quiet_count, _loud_level = 0, None  # who wants quiet now, on any thread, and Warp's level without them
+
+
 @contextmanager
 def quiet_warp():
-    """Keep Warp's own notices off the terminal; errors still show."""
-    level = wp.config.log_level
-    wp.config.log_level = max(level, wp.LOG_ERROR)
+    """Keep Warp's own notices off the terminal; errors still show. Threads may be in it at the same time."""
+    global _quiet_count, _loud_level
+    with _quiet_lock:
+        if _quiet_count == 0:
+            _loud_level = wp.config.log_level
+            wp.config.log_level = max(_loud_level, wp.LOG_ERROR)
+        _quiet_count += 1
     try:
         yield
     finally:
-        wp.config.log_level = level
+        with _quiet_lock:
+            _quiet_count -= 1
+            if _quiet_count == 0:
+                wp.config.log_level = _loud_level
 
 
 _seen = set()

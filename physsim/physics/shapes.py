@@ -184,7 +184,7 @@ def shape_surface(shape, reach=1.0):
     """Triangles to draw a shape by.
 
     Args:
-        shape: analytic shape, TriMesh, or a tuple of (shape, position [m], rotation [3, 3]), as a Frame has them.
+        shape: analytic shape, TriMesh, or a tuple of (shape, position [m], rotation [3, 3]), as a RigidFrame has them.
         reach: half the side of the square that stands for a plane [m].
 
     Returns:

@@ -45,7 +45,7 @@ def tetrahedralize(surface, edge_length=None, cells=None, deviation=None, time_l
     """Fill a closed surface with four-node tetrahedra (fTetWild; needs the extra `mesh`).
 
     Args:
-        surface: Surface (from `load_surface`), or any object with `points` [m], shape [n, 3], and outward `triangles`, shape [t, 3].
+        surface: SurfaceMesh (from `load_surface`), or any object with `points` [m], shape [n, 3], and outward `triangles`, shape [t, 3].
         edge_length: that the tetrahedra should have [m].
         cells: instead, about how many there should be; met within 8 %, or as near as eight tries come.
         deviation: how far the new surface may lie from the old one [m]; None takes an eighth of the edge length. Details that are

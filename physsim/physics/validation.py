@@ -78,6 +78,18 @@ def array(name, value, shape, kind="f", lower=None, upper=None, lower_open=False
     return out
 
 
+def rotation(name, value):
+    """A rotation matrix, shape [3, 3].
+
+    Raises:
+        InputError: another shape, NaN, rows that are not orthogonal unit vectors (to 1e-5), a mirror.
+    """
+    out = array(name, value, (3, 3))
+    if np.abs(out @ out.T - np.eye(3)).max() > 1e-5 or np.linalg.det(out) < 0.0:
+        raise InputError(f"{name}: {out.tolist()} is no rotation; its rows must be orthogonal unit vectors, right-handed")
+    return out
+
+
 def check_bounds(name, out, lower=None, upper=None, lower_open=False, upper_open=False):
     """Raise an InputError naming the first entry of `out` outside its bounds."""
     low = np.zeros(out.shape, bool) if lower is None else (out <= lower if lower_open else out < lower)

@@ -1,11 +1,9 @@
-"""`physsim warmup`: compile the kernels that models commonly use, and say how long it took."""
-
-import time
+"""The smallest models that use the kernels that models commonly use: what `physsim warmup` compiles of physics."""
 
 import numpy as np
 import warp as wp
 
-from physsim.physics.builder import ModelBuilder, device_name
+from physsim.physics.builder import ModelBuilder
 from physsim.physics.materials import NeoHookean, Rod, Shell, Spring
 from physsim.physics.mesh import box_mesh, spring_net
 from physsim.physics.rods import Curve
@@ -13,33 +11,17 @@ from physsim.physics.sheets import sheet_mesh
 from physsim.physics.solvers import SolverExplicit, SolverImplicit
 from physsim.physics.solvers.static import SolverStatic
 
+KINDS = {"spring nets": "net", "sheets": "sheet", "rods": "rod", "four-node solids": 1, "ten-node solids": 2}
 
-def main(device="cpu", dtype="float64"):
-    """Compile for one device and scalar type; the kernels stay in Warp's cache.
+
+def solve(kind, device, dtype):
+    """Run every kind of solve once on the smallest model of a kind.
 
     Args:
-        device: as Warp names it.
+        kind: "net", "sheet", "rod", or the order of a solid's tetrahedra.
+        device: Warp's name.
         dtype: "float32" or "float64".
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        InputError: an unknown device.
     """
-    device = device_name(device)
-    print(f"compiling kernels for {device}, {dtype}; a minute or two the first time, then nothing")
-    start = time.perf_counter()
-    for what, kind in (("spring nets", "net"), ("sheets", "sheet"), ("rods", "rod"), ("four-node solids", 1), ("ten-node solids", 2)):
-        begin = time.perf_counter()
-        _exercise(kind, device, dtype)
-        print(f"  {what:18s} {time.perf_counter() - begin:6.1f} s")
-    print(f"done in {time.perf_counter() - start:.1f} s; kept in {wp.config.kernel_cache_dir}")
-    return 0
-
-
-def _exercise(kind, device, dtype):
-    """Run every kind of solve once on the smallest model of a kind: "net", "sheet", "rod", or the order of a solid's tetrahedra."""
     from physsim.physics.diff.torch_bridge import equilibrium, simulate
 
     def build():

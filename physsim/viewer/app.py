@@ -91,7 +91,8 @@ class Viewer:
     def _add_controls(self):
         gui, run = self.server.gui, self.run
         names = ", ".join(b.name for b in run.bodies) or "no soft body"
-        gui.add_markdown(f"**{plain(names)}** · {sum(len(b.mesh.points) for b in run.bodies)} points · {len(run)} frames")
+        frames = f" · {len(run)} frames" if len(run) > 1 else ""
+        gui.add_markdown(f"**{plain(names)}** · {sum(len(b.mesh.points) for b in run.bodies)} points{frames}")
         self._mode = gui.add_dropdown("Show", self.stage.modes, initial_value="splats" if "splats" in self.stage.modes else "mesh")
         self._mode.on_update(self._touch)
         self._bar = gui.add_image(legend(self._high), label=self._legend_text(), format="png", visible=False)
@@ -163,7 +164,7 @@ class Viewer:
         return self._frame
 
     def wait(self):
-        """Return when `close` is called from elsewhere; raises what ended the drawing, and KeyboardInterrupt."""
+        """Return when `close` is called from elsewhere; raises what ended the drawing or a simulation, and KeyboardInterrupt."""
         while not self._ended.wait(0.2):
             if self._failure is not None:
                 raise self._failure
@@ -244,6 +245,8 @@ class Viewer:
                     held = self._follow_pointer(held)
                     if self._playing:
                         self._advance(now - before)
+                    if self.live is not None and self.live.failure is not None:
+                        raise self.live.failure
                     if self.live is not None and self.live.snapshot is not self._shown:
                         self._dirty = True
                     self._follow_eye()

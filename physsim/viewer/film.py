@@ -1,6 +1,5 @@
 """The worker of `physsim render`: a run or an asset as a film or a picture."""
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -10,14 +9,14 @@ from PIL import Image
 
 from physsim.appearance.camera import Camera, orbit
 from physsim.errors import InputError
-from physsim.io.files import checked_path
+from physsim.io.files import read_json
 from physsim.physics import validation
 from physsim.physics.frames import matrices
 from physsim.physics.mesh import TetMesh
 from physsim.report.overlay import Legend, draw_overlay, rgb
 from physsim.report.render import LIGHT
 from physsim.report.video import write_video
-from physsim.viewer.stage import Stage, palette, strain_colours
+from physsim.viewer.stage import Stage, palette, rounded_up, strain_colours
 from physsim.viewer.subject import subject
 
 SIZE = (960, 540)  # [pixel]
@@ -62,6 +61,10 @@ def film(thing, out, *, camera=None, size=None, frames=None, show=None, tell=Non
     still = out.suffix.lower() == ".png"
     shown, fps = _moments(run.times, 1 if still else frames)
     cameras = _cameras(stage, camera, size, len(shown))
+    width, height = cameras[0].width, cameras[0].height
+    if not still and (width % 2 or height % 2):
+        even = f"{width + width % 2} {height + height % 2}"
+        raise InputError(f"{out}: {width} x {height} pixels; a film's width and height must be even: give --size {even}, or write a .png")
     pictures = Pictures(stage, show)
     if still:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -133,11 +136,7 @@ def _read_camera(path):
     """The Camera of a JSON file."""
     if not Path(path).is_file():
         raise InputError(f"camera {str(path)!r}: it is neither orbit nor front, nor a file; a file holds what Camera.to_dict gives")
-    path = checked_path(path, {".json"}, MAX_CAMERA)
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({str(error)[:200]})") from None
+    told = read_json(path, MAX_CAMERA)
     try:
         return Camera.from_dict(told)
     except InputError as error:
@@ -202,7 +201,6 @@ class Pictures:
 def _floor(box, height, label):
     """A square of faint tiles under everything."""
     from physsim.appearance.meshes import Surface
-    from physsim.viewer.stage import rounded_up
 
     low, high = box
     size = max(float(np.max(high - low)), 1e-6)

@@ -102,6 +102,10 @@ class LiveSimulation:
         run: Run whose bodies have materials.
         frame: number of the frame to start from.
 
+    Attributes:
+        message: what went wrong in the last step, or "".
+        failure: what ended the thread for good, or None.
+
     Raises:
         InputError: the run does not hold enough; the message says what is missing.
     """
@@ -110,7 +114,7 @@ class LiveSimulation:
         reason = why_not_live(run)
         if reason is not None:
             raise InputError(f"no simulation can start: {reason}")
-        self.run, self.message = run, ""
+        self.run, self.message, self.failure = run, "", None
         starts = [np.asarray(x, dtype=np.float64) for x in run.positions(frame)]
         self.floor = run.ground is not None and all(x[:, 2].min() > run.ground + GAP for x in starts)
         own = self._build(None)
@@ -251,6 +255,12 @@ class LiveSimulation:
         return inertia + float(np.mean(material.stiffness))
 
     def _loop(self):
+        try:
+            self._follow_time()
+        except Exception as error:
+            self.failure, self._running = error, False
+
+    def _follow_time(self):
         due = time.perf_counter()
         while True:
             with self._wake:

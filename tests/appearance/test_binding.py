@@ -409,6 +409,22 @@ def test_wrong_bindings_are_refused(rng):
         RigidBinding(splats).pose(2 * torch.eye(3), torch.zeros(3))
 
 
+def test_views_of_other_memory_give_the_same_pose_and_gradient(rng):
+    mesh = MESHES["sheet"]
+    splats = splats_at(points_of(mesh, rng, 20), rng)
+    binding = bind(splats, mesh)
+    found = []
+    for strided in (False, True):
+        x = (binding.rest() * torch.tensor([1.1, 0.9, 1.2], dtype=torch.float64)).requires_grad_()
+        means = splats.means.clone().requires_grad_()
+        given = (x.T.contiguous().T, means.repeat(1, 2)[:, :3]) if strided else (x, means)
+        posed = binding.pose(given[0], splats.replace(means=given[1]))
+        (posed.means.sum() + (posed.factors.mT if strided else posed.factors).sum()).backward()  # gradients of one number, not of memory
+        found.append([posed.means.detach(), posed.factors.detach(), x.grad, means.grad])
+    for plain, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(plain, other)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("name", MESHES)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from fit_scenes import StretchedSheet, TexturedBlock, even_directions
 
+from physsim.appearance.color import ColorNetwork
 from physsim.appearance.fit import fit_appearance
 from physsim.appearance.fit_options import FitOptions
 from physsim.appearance.fit_quality import compare, mean_numbers
@@ -137,7 +138,7 @@ def test_held_out_pictures_end_a_fit_that_only_learns_noise_and_pick_its_best_ro
     fit = fitted(thing, noisy, count=1500, iterations=4000, round_length=30, patience=3)
     history = [r.held_out for r in fit.rounds]
     assert fit.stopped_early and fit.rounds[-1].iteration < 2000
-    assert fit.best == int(np.argmax(history)) == len(history) - 4
+    assert fit.best == np.flatnonzero(np.array(history) >= max(history) - 0.25)[-1] == len(history) - 4
     held_out = [f for i, f in enumerate(noisy) if fit.options.holds_out(i)]
     assert [f.name for f in held_out] == list(fit.held_out)
     assert seen(fit, held_out) == pytest.approx(history[fit.best], abs=0.02)
@@ -200,7 +201,8 @@ KILLED = """
     import os, signal, sys
     import numpy as np, torch
     from fit_scenes import TexturedBlock
-    from physsim.appearance.fit import fit_appearance
+    from physsim.appearance.color import ColorNetwork
+from physsim.appearance.fit import fit_appearance
     from physsim.appearance.fit_options import FitOptions
     torch.set_num_threads(1)
     rng = np.random.default_rng(8)
@@ -230,6 +232,29 @@ def test_a_killed_process_leaves_what_another_goes_on_from(tmp_path):
     np.testing.assert_array_equal(np.load(killed + ".npy"), np.load(whole + ".npy"))
 
 
+def test_a_fit_goes_on_from_the_splats_and_the_network_that_it_is_given(block):
+    thing, frames, _ = block
+    start = thing.splats(200).with_degree(2)
+    first = fit_appearance(start, frames, thing.mesh, options=FitOptions(**(QUICK | {"degree": None, "network": True, "iterations": 120})))
+    assert first.splats.degree == 2
+    again = FitOptions(**(QUICK | {"degree": None, "network": None, "iterations": 1, "rate": 0.0}))
+    second = fit_appearance(first.splats, frames, thing.mesh, first.network, again)
+    assert seen(second, frames) == pytest.approx(seen(first, frames), abs=1e-3)
+    for name, value in first.network.arrays().items():
+        np.testing.assert_array_equal(second.network.arrays()[name], value)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # that nothing is seen
+def test_pictures_that_see_no_splat_change_nothing_and_give_no_nan(block):
+    thing, frames, _ = block
+    away = [Frame(torch.zeros_like(f.image), f.camera.moved(f.camera.rotation, [0, 0, -9.0]), name=f.name) for f in frames]
+    start = thing.splats(100)
+    fit = fit_appearance(start, away, thing.mesh, options=FitOptions(**(QUICK | {"iterations": 80, "densify": True, "network": True})))
+    for name in ("means", "scales", "opacities", "rotations"):
+        torch.testing.assert_close(getattr(fit.splats, name), getattr(start, name), rtol=1e-4, atol=1e-6)
+    assert all(np.isfinite(r.loss) for r in fit.rounds)
+
+
 def test_something_rigid_needs_no_body(block):
     thing, frames, unseen = block
     fit = fit_appearance(thing.splats(400), frames, options=FitOptions(**QUICK))
@@ -249,6 +274,7 @@ def test_something_rigid_needs_no_body(block):
         ({"size": 8}, "at least 11 a side"),
         ({"shift": 5.0}, "every splat lies more than"),
         ({"network": 7}, "a ColorNetwork is needed"),
+        ({"network": ColorNetwork(8), "latents": 5}, "made for 8 latents a splat, and the splats have 5"),
     ],
 )
 def test_what_cannot_be_fitted_is_refused(block, change, said):
@@ -260,6 +286,8 @@ def test_what_cannot_be_fitted_is_refused(block, change, said):
         given["frames"] = [Frame(np.zeros((size, size, 3)), frames[0].camera.resized(size, size))]
     if shift := given.pop("shift", None):
         given["splats"] = given["splats"].replace(means=given["splats"].means + shift)
+    if latents := given.pop("latents", None):
+        given["splats"] = given["splats"].replace(latents=torch.zeros(20, latents))
     if "network" in given:
         given["options"] = FitOptions(network=True)
     with pytest.raises(InputError, match=said):

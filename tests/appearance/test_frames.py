@@ -94,10 +94,10 @@ def test_nerf_intrinsics_count_pixels_from_their_corner(folder):
         ({"mask": "b.png"}, "b.png: a mask must be grey"),
         ({"mask": "black.png"}, "black.png: the mask has no pixel"),
         ({"mask": "small.png"}, "small.png: 4 x 4 pixels"),
-        ({"positions": "a.png"}, "a.png: not a file that physsim wrote"),
+        ({"positions": "a.png"}, "a.png: it cannot be read as npz of plain arrays"),
         ({"positions": "other.npz"}, "other.npz: it holds no array 'positions'"),
         ({"positions": "nan.npz"}, "nan.npz: 'positions' holds NaN"),
-        ({"positions": "objects.npz"}, "objects.npz: not a file"),
+        ({"positions": "objects.npz"}, "objects.npz: it cannot be read"),
     ],
 )
 def test_each_bad_entry_is_named(folder, change, said):

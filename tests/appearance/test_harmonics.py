@@ -42,3 +42,5 @@ def test_shapes_that_do_not_fit_are_refused():
         spherical_harmonics(torch.zeros(3, 5, 3), torch.zeros(3, 3))
     with pytest.raises(InputError, match=r"directions: shape \[2, 3\] was given; \[3, 3\]"):
         spherical_harmonics(torch.zeros(3, 4, 3), torch.zeros(2, 3))
+    with pytest.raises(InputError, match="directions: none were given, and harmonics of 4 coefficients depend on them"):
+        spherical_harmonics(torch.zeros(3, 4, 3))

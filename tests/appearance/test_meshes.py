@@ -1,5 +1,8 @@
 """Surfaces are seen where geometry says, in their colours, and what is in front hides what is behind."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -184,6 +187,12 @@ def test_nothing_is_seen_nearer_than_near_or_beyond_the_lens():
     assert 0.1 < missing.mean() < 0.9
     np.testing.assert_array_equal(image.labels.numpy() < 0, missing)
     np.testing.assert_allclose(image.colour.numpy()[missing], np.broadcast_to([0.1, 0.2, 0.3], (missing.sum(), 3)))
+
+
+def test_drawing_prints_nothing():
+    code = "import numpy as np, physsim as ps\n"
+    code += "ps.render_surfaces([ps.Surface(np.eye(3), [[0, 1, 2]], (1.0, 0.0, 0.0))], ps.Camera.around(np.eye(3), width=16, height=16))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True).stdout == ""
 
 
 def test_without_surfaces_the_background_is_seen():

@@ -122,6 +122,8 @@ def test_iou_counts_pixels():
         (lambda: psnr(torch.zeros(4, 4, 3, dtype=torch.uint8), torch.zeros(4, 4, 3, dtype=torch.uint8)), "divide by 255"),
         (lambda: psnr(torch.zeros(4, 4, 3), torch.zeros(4, 4, 3), torch.zeros(4, 4)), "no pixel"),
         (lambda: psnr(torch.zeros(4, 4, 3), torch.zeros(4, 4, 3), torch.ones(4, 5)), "mask"),
+        (lambda: psnr(torch.zeros(4, 4, 3), torch.ones(4, 4, 3), data_range=0.0), "data_range = 0"),
+        (lambda: ssim(torch.zeros(20, 20, 3), torch.ones(20, 20, 3), data_range=-1.0), "data_range = -1"),
         (lambda: iou(torch.zeros(4, 4), torch.zeros(4, 5)), "one size"),
     ],
 )

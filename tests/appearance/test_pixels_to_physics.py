@@ -14,6 +14,8 @@ from physsim.appearance.color import ColorNetwork, splat_colors
 from physsim.appearance.projection import view
 from physsim.appearance.splats import Splats
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CLOSE = 2e-4  # of the gradient's norm: single precision's rounding, summed over the pixels
 BODIES = {
     "solid": ps.box_mesh((1.0, 0.4, 0.4), (2, 1, 1)),
@@ -22,14 +24,6 @@ BODIES = {
     "net": ps.spring_net((3, 2), (1.0, 0.6)),
     "rod": ps.Curve.straight((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), 4),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def splats_on(mesh, rng, count=40, degree=2):

@@ -11,16 +11,10 @@ from physsim.appearance.memory import available_memory, drawing_memory
 from physsim.appearance.projection import view
 from physsim.appearance.raster import rasterize
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PLAIN, BROWN, RATIONAL = (), (0.1, -0.05, 0.003, -0.002, 0.01), (-0.2, 0.05, 1e-3, 2e-3, 0.01, 0.1, 0.02, 0.01)
 NAMES = ("means", "factors", "opacities", "features", "rotation", "translation", "background")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=["tiles", "pixels"])
@@ -290,11 +284,24 @@ def test_what_cannot_be_drawn_is_refused(change, message):
         wrong(**change)
 
 
+def test_views_that_repeat_a_splat_count_as_the_copies_that_drawing_makes():
+    n = 10**11
+    many = (torch.zeros(shape).expand(n, *shape) for shape in ((3,), (3, 3), (), (3,)))
+    with pytest.raises(raster.InputError, match=f"rasterize: {n} splats, drawn at 37 x 29 with 3 channels: it takes about"):
+        rasterize(*many, Camera(37, 29, (30.0, 30.0)))
+
+
+def test_other_devices_than_cpu_and_cuda_are_refused():
+    shapes = {"means": (4, 3), "factors": (4, 3, 3), "opacities": (4,), "features": (4, 3)}
+    with pytest.raises(raster.InputError, match="means: on meta; splats are drawn on cpu and cuda"):
+        wrong(**{name: torch.empty(shape, device="meta") for name, shape in shapes.items()})
+
+
 def test_more_than_there_is_memory_for_is_refused_before_it_is_taken(monkeypatch):
     monkeypatch.setattr("physsim.appearance.memory.ASSURED", 0)
-    for there, tiles in ((10_000, "0"), (drawing_memory(4, 0, 37, 29, 3), r"[1-9]\d*")):
+    for there, tiles in ((10_000, ""), (drawing_memory(4, 0, 37, 29, 3), r" on [1-9]\d* tiles")):
         monkeypatch.setattr("physsim.appearance.memory.available_memory", lambda device, there=there: there)
-        with pytest.raises(raster.InputError, match=f"4 splats on {tiles} tiles, drawn at 37 x 29 with 3 channels, need about"):
+        with pytest.raises(raster.InputError, match=f"4 splats{tiles}, drawn at 37 x 29 with 3 channels: it takes about"):
             wrong()
     monkeypatch.setattr("physsim.appearance.memory.available_memory", lambda device: drawing_memory(4, 1000, 37, 29, 3))
     wrong()

@@ -16,18 +16,12 @@ from physsim.appearance.scene import PosedSplats, Scene, render
 from physsim.appearance.splats import Splats
 from physsim.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 VIEW = Camera.look_at((0, 0, -5), (0, 0, 0), up=(0, -1, 0), width=48, height=36, angle=20)  # x right, y down, z away
 WALL = np.array([[-9.0, -9, 0], [9, -9, 0], [9, 9, 0], [-9, 9, 0]])
 HALVES = [[0, 1, 2], [0, 2, 3]]
 GREY = (0.2, 0.3, 0.4)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def wall(z=0.0, **options):
@@ -217,6 +211,15 @@ def test_an_empty_scene_is_its_background():
     assert (image.labels == -1).all()
 
 
+@pytest.mark.parametrize("degree", [0, 1])
+def test_directions_are_found_only_where_colours_depend_on_them(degree, rng, monkeypatch):
+    posed, asked = PosedSplats(splats(rng, degree=degree)), []
+    real = type(posed.posed).directions
+    monkeypatch.setattr(type(posed.posed), "directions", lambda self, eye: asked.append(eye) or real(self, eye))
+    posed.seen_from(torch.zeros(3))
+    assert len(asked) == degree
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_cuda_device_sees_what_the_cpu_sees(rng):
@@ -224,7 +227,7 @@ def test_a_cuda_device_sees_what_the_cpu_sees(rng):
     walls = [wall(-0.3, label=5).moved(np.eye(3), [-9.0, 0, 0]), wall(0.4, label=6).moved(np.eye(3), [9.0, 0, 0])]
     here = render(Scene(cloud, walls), VIEW)
     arrays = {name: getattr(cloud, name).cuda() for name in ("means", "scales", "rotations", "opacities", "harmonics", "labels")}
-    there = render(Scene(Splats(**arrays), walls), VIEW)
+    there = render(Scene(Splats(**arrays), walls), VIEW, device="cuda")
     assert there.colour.device.type == "cuda"
     assert (here.colour - there.colour.cpu()).abs().mean() < 1e-4
     assert (here.depth - there.depth.cpu()).abs().mean() < 1e-3

@@ -9,7 +9,7 @@ import physsim as ps
 from physsim.appearance.binding import bind
 from physsim.appearance.sources import splats_from_mesh, splats_from_points
 from physsim.errors import InputError
-from physsim.io.mesh import Surface
+from physsim.io.mesh import SurfaceMesh
 from physsim.io.ply import write_vertices
 from physsim.io.point_cloud import PointCloud
 
@@ -26,7 +26,7 @@ def test_splats_of_a_ball_lie_on_it_flat_and_everywhere():
     import trimesh
 
     ball = trimesh.creation.icosphere(4, 0.5)
-    splats = splats_from_mesh(Surface(np.asarray(ball.vertices), np.asarray(ball.faces)), 4000, dtype=torch.float64)
+    splats = splats_from_mesh(SurfaceMesh(np.asarray(ball.vertices), np.asarray(ball.faces)), 4000, dtype=torch.float64)
     means = splats.means.numpy()
     radius = np.linalg.norm(means, axis=1)
     assert np.abs(radius - 0.5).max() < 2e-3
@@ -72,7 +72,7 @@ def test_thin_things_keep_the_colours_of_their_sides():
 
 def test_triangles_get_splats_by_their_area():
     points = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 3.0]])
-    splats = splats_from_mesh(Surface(points, np.array([[0, 1, 2], [0, 1, 3]])), 1000)
+    splats = splats_from_mesh(SurfaceMesh(points, np.array([[0, 1, 2], [0, 1, 3]])), 1000)
     assert abs(int((splats.means[:, 2] == 0).sum()) - 250) <= 20
 
 
@@ -145,7 +145,7 @@ def test_coinciding_points_take_the_size_of_the_others():
 
 def test_what_cannot_become_splats_is_refused(tmp_path):
     mesh = ps.sheet_mesh((1.0, 1.0), (3, 3))
-    flat = Surface(np.zeros((3, 3)), np.array([[0, 1, 2]]))
+    flat = SurfaceMesh(np.zeros((3, 3)), np.array([[0, 1, 2]]))
     for given, said in (
         (lambda: splats_from_mesh(flat), "no area"),
         (lambda: splats_from_mesh(mesh, 0), "count"),

@@ -8,7 +8,7 @@ from physsim.appearance.camera import Camera
 from physsim.appearance.meshes import UNSHADED, render_surfaces
 from physsim.appearance.textured_surfaces import textured_surfaces
 from physsim.errors import InputError
-from physsim.io.mesh import Surface as PlainSurface
+from physsim.io.mesh import SurfaceMesh
 from physsim.io.textured import Material, TexturedSurface
 
 VIEW = Camera.look_at((0, 0, 5), (0, 0, 0), up=(0, 1, 0), width=64, height=48, angle=20)
@@ -40,7 +40,7 @@ def test_materials_and_colours_of_points_are_multiplied(rng):
     triangles = np.array([[0, 1, 2], [0, 2, 3]])
     materials = Material(np.array([0.5, 1.0, 0.2])), Material(np.array([1.0, 0.3, 0.6]), rng.uniform(size=(5, 3, 3)))
     mesh = TexturedSurface(
-        PlainSurface(points, triangles), materials, np.array([0, 1]), rng.uniform(size=(2, 3, 2)), rng.uniform(size=(4, 3))
+        SurfaceMesh(points, triangles), materials, np.array([0, 1]), rng.uniform(size=(2, 3, 2)), rng.uniform(size=(4, 3))
     )
     surfaces = textured_surfaces(mesh)
     assert [len(surface.triangles) for surface in surfaces] == [1, 1]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from physsim.errors import InputError
-from physsim.io.mesh import Surface, load_surface, read_solid_surface, read_tetrahedra
+from physsim.io.mesh import SurfaceMesh, load_surface, read_solid_surface, read_tetrahedra
 
 POINTS = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [0.3, 2, 0.1]], dtype=float)
 TETRAHEDRA = np.array([[0, 1, 2, 3], [1, 2, 3, 4]])
@@ -275,4 +275,4 @@ def test_compressed_and_self_expanding_xml_is_refused(tmp_path):
 
 
 def test_a_surface_lists_each_edge_once():
-    assert Surface(POINTS[:4], TRIANGLES).edges().tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
+    assert SurfaceMesh(POINTS[:4], TRIANGLES).edges().tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]

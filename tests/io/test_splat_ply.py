@@ -81,6 +81,13 @@ def test_opacities_of_nothing_and_everything_come_back(tmp_path, rng):
     np.testing.assert_allclose(Splats.load(tmp_path / "a.ply").opacities, [0.0, 1.0], atol=1e-6)
 
 
+def test_no_splats_are_not_written_for_no_reader_takes_them(tmp_path, rng):
+    none = random_splats(rng).select(torch.zeros(0, dtype=torch.int64))
+    with pytest.raises(InputError, match="there is no splat to write"):
+        none.save(tmp_path / "none.ply")
+    assert not (tmp_path / "none.ply").exists()
+
+
 def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_beside(tmp_path, rng):
     splats = random_splats(rng, latents=2, labels=True)
     splats.save(tmp_path / "a.ply")

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from physsim.errors import InputError
-from physsim.physics.frames import cross, matrices, rotation_matrix, second_moments, turned
+from physsim.physics.frames import cross, matrices, quaternions_of, rotation_matrix, second_moments, turned
 
 
 def test_turns_by_quaternions_are_scipys(rng):
@@ -16,6 +16,15 @@ def test_turns_by_quaternions_are_scipys(rng):
     np.testing.assert_allclose(matrices(quaternions), truth.as_matrix(), atol=1e-14)
     np.testing.assert_allclose(rotation_matrix(3.0 * quaternions[0]), truth[0].as_matrix(), atol=1e-14)
     np.testing.assert_allclose(cross(quaternions[:, None, 1:], vectors), np.cross(quaternions[:, None, 1:], vectors), atol=1e-14)
+
+
+def test_quaternions_come_back_from_their_matrices(rng):
+    quaternions = rng.normal(size=(20, 4))
+    quaternions *= np.sign(quaternions[:, :1]) / np.linalg.norm(quaternions, axis=1, keepdims=True)
+    found = quaternions_of(matrices(quaternions))
+    np.testing.assert_allclose(found * np.sign(found[:, :1]), quaternions, atol=1e-12)
+    np.testing.assert_allclose(quaternions_of(matrices(quaternions[0])), found[0], atol=1e-12)
+    assert quaternions_of(np.zeros((0, 3, 3))).shape == (0, 4)
 
 
 def test_a_quaternion_of_zero_is_no_turn():

@@ -308,7 +308,7 @@ def test_files_that_hold_something_else(model, batched, tmp_path):
     with refuses("none.npz", "no such file"):
         model.load_state(tmp_path / "none.npz")
     (tmp_path / "text.npz").write_text("not an archive")
-    with refuses("text.npz", "not a file that physsim wrote"):
+    with refuses("text.npz", "cannot be read as npz of plain arrays"):
         model.load_state(tmp_path / "text.npz")
     model.save_parameters(tmp_path / "parameters.npz")
     with refuses("parameters.npz", "'parameters'", "'state' is needed"):

@@ -1,9 +1,11 @@
 """Programs of recorded launches, copies and views, which stand for Warp's own slower calls."""
 
+import threading
+
 import numpy as np
 import warp as wp
 
-from physsim.physics.launch import Command, Copies, HostView, Launcher, Program, capturing, copy
+from physsim.physics.launch import Command, Copies, HostView, Launcher, Program, capturing, copy, quiet_warp
 
 
 @wp.kernel(module="unique", enable_backward=False)
@@ -98,3 +100,25 @@ def test_numbers_that_are_set_reach_launches_and_captures():
     assert out.numpy().tolist() == [[70000, 70000]]
     wp.capture_launch(capture.graph)
     assert out.numpy().tolist() == [[5, 5]]
+
+
+def test_warp_is_as_loud_as_before_when_threads_have_kept_it_quiet_at_the_same_time():
+    before, inside = wp.config.log_level, threading.Barrier(2)
+    other_left = threading.Event()
+
+    levels = []
+
+    def first():
+        with quiet_warp():
+            inside.wait(10.0)  # both are in
+            other_left.wait(10.0)
+            levels.append(wp.config.log_level)
+
+    thread = threading.Thread(target=first)
+    with quiet_warp():
+        thread.start()
+        inside.wait(10.0)
+    other_left.set()
+    thread.join(10.0)
+    assert levels == [wp.LOG_ERROR]
+    assert wp.config.log_level == before < wp.LOG_ERROR

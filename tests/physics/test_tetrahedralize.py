@@ -9,7 +9,7 @@ import trimesh
 import physsim
 from physsim import InputError, mesh_quality, tetrahedralize
 from physsim.io import mesher
-from physsim.io.mesh import Surface
+from physsim.io.mesh import SurfaceMesh
 from physsim.physics.tetrahedralize import closed_surface
 
 with_mesher = pytest.mark.skipif(not mesher.available(), reason="pytetwild is not installed")
@@ -17,12 +17,12 @@ with_mesher = pytest.mark.skipif(not mesher.available(), reason="pytetwild is no
 
 def ball(subdivisions=3, radius=0.03):
     mesh = trimesh.creation.icosphere(subdivisions, radius)
-    return Surface(np.array(mesh.vertices), np.array(mesh.faces))
+    return SurfaceMesh(np.array(mesh.vertices), np.array(mesh.faces))
 
 
 def box():
     mesh = trimesh.creation.box((0.05, 0.04, 0.03))
-    return Surface(np.array(mesh.vertices), np.array(mesh.faces))
+    return SurfaceMesh(np.array(mesh.vertices), np.array(mesh.faces))
 
 
 @with_mesher
@@ -51,7 +51,7 @@ def test_a_ball_is_filled_with_about_as_many_tetrahedra_as_asked_for():
 @pytest.mark.parametrize("scale", [1e-4, 1e3])
 def test_any_unit_of_length_serves_and_points_far_from_the_origin_too(scale):
     surface = ball(2)
-    mesh = tetrahedralize(Surface(scale * (surface.points + 5.0), surface.triangles), edge_length=0.02 * scale)
+    mesh = tetrahedralize(SurfaceMesh(scale * (surface.points + 5.0), surface.triangles), edge_length=0.02 * scale)
     assert mesh.volumes().sum() == pytest.approx(scale**3 * trimesh.Trimesh(*vars(surface).values()).volume, rel=0.15)
 
 
@@ -85,7 +85,7 @@ def spoilt(kind):
         triangles[7, 1] = triangles[7, 0]
     elif kind == "twice":
         triangles = np.concatenate([triangles, triangles])
-    return Surface(points, triangles)
+    return SurfaceMesh(points, triangles)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_surface_that_cannot_be_filled_is_refused(kind, says):
 
 def test_points_that_no_triangle_uses_are_left_out():
     surface = ball(1)
-    points, triangles = closed_surface(Surface(np.concatenate([[[9.0, 9, 9]], surface.points]), surface.triangles + 1))
+    points, triangles = closed_surface(SurfaceMesh(np.concatenate([[[9.0, 9, 9]], surface.points]), surface.triangles + 1))
     np.testing.assert_array_equal(points, surface.points)
     np.testing.assert_array_equal(triangles, surface.triangles)
 

@@ -5,14 +5,14 @@ import pytest
 import trimesh
 
 from physsim import InputError, assets, load_surface
-from physsim.io.mesh import Surface
+from physsim.io.mesh import SurfaceMesh
 from physsim.robots.grasping import Gripper, grasp_candidates
 
 DOWN = np.array([0.0, 0.0, -1.0])
 
 
 def surface_of(mesh):
-    return Surface(np.array(mesh.vertices), np.array(mesh.faces))
+    return SurfaceMesh(np.array(mesh.vertices), np.array(mesh.faces))
 
 
 def box(size=(0.05, 0.04, 0.05)):

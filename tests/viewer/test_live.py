@@ -160,6 +160,18 @@ def test_a_step_that_fails_lets_go_and_says_so(standing, monkeypatch):
         live.close()
 
 
+def test_what_ends_the_thread_is_kept_for_who_asks(standing, monkeypatch):
+    live = LiveSimulation(standing)
+    try:
+        monkeypatch.setattr(live._solver, "step", lambda *_: 1 / 0)
+        live.play()
+        assert until(lambda: live.failure is not None)
+        assert isinstance(live.failure, ZeroDivisionError)
+        assert not live.running
+    finally:
+        live.close()
+
+
 @pytest.mark.parametrize(
     ("mesh", "material", "masses"),
     [

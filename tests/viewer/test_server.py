@@ -20,6 +20,7 @@ from physsim import InputError
 from physsim.appearance.run import Run, RunBody
 from physsim.viewer import server as local
 from physsim.viewer.app import Viewer
+from physsim.viewer.live import LiveSimulation
 from physsim.viewer.server import HOST, free_port, start_server, stop_server
 from physsim.viewer.subject import subject
 
@@ -209,3 +210,11 @@ def test_a_recording_is_played_scrubbed_and_cannot_be_simulated_without_a_materi
         viewer.play()  # from the end it begins anew
         assert viewer.frame == 0
         until(lambda: viewer.frame == len(sliding) - 1)
+
+
+def test_what_ends_a_simulation_is_raised_to_who_waits(standing, monkeypatch):
+    monkeypatch.setattr(LiveSimulation, "_advance", lambda *_: 1 / 0)
+    with Viewer(standing) as viewer:
+        viewer.simulate()
+        with pytest.raises(ZeroDivisionError):
+            viewer.wait()

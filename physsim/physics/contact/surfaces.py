@@ -7,7 +7,7 @@ import numpy as np
 from physsim.errors import InputError
 from physsim.physics import shapes, validation
 from physsim.physics.contact.scene import ContactScene
-from physsim.physics.frames import Frame
+from physsim.physics.frames import RigidFrame
 from physsim.physics.mesh import SpringNet, TetMesh
 from physsim.physics.rods import Curve
 from physsim.physics.sheets import TriMesh
@@ -24,7 +24,7 @@ class Surface:
     Args:
         name: of its body.
         particles: of the body.
-        mesh: TetMesh, TriMesh, Curve, SpringNet or Frame.
+        mesh: TetMesh, TriMesh, Curve, SpringNet or RigidFrame.
         thickness: [m].
         material: name.
         self_contact: whether it may touch itself.
@@ -110,11 +110,11 @@ def build_scene(surfaces, free, ignored, classes, gap, creep):
         InputError: gap and thickness that a surface's own edges leave no room for.
     """
     parts = _Parts()
-    soft = [s for s in surfaces if not isinstance(s.mesh, Frame)]
+    soft = [s for s in surfaces if not isinstance(s.mesh, RigidFrame)]
     spans = [_spans(s) for s in soft]
     typical = min((float(np.median(areas)) for _, _, _, areas, _ in spans if len(areas)), default=np.inf)
     for number, surface in enumerate(surfaces):
-        if isinstance(surface.mesh, Frame):
+        if isinstance(surface.mesh, RigidFrame):
             _add_frame(parts, number, surface, typical)
         else:
             _add_soft(parts, number, surface, spans[soft.index(surface)])
@@ -126,7 +126,7 @@ def build_scene(surfaces, free, ignored, classes, gap, creep):
             table[pair[0], pair[-1]] = table[pair[-1], pair[0]] = row
     allowed = np.ones((len(surfaces), len(surfaces)), bool)
     for number, surface in enumerate(surfaces):
-        allowed[number, number] = surface.self_contact and not isinstance(surface.mesh, Frame)
+        allowed[number, number] = surface.self_contact and not isinstance(surface.mesh, RigidFrame)
     for a, b in ignored:
         allowed[a, b] = allowed[b, a] = False
     gap = _checked_gap(gap, soft, spans)
@@ -157,7 +157,7 @@ def build_scene(surfaces, free, ignored, classes, gap, creep):
         names=tuple(s.name for s in surfaces),
         roller=join(parts.roller, (), int),
         along=join(parts.along, ()),
-        solid=np.array([isinstance(s.mesh, (TetMesh, Frame)) for s in surfaces], bool),
+        solid=np.array([isinstance(s.mesh, (TetMesh, RigidFrame)) for s in surfaces], bool),
     )
 
 
