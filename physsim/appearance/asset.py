@@ -15,8 +15,8 @@ import numpy as np
 
 from physsim.appearance.splats import Splats
 from physsim.errors import InputError
-from physsim.io.arrays import load_arrays, save_arrays
-from physsim.io.folders import file_of, read_facts, replaced_folder
+from physsim.io.arrays import arrays_under, load_arrays, save_arrays
+from physsim.io.folders import UNITS, file_of, read_facts, replaced_folder
 from physsim.physics import validation
 from physsim.physics.archive import MESHES, pack_material, pack_mesh, unpack_material, unpack_mesh
 from physsim.physics.materials import NeoHookean, Rod, Shell, Spring
@@ -25,7 +25,6 @@ from physsim.physics.rods import Curve
 from physsim.physics.sheets import TriMesh
 
 FORMAT, VERSION, NAME = "physsim asset", 1, "asset.json"
-UNITS = {"length": "m", "time": "s", "mass": "kg"}
 MAX_NAME = 200  # characters
 _MATERIALS = {TetMesh: NeoHookean, TriMesh: Shell, SpringNet: Spring, Curve: Rod}
 
@@ -116,14 +115,12 @@ class Asset:
         """
         facts = read_facts(path, NAME, FORMAT, VERSION)
         path = Path(path)
-        if facts.get("units") != UNITS:
-            raise InputError(f"{path / NAME}: units {str(facts.get('units'))[:80]}; {UNITS} are needed")
         arrays = load_arrays(file_of(path, "mesh.npz"), "asset mesh")
-        mesh = unpack_mesh(f"{path / 'mesh.npz'}", facts.get("mesh"), _group(arrays, "mesh/"))
+        mesh = unpack_mesh(f"{path / 'mesh.npz'}", facts.get("mesh"), arrays_under(arrays, "mesh/"))
         _same(path / "mesh.npz", {"points": facts["mesh"].get("points")}, {"points": len(mesh.points)})
         material = facts.get("material")
         if material is not None:
-            material = unpack_material(f"{path / NAME}", material, _group(arrays, "material/"))
+            material = unpack_material(f"{path / NAME}", material, arrays_under(arrays, "material/"))
         splats = network = None
         if facts.get("splats") is not None:
             splats = Splats.load(file_of(path, "splats.ply"))
@@ -201,7 +198,3 @@ def _same(file: Path, told: object, found: dict) -> None:
     """Refuse a file that is not the one that asset.json speaks of."""
     if told != found:
         raise InputError(f"{file}: holds {found}, and {NAME} says {str(told)[:200]}; is the file of another asset?")
-
-
-def _group(arrays: dict, prefix: str) -> dict:
-    return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
