@@ -42,8 +42,8 @@ class Asset:
         mass: of a SpringNet's particles [kg], one or [points]; None: not known.
 
     Raises:
-        InputError: parts of other kinds, a material that does not belong to the mesh, splats that `Splats.check` refuses, values that
-            are not finite.
+        InputError: parts of other kinds, a material that does not belong to the mesh, splats without a splat or that `Splats.check`
+            refuses, values that are not finite.
     """
 
     name: str
@@ -60,8 +60,8 @@ class Asset:
         needed = _MATERIALS[type(self.mesh)]
         if self.material is not None:
             validation.instance("Asset.material", self.material, needed, f"for a {type(self.mesh).__name__}")
-        if self.splats is not None:
-            validation.instance("Asset.splats", self.splats, Splats).check()
+        if self.splats is not None and not len(validation.instance("Asset.splats", self.splats, Splats).check()):
+            raise InputError("Asset.splats: there is none among them; give None for an asset without a look of its own")
         if self.network is not None:
             object.__setattr__(self, "network", _checked_network(self.network))
         if self.mass is not None:

@@ -259,6 +259,13 @@ def test_a_cuda_device_sees_what_the_cpu_sees(rng):
     [
         (lambda: Scene([3]), "Splats"),
         (lambda: Scene((), [one_splat(0.0)]), "Surface"),
+        (lambda: Scene(None), "Scene.splats: a Splats or PosedSplats is needed, NoneType was given"),
+        (lambda: render(VIEW, VIEW), "Scene.splats: a Splats or PosedSplats is needed, Camera was given"),
+        (lambda: render(one_splat(0.0), VIEW, samples=0), "samples = 0"),
+        (lambda: render(Scene(), VIEW, device="tpu"), "device = 'tpu': torch knows no such device"),
+        (lambda: render(Scene(), VIEW, device="meta"), "on the CPU and on CUDA"),
+        (lambda: render(Scene(), VIEW, device="cuda:99"), r"device = 'cuda:99': \d+ CUDA devices are found"),
+        (lambda: render(Scene(one_splat(0.0), background="white"), VIEW), "background: not an array of numbers"),
         (lambda: PosedSplats(one_splat(0.0), colours=torch.ones(2, 3)), r"\[1, 3\]"),
         (lambda: PosedSplats(one_splat(0.0), PosedSplats(splats(np.random.default_rng(0))).posed), "40 means"),
         (lambda: render(Scene(one_splat(0.0), background=np.zeros((3, 3, 3))), VIEW), "camera's size"),

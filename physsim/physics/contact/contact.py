@@ -36,7 +36,7 @@ class Contact:
         self.assembly = a = assembly
         self.scene = scene = a.model.contact
         self.device, self.envs = a.model.device, a.model.envs
-        self.detection = Detection(scene, self.device, self.envs, a.active)
+        self.detection = Detection(scene, self.device, self.envs, a.active, scene.embed(a.model.rest))
         shape = (self.envs, scene.point_count)
         self.s, self.s1, self.s2, self.motion, self._moved, self._still_points = (self._vectors(shape) for _ in range(6))
         used = scene.weights != 0.0

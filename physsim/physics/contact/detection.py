@@ -82,16 +82,17 @@ class Detection:
         device: Warp device.
         envs: environments.
         active: device array [envs]; environments with 0 are left untouched. None: all are active.
+        rest: surface points by whose edges motions count as long [m], numpy [S, 3]; None: those of the first motion.
     """
 
-    def __init__(self, scene, device, envs, active=None):
+    def __init__(self, scene, device, envs, active=None, rest=None):
         self.scene, self.device, self.envs = scene, device, envs
         self.launcher = Launcher(device, envs)
         self._on_host = wp.get_device(device).is_cpu
         self.active = active if active is not None else wp.full(envs, 1, dtype=int, device=device)
         self.surfaces = _surfaces(scene, device)
         self._queries = 2 * len(scene.vertices) + len(scene.edges)
-        self._refits, self._limit = REFITS, None
+        self._refits, self._limit = REFITS, None if rest is None else self._longest_motion(rest[None])
         self._commands = {}
         self.capacity_version = 0
         self._allocate()
@@ -205,7 +206,7 @@ class Detection:
             bool: whether any list was made anew.
         """
         if self._limit is None:
-            self._limit = self._longest_motion(s)
+            self._limit = self._longest_motion(s.numpy())
         before = s if before is None else before
         escaped = self._escaped(s, motion, before)
         if not self._mark_wasteful(WASTE_WITHIN if tried else WASTE) and not escaped:
@@ -249,7 +250,7 @@ class Detection:
 
     def _longest_motion(self, s):
         edges = self.scene.edges[self.scene.movable[self.scene.edges].any(axis=1)]
-        lengths = np.linalg.norm(np.diff(s.numpy()[:, edges], axis=2), axis=-1)
+        lengths = np.linalg.norm(np.diff(s[:, edges], axis=2), axis=-1)
         lengths = lengths[np.isfinite(lengths) & (lengths > 0)]
         return wp.float64(REACH * float(np.median(lengths)) if lengths.size else np.inf)
 
