@@ -305,7 +305,7 @@ def _render(**arguments: object) -> int | None:
 
 
 def _fit_appearance(**arguments: object) -> int | None:
-    return _worker("physsim.fit_command")(**arguments)
+    return _worker("physsim.real2sim.appearance")(**arguments)
 
 
 def _warmup(**arguments: object) -> int | None:

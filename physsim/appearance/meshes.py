@@ -181,7 +181,7 @@ def render_surfaces(
     Raises:
         InputError: samples outside 1..16, an unknown device, more memory than there is, a background of another size.
     """
-    samples = int(validation.array("samples", samples, (), kind="i", lower=1, upper=MOST_SAMPLES))
+    samples = checked_samples(samples)
     device = torch_device(device)
     what = f"render_surfaces: {camera.width} x {camera.height} pixels with {samples} x {samples} rays each"
     needed = camera.width * camera.height * (PIXEL_BYTES + RAY_BYTES * samples**2)
@@ -202,6 +202,15 @@ def render_surfaces(
             weight = _RAY_COST * (samples**2 + 1)
             launcher.record(kernels.trace, h * w, samples, w, held, camera.near, *seen_from, *outputs, weight=weight)()
     return Image(colour + (1.0 - alpha[..., None]) * behind, alpha, depth, labels, normals)
+
+
+def checked_samples(samples: object) -> int:
+    """Rays along each side of a pixel.
+
+    Raises:
+        InputError: not a whole number in 1..16.
+    """
+    return int(validation.array("samples", samples, (), kind="i", lower=1, upper=MOST_SAMPLES))
 
 
 def camera_rays(camera: Camera, samples: int, device: torch.device) -> wp.array:

@@ -218,10 +218,11 @@ class Viewer:
         self._dirty = True
 
     def _scrub(self):
-        frame = self._slider.value
-        if isinstance(frame, int) and frame != self._frame:
-            self.play(False)
-            self.go_to(frame)
+        with self._lock:
+            frame = self._slider.value
+            if isinstance(frame, int) and frame != self._frame:
+                self.play(False)
+                self.go_to(frame)
 
     def _go_to(self, frame):
         self._frame, self._clock, self._dirty = frame, float(self.run.times[frame]), True

@@ -129,10 +129,10 @@ class Canvas:
                 points = self._stage.skins[i].inset(points, INSET * UNITS / self._finer)
             self._set(self._grips[i], vertices=points.astype(np.float32))
             seen = self._stage.splats(i, x, eye)
-            factors = self._finer * seen.posed.factors.numpy()
-            colours = seen.seen_from(eye).detach().numpy().clip(0.0, 1.0)
-            opacities = seen.splats.opacities.detach().numpy()[:, None]
-            centres = self._finer * seen.posed.means.numpy()
+            factors = self._finer * seen.posed.factors.cpu().numpy()
+            colours = seen.seen_from(eye).detach().cpu().numpy().clip(0.0, 1.0)
+            opacities = seen.splats.opacities.detach().cpu().numpy()[:, None]
+            centres = self._finer * seen.posed.means.cpu().numpy()
             self._splats[i].set_gaussians(centres, factors @ factors.swapaxes(1, 2), colours, opacities)
         self._set(self._splats[i], visible=shown)
         self._set(self._grips[i], visible=shown)

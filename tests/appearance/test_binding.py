@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 import physsim as ps
 from physsim.appearance.baking import bake
 from physsim.appearance.binding import RigidBinding, bind
+from physsim.appearance.carriers import usual_distance
 from physsim.appearance.harmonics import spherical_harmonics
 from physsim.appearance.splats import Splats
 from physsim.errors import InputError
@@ -393,6 +394,8 @@ def test_wrong_bindings_are_refused(rng):
         bind(splats.select(torch.zeros(200, dtype=torch.bool)), mesh)
     with pytest.raises(InputError, match="TetMesh, TriMesh, SpringNet, Curve or a Body"):
         bind(splats, "mesh")
+    with pytest.raises(InputError, match="TetMesh, TriMesh, SpringNet, Curve or a Body"):
+        usual_distance("mesh")
     with pytest.raises(InputError, match="limit"):
         bind(splats, mesh, limit=1.0)
     with pytest.raises(InputError, match=r"scales = -1 at \[3, 0\]"):

@@ -293,7 +293,7 @@ def test_views_that_repeat_a_splat_count_as_the_copies_that_drawing_makes():
 
 def test_other_devices_than_cpu_and_cuda_are_refused():
     shapes = {"means": (4, 3), "factors": (4, 3, 3), "opacities": (4,), "features": (4, 3)}
-    with pytest.raises(raster.InputError, match="means: on meta; splats are drawn on cpu and cuda"):
+    with pytest.raises(raster.InputError, match="on the CPU and on CUDA"):
         wrong(**{name: torch.empty(shape, device="meta") for name, shape in shapes.items()})
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import physsim as ps
@@ -77,6 +78,8 @@ def test_a_colour_network_adds_to_what_the_splats_show(asset, tmp_path):
     blue = picture(film(replace(asset, network=arrays), tmp_path / "b.png", camera=camera))[30, 40]
     assert blue[2] - plain[2] == pytest.approx(0.8 * 255, abs=40)
     assert blue[0] == pytest.approx(plain[0], abs=3)
+    fine = replace(asset, network=arrays, splats=asset.splats.to(torch.float64))
+    assert np.abs(picture(film(fine, tmp_path / "d.png", camera=camera))[30, 40] - blue).max() <= 1
     damaged = replace(asset, network={"weight0": np.zeros((2, 2))})
     with pytest.raises(ps.InputError, match="missing arrays"):
         film(damaged, tmp_path / "c.png", camera=camera)

@@ -32,7 +32,7 @@ def main(
     from physsim.appearance.color import ColorNetwork
     from physsim.appearance.fit import fit_appearance
     from physsim.appearance.fit_options import FitOptions
-    from physsim.appearance.fit_quality import compare, mean_numbers
+    from physsim.appearance.fit_quality import compare_frames, mean_numbers
     from physsim.appearance.frames import read_frames
     from physsim.appearance.lpips import Lpips
     from physsim.report.fit_page import WORDS, write_fit_report
@@ -61,7 +61,7 @@ def main(
     arrays = None if fit.network is None else fit.network.arrays()
     replace(given, splats=fit.splats, network=arrays).save(out)
     compared = [f for i, f in enumerate(frames) if not fit.held_out or options.holds_out(i)]
-    comparisons = compare(fit, compared, distance)
+    comparisons = compare_frames(fit, compared, distance)
     page = write_fit_report(out, given.name, fit, comparisons, seconds)
     checkpoint.unlink(missing_ok=True)
     _print_table(comparisons, mean_numbers(comparisons), WORDS)

@@ -95,7 +95,7 @@ def test_the_asset_looks_on_its_own_as_its_report_says(block, capsys):
 def test_an_interrupted_run_is_gone_on_from(block, capsys, monkeypatch):
     _, pictures, folder = block
     words = ["fit-appearance", pictures, "--asset", folder / "block", "--splats", 200, "--iterations", 300]
-    from physsim import fit_command
+    from physsim.real2sim import appearance
 
     calls = []
 
@@ -105,7 +105,7 @@ def test_an_interrupted_run_is_gone_on_from(block, capsys, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit_command._Bar, "__call__", interrupt)
+        patch.setattr(appearance._Bar, "__call__", interrupt)
         assert run(capsys, *words, "--out", folder / "cut")[0] == 130
     assert (folder / "cut.fit.npz").is_file() and not (folder / "cut").exists()
     code, out, _ = run(capsys, *words, "--out", folder / "cut")
@@ -151,7 +151,7 @@ def test_progress_shows_on_a_terminal_only(capsys, monkeypatch, terminal):
     import sys
 
     from physsim.appearance.fit_options import Round
-    from physsim.fit_command import _Bar
+    from physsim.real2sim.appearance import _Bar
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
     bar = _Bar()
