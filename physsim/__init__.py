@@ -95,7 +95,7 @@ _HOMES = {
     "read_frames": "physsim.appearance.frames",
     "FitOptions": "physsim.appearance.fit_options",
     "fit_appearance": "physsim.appearance.fit",
-    "compare": "physsim.appearance.fit_quality",
+    "compare_frames": "physsim.appearance.fit_quality",
     "RobotCoupling": "physsim.coupling",
     "add_links": "physsim.coupling",
     "TouchSensor": "physsim.touch",

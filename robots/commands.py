@@ -1,5 +1,7 @@
 """What each joint has been told to do, checked against its limits, and the set point that moves towards it."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from physsim.errors import InputError
@@ -105,7 +107,9 @@ class JointCommands:
         free = self._tree.free
         if joints is None:
             return np.arange(len(free))
-        names = (joints,) if isinstance(joints, str) else tuple(joints)
+        names = (joints,) if isinstance(joints, str) or not isinstance(joints, Iterable) else tuple(joints)
+        if not all(isinstance(name, str) for name in names):
+            raise InputError(f"joints = {joints!r}: the name of a joint, several, or None for all are needed")
         if names in self._known:
             return self._known[names]
         numbers = [self._tree.joint(name) for name in names]

@@ -3,7 +3,7 @@
 import pytest
 import warp as wp
 
-from physsim.kernels.contact import boxes, broad_phase, ccd, intersections, slots, surface
+from physsim.kernels.contact import boxes, broad_phase, ccd, intersections, rolling, slots, surface
 from physsim.kernels.kinematics.tree import kinematics_kernels
 from physsim.kernels.linear.conjugate_gradient import parallel_kernels
 from physsim.kernels.linear.flexible import flexible_kernels
@@ -26,6 +26,7 @@ def compiles(kernels, folder):
         assert wp.compile_aot_module(kernel.module, arch=ARCH, module_dir=folder, use_ptx=True)
 
 
+OF_CONTACT = (boxes, broad_phase, ccd, intersections, rolling, slots)
 TWO_SCALARS = (newton_kernels, parallel_kernels, reduction_kernels)
 ONE_SCALAR = (flexible_kernels, stepping_kernels, kinematics_kernels, frame_kernels, surface.surface_kernels, binding_kernels)
 
@@ -35,11 +36,11 @@ def test_solver_kernels_compile(factory, tmp_path):
     compiles(factory(wp.float32) if factory in ONE_SCALAR else factory(wp.float64, wp.float32), tmp_path)
 
 
-@pytest.mark.parametrize("points", [4, 5])
+@pytest.mark.parametrize("points", [4, 5, 8])
 def test_kernels_between_pairs_and_particles_compile(points, tmp_path):
     """Rows of the lists and their blocks; the laws on them stand among the laws."""
     spread = {"spread": surface.spread_kernel(wp.float32, points)}
-    compiles(surface.row_kernels(6 if points == 4 else 10) | spread, tmp_path)
+    compiles(surface.row_kernels({4: 6, 5: 10, 8: 16}[points]) | spread, tmp_path)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 20])
@@ -54,7 +55,9 @@ def test_modules_of_kernels_before_drawing_compile(kernel, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("module", [boxes, broad_phase, ccd, intersections, slots], ids=lambda module: module.__name__.split(".")[-1])
+@pytest.mark.parametrize(
+    "module", [boxes, broad_phase, ccd, intersections, rolling, slots], ids=lambda module: module.__name__.split(".")[-1]
+)
 def test_contact_kernels_compile(module, tmp_path):
     compiles({name: kernel for name, kernel in vars(module).items() if isinstance(kernel, wp.Kernel)}, tmp_path)
 

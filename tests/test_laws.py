@@ -12,10 +12,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from physsim.physics.assembly import Assembly
-from physsim.physics.laws import ALL, CONTACT, DRIVE, EDGE_EDGE, INERTIA, POINT_SHAPE, POINT_TRIANGLE
+from physsim.physics.laws import ALL, CONTACT, DRIVE, EDGE_EDGE, INERTIA, POINT_SHAPE, POINT_TRIANGLE, ROLLING
 from physsim.physics.model import LawBlock, Model
 from physsim.physics.parameters import Feed, Parameter, ParameterSet
 
+TOUCHING = (*CONTACT, ROLLING)
 INTERNAL = {
     "spring",
     "rigid",
@@ -31,6 +32,7 @@ INTERNAL = {
     "contact_point_triangle",
     "contact_edge_edge",
     "point_shape",
+    "rolling",
 }  # between points: rigid motion is free
 EXTERNAL = {"inertia", "load", "tether", "drive"}  # against the world
 STEPS = {"statics": (0.0, 1.0, 0.0), "backward_euler": (2.0, 1.0, 0.0), "bdf2": (3.0, 4 / 3, -1 / 3)}
@@ -59,7 +61,7 @@ class Sample:
 def stencil_of(law):
     """Overlapping stencils (one for large ones, apart in contact), so that sums on particles and matrix entries are tested too."""
     k = law.points
-    if law in CONTACT:
+    if law in TOUCHING:
         return np.arange(k * len(FEATURES[law])).reshape(-1, k)
     return np.arange(k)[None] if k > 4 else np.stack([np.arange(k), np.arange(k) + 1])
 
@@ -102,6 +104,7 @@ TRIANGLE = np.array([[1.8, 0.1, 0], [-1.1, 1.6, 0], [-0.9, -1.5, 0]])
 ALONG, CROSS = np.array([[-1.4, 0, 0], [1.7, 0, 0]]), np.array([[0, -1.2, 0], [0, 1.5, 0]])
 ASKEW = ALONG @ Rotation.from_euler("z", 0.024).as_matrix().T  # where the energy of parallel edges fades
 RISING, FALLING = np.array([[0, 0, 0], [2.0, 0.5, 1.0]]), np.array([[0, 0, 0], [-2.0, 0.5, -1.0]])
+UPRIGHT = np.concatenate([np.zeros((1, 3)), np.eye(3)])
 FEATURES = {
     POINT_TRIANGLE: [
         ([[0, 0, 0]], TRIANGLE - corners.mean(axis=0), n)
@@ -135,11 +138,26 @@ FEATURES = {
         (4, [0.2, 0.3, -1], [0, 0, -1]),
         (4, [0.8, -0.6, 1], [0.5, -0.375, 0.8]),
     ],
+    ROLLING: [  # meeting; where the core is (begin and end on its axis), the other's points, kind of shape, normal
+        (0, 0.3, 0.3, TRIANGLE[[0, 1, 2, 2]], 0, [0, 0, 1]),
+        (0, -0.4, -0.4, TRIANGLE[[0, 1, 2, 2]] - TRIANGLE[:2].mean(axis=0), 0, [1.5, 2.9, 2.0]),
+        (1, -0.7, 0.8, ALONG[[0, 1, 1, 1]], 0, [0, 1, 0]),
+        (1, 0.0, 0.8, ALONG[[0, 1, 1, 1]], 0, [0, 1, -0.4]),
+        (2, 0.2, 0.2, UPRIGHT, 0, [0, 0, 1]),
+        (2, -0.3, -0.3, UPRIGHT - [0, 0, 1.1], 1, [0, 0, 1]),
+        (2, 0.0, 0.0, UPRIGHT - [0, 1.3, 0], 2, [0, 1, 0]),
+        (3, -0.7, 0.8, UPRIGHT[:, [2, 0, 1]], 0, [0, 1, 0]),
+        (3, 0.0, 0.8, UPRIGHT[:, [2, 0, 1]], 0, [0, 1, -0.4]),
+    ],
 }
 
 
 def pair_at_rest(law, row, p):
     """(points of a pair of touching features, which of them move off along the normal, the unit normal)."""
+    if law is ROLLING:
+        _, begin, _, other, _, n = FEATURES[law][row]
+        at = [0, 0, -begin] if FEATURES[law][row][0] in (0, 2) else [0, 0, 0]  # the core's point, or a place on its segment, at the origin
+        return np.concatenate([UPRIGHT + at, other]), np.arange(8) < 4, np.array(n) / np.linalg.norm(n)
     first, second, n = FEATURES[law][row]
     n = np.array(n) / np.linalg.norm(n)
     if law is not POINT_SHAPE:
@@ -158,6 +176,13 @@ def draw_contact(law, rng, step, amount):
     p[:, law.column("creep")] *= rng.choice([0.02, 4.0], rows)
     if law is POINT_SHAPE:
         p[:, law.column("kind")] = [kind for kind, *_ in FEATURES[law]]
+    if law is ROLLING:
+        columns = ("meeting", "begin", "end", None, "kind")
+        for name, values in zip(columns, zip(*FEATURES[law], strict=True), strict=False):
+            if name is not None:
+                p[:, law.column(name)] = values
+        p[:, law.column("other_begin")], p[:, law.column("other_end")] = -0.6, 0.9
+        p[:, law.column("size_x") : law.column("size_z") + 1] = [1.1, 1.3, 0.9]
     gap, offset = p[:, law.column("gap")], p[:, law.column("offset")]
     states = np.zeros((3, rows, law.points, 3))
     for row in range(rows):
@@ -176,7 +201,7 @@ def draw_contact(law, rng, step, amount):
 
 def draw(law, rng, step, amount=0.15, near_upper=False):
     """A random state, `amount` away from the reference."""
-    if law in CONTACT:
+    if law in TOUCHING:
         return draw_contact(law, rng, step, amount)
     reference = rest_of(law, rng)
     x, x1, x2 = (reference + amount * rng.normal(size=reference.shape) for _ in range(3))
@@ -269,6 +294,12 @@ def test_every_law_file_is_declared_and_every_law_is_classed():
     files = {path.stem for path in Path(find_spec("physsim.kernels.laws").origin).parent.glob("*.py")} - {"__init__"}
     for stem in files:
         assert any(name.startswith(stem) for name in names), f"kernels/laws/{stem}.py is not declared in physsim.physics.laws.ALL"
+
+
+@pytest.mark.parametrize("law", TOUCHING, ids=lambda law: law.name)
+def test_every_pair_of_a_contact_laws_sample_pushes_or_rubs(law, rng):
+    _, gradient = energy_and_gradient(law, draw(law, rng, STEPS["backward_euler"]))
+    assert (np.abs(gradient.reshape(len(FEATURES[law]), -1)).max(axis=1) > 1e-6).all()
 
 
 @laws
@@ -415,7 +446,7 @@ def test_tangent_survives_a_parameter_that_is_almost_zero(law, rng):
 def test_rigid_motion_changes_nothing(law, step, rng):
     """Each state moved by a rigid motion of its own: same energy, and the gradient turns with the present state."""
     sample = draw(law, rng, step)
-    if law in CONTACT:
+    if law in TOUCHING:
         sample.p[:, law.column("friction")] = 0.0  # feels how the states lie to each other
     energy, gradient = energy_and_gradient(law, sample)
     turns = Rotation.random(3, random_state=int(rng.integers(2**31))).as_matrix()
@@ -491,7 +522,7 @@ def test_inversion_and_collapse_stay_finite(law, step, dtype, rng):
         assert np.isfinite(hessian(law, sample, project, dtype)).all()
 
 
-@pytest.mark.parametrize("law", [law for law in ALL if law not in CONTACT], ids=lambda law: law.name)
+@pytest.mark.parametrize("law", [law for law in ALL if law not in TOUCHING], ids=lambda law: law.name)
 @steps
 def test_float32_agrees_with_float64(law, step, rng):
     """Contact runs in float64 whatever the particles are: gaps are differences of nearly equal numbers."""

@@ -1,8 +1,8 @@
 """The list of pairs whose friction has a lever arm: those of balls and capsules, taken from the other three lists in their order.
 
 A point of a ball's or a capsule's core knows the shape that it is of, `roller`, and its place along that shape's axis, `along` [m]. A row
-of this list has the frame of that shape and the points of what it meets; its source's own friction is switched off (`rolls`). Shapes that
-do not turn are left out: there the friction of the source is the same.
+of this list has the frame of that shape and the points of what it meets; its source's own friction is switched off (`rolls`). Pairs of
+round things that do not turn are left out, unless they meet a shape that does: there the friction of the source is the same.
 """
 
 import warp as wp

@@ -15,8 +15,8 @@ import numpy as np
 
 from physsim.appearance.splats import Splats
 from physsim.errors import InputError
-from physsim.io.arrays import load_arrays, save_arrays
-from physsim.io.folders import file_of, read_facts, replaced_folder
+from physsim.io.arrays import arrays_under, load_arrays, save_arrays
+from physsim.io.folders import UNITS, file_of, read_facts, replaced_folder
 from physsim.physics import validation
 from physsim.physics.archive import MESHES, pack_material, pack_mesh, unpack_material, unpack_mesh
 from physsim.physics.materials import NeoHookean, Rod, Shell, Spring
@@ -25,7 +25,6 @@ from physsim.physics.rods import Curve
 from physsim.physics.sheets import TriMesh
 
 FORMAT, VERSION, NAME = "physsim asset", 1, "asset.json"
-UNITS = {"length": "m", "time": "s", "mass": "kg"}
 MAX_NAME = 200  # characters
 _MATERIALS = {TetMesh: NeoHookean, TriMesh: Shell, SpringNet: Spring, Curve: Rod}
 
@@ -43,8 +42,8 @@ class Asset:
         mass: of a SpringNet's particles [kg], one or [points]; None: not known.
 
     Raises:
-        InputError: parts of other kinds, a material that does not belong to the mesh, splats that `Splats.check` refuses, values that
-            are not finite.
+        InputError: parts of other kinds, a material that does not belong to the mesh, splats without a splat or that `Splats.check`
+            refuses, values that are not finite.
     """
 
     name: str
@@ -61,8 +60,8 @@ class Asset:
         needed = _MATERIALS[type(self.mesh)]
         if self.material is not None:
             validation.instance("Asset.material", self.material, needed, f"for a {type(self.mesh).__name__}")
-        if self.splats is not None:
-            validation.instance("Asset.splats", self.splats, Splats).check()
+        if self.splats is not None and not len(validation.instance("Asset.splats", self.splats, Splats).check()):
+            raise InputError("Asset.splats: there is none among them; give None for an asset without a look of its own")
         if self.network is not None:
             object.__setattr__(self, "network", _checked_network(self.network))
         if self.mass is not None:
@@ -116,14 +115,12 @@ class Asset:
         """
         facts = read_facts(path, NAME, FORMAT, VERSION)
         path = Path(path)
-        if facts.get("units") != UNITS:
-            raise InputError(f"{path / NAME}: units {str(facts.get('units'))[:80]}; {UNITS} are needed")
         arrays = load_arrays(file_of(path, "mesh.npz"), "asset mesh")
-        mesh = unpack_mesh(f"{path / 'mesh.npz'}", facts.get("mesh"), _group(arrays, "mesh/"))
+        mesh = unpack_mesh(f"{path / 'mesh.npz'}", facts.get("mesh"), arrays_under(arrays, "mesh/"))
         _same(path / "mesh.npz", {"points": facts["mesh"].get("points")}, {"points": len(mesh.points)})
         material = facts.get("material")
         if material is not None:
-            material = unpack_material(f"{path / NAME}", material, _group(arrays, "material/"))
+            material = unpack_material(f"{path / NAME}", material, arrays_under(arrays, "material/"))
         splats = network = None
         if facts.get("splats") is not None:
             splats = Splats.load(file_of(path, "splats.ply"))
@@ -201,7 +198,3 @@ def _same(file: Path, told: object, found: dict) -> None:
     """Refuse a file that is not the one that asset.json speaks of."""
     if told != found:
         raise InputError(f"{file}: holds {found}, and {NAME} says {str(told)[:200]}; is the file of another asset?")
-
-
-def _group(arrays: dict, prefix: str) -> dict:
-    return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}

@@ -56,21 +56,32 @@ def carriage(mesh: object, points: np.ndarray) -> Carriage:
     """
     build = {TetMesh: _tetrahedra, TriMesh: _triangles, SpringNet: _springs, Curve: _rod, RigidFrame: _frame}.get(type(mesh))
     if build is None:
-        raise InputError(f"bind: a TetMesh, TriMesh, SpringNet, Curve or a Body of one is needed, {type(mesh).__name__} was given")
+        raise _unknown(mesh)
     return build(mesh, points)
 
 
 def usual_distance(mesh: object) -> float:
-    """How far from a mesh its splats may usually lie [m]: the mean length of its edges, or a twentieth of its diagonal if that is more."""
-    pairs = {
+    """How far from a mesh its splats may usually lie [m]: the mean length of its edges, or a twentieth of its diagonal if that is more.
+
+    Raises:
+        InputError: another kind of mesh than `carriage` takes.
+    """
+    find = {
         TetMesh: lambda m: m.cells[:, EDGES].reshape(-1, 2),
         TriMesh: lambda m: m.edges(),
         SpringNet: lambda m: m.edges,
         Curve: lambda m: m.edges,
         RigidFrame: lambda m: np.array([[0, 1], [0, 2], [0, 3]]),
-    }[type(mesh)](mesh)
+    }.get(type(mesh))
+    if find is None:
+        raise _unknown(mesh)
+    pairs = find(mesh)
     length = np.linalg.norm(mesh.points[pairs[:, 0]] - mesh.points[pairs[:, 1]], axis=1).mean()
     return float(max(length, np.linalg.norm(np.ptp(mesh.points, axis=0)) / 20))
+
+
+def _unknown(mesh: object) -> InputError:
+    return InputError(f"bind: a TetMesh, TriMesh, SpringNet, Curve or a Body of one is needed, {type(mesh).__name__} was given")
 
 
 def _tetrahedra(mesh: TetMesh, points: np.ndarray) -> Carriage:

@@ -145,8 +145,7 @@ def colors_and_residual(splats, posed, eye, network):
     if len(posed.means) != len(splats):
         raise InputError(f"splat_colors: {len(posed.means)} posed splats for {len(splats)} splats; pose the same ones")
     if network is None:
-        alike = splats.harmonics.shape[1] == 1  # from everywhere
-        return spherical_harmonics(splats.harmonics, splats.means if alike else posed.directions(eye)), None
+        return spherical_harmonics(splats.harmonics, posed.directions(eye) if splats.degree else None), None
     directions = posed.directions(eye)
     residual = network(splats.latents, green_strain(posed.deformations), directions)
     first = splats.harmonics[:, :1] + residual[:, None] / C0  # under the same clamp at zero as the harmonics

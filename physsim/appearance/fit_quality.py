@@ -30,7 +30,7 @@ class Comparison:
     numbers: dict[str, float]
 
 
-def compare(fit: Fit, frames: Sequence[Frame], lpips: Lpips | None = None) -> list[Comparison]:
+def compare_frames(fit: Fit, frames: Sequence[Frame], lpips: Lpips | None = None) -> list[Comparison]:
     """Each frame beside what the fitted splats show.
 
     Where a frame has a mask, both stand on `options.background`. Where exposures were fitted, what is shown is given the gain and offset

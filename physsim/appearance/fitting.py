@@ -27,9 +27,8 @@ from physsim.physics.model import Body
 LATENTS = 8
 NETWORK_RATE = 1e-3
 LAST_RATE = 0.05  # steps at the end, as a share of those at the start
-TIE = (
-    0.25  # rounds this close to the best one [dB] are as good: the mean of a few pictures is not known better, and later steps are smaller
-)
+# rounds this close to the best one [dB] are as good: the mean of a few pictures is not known better, and later steps are smaller
+TIE = 0.25
 GROWING = 0.5  # share of the iterations in which splats are added
 KIND = "fit"  # of checkpoints
 VIEWS, BACKGROUNDS, SPLITS = range(3)  # streams of random numbers
@@ -50,6 +49,7 @@ class Fitting:
             raise InputError("fit_appearance: no splats were given; make some by physsim.appearance.sources")
         self.options, self.device = options, splats.means.device
         self.mesh = body.mesh if isinstance(body, Body) else body
+        self.reach = None if self.mesh is None else usual_distance(self.mesh)
         self.fitted, self.held_out = self._divided(frames)
         self.extent = float((splats.means - splats.means.mean(dim=0)).norm(dim=1).max().clamp(min=1e-9))
         self.degree = max(1, splats.degree) if options.degree is None else options.degree
@@ -128,11 +128,11 @@ class Fitting:
         if self.mesh is None:
             self.binding = RigidBinding(_detached(self.trainable.splats()))
             return
-        reach = usual_distance(self.mesh)
         away = carriage(self.mesh, self.trainable.values["means"].detach().cpu().double().numpy()).away
-        if (away > reach).all():
-            raise InputError(f"fit_appearance: every splat lies more than {reach:.4g} m away from the body; they must be in its rest shape")
-        self._drop(torch.as_tensor(away > reach, device=self.device))
+        far = away > self.reach
+        if far.all():
+            raise InputError(f"fit_appearance: every splat lies more than {self.reach:.4g} m from the body; they must be in its rest shape")
+        self._drop(torch.as_tensor(far, device=self.device))
         self.binding = Binding(_detached(self.trainable.splats()), self.mesh)
 
     def round(self) -> Round:

@@ -7,6 +7,7 @@ import torch
 
 from physsim.appearance.camera import Camera
 from physsim.errors import InputError
+from physsim.physics import validation
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,8 @@ def background_image(background: object, camera: Camera, device: torch.device, d
     Raises:
         InputError: another shape, NaN.
     """
+    if not isinstance(background, torch.Tensor):
+        background = validation.array("background", background, validation.given_array("background", background).shape)
     given = torch.as_tensor(background, dtype=dtype, device=device)
     size = (camera.height, camera.width, 3)
     if tuple(given.shape) not in ((3,), size):

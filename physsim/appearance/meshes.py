@@ -24,6 +24,7 @@ from physsim.physics.launch import Launcher, quiet_warp
 PLAIN = (0.72, 0.75, 0.8)  # where no colour is given
 MOST_SAMPLES = 16  # rays a pixel's side
 RAY_BYTES, PIXEL_BYTES = 96, 128  # most that making a ray and drawing a pixel take
+MOST_KEPT = 2**23  # rays of a lens that are kept for the next picture: 64 MiB
 _RAY_COST = 1.0  # [us]
 
 
@@ -181,7 +182,7 @@ def render_surfaces(
     Raises:
         InputError: samples outside 1..16, an unknown device, more memory than there is, a background of another size.
     """
-    samples = int(validation.array("samples", samples, (), kind="i", lower=1, upper=MOST_SAMPLES))
+    samples = checked_samples(samples)
     device = torch_device(device)
     what = f"render_surfaces: {camera.width} x {camera.height} pixels with {samples} x {samples} rays each"
     needed = camera.width * camera.height * (PIXEL_BYTES + RAY_BYTES * samples**2)
@@ -204,10 +205,20 @@ def render_surfaces(
     return Image(colour + (1.0 - alpha[..., None]) * behind, alpha, depth, labels, normals)
 
 
+def checked_samples(samples: object) -> int:
+    """Rays along each side of a pixel.
+
+    Raises:
+        InputError: not a whole number in 1..16.
+    """
+    return int(validation.array("samples", samples, (), kind="i", lower=1, upper=MOST_SAMPLES))
+
+
 def camera_rays(camera: Camera, samples: int, device: torch.device) -> wp.array:
-    """Directions (x, y, 1) of `samples` x `samples` rays a pixel, shape [samples h, samples w]; kept for cameras of the same lens."""
+    """Directions (x, y, 1) of `samples` x `samples` rays a pixel, shape [samples h, samples w]; not too many are kept for the same lens."""
     lens = camera.width, camera.height, camera.focal, camera.centre, camera.distortion
-    return _kept_rays(lens, samples, str(device))
+    few = camera.width * camera.height * samples**2 <= MOST_KEPT
+    return (_kept_rays if few else _kept_rays.__wrapped__)(lens, samples, str(device))
 
 
 @lru_cache(maxsize=4)

@@ -92,11 +92,11 @@ class DepthNoise:
             Depth [m], 0 where it is missing, shape [h, w].
 
         Raises:
-            InputError: images of another size than the camera's, NaN, a negative depth, no generator.
+            InputError: images of another size than the camera's or of whole numbers, NaN, a negative depth, no generator.
         """
         validation.instance("random", random, np.random.Generator, "numpy.random.default_rng(seed) makes one")
         size = (camera.height, camera.width)
-        depth = validation.array("depth image", depth, size, lower=0.0)
+        depth = validation.array("depth image", _real("depth image", depth, "divide millimetres by 1000 to get metres"), size, lower=0.0)
         angle = _angles(depth, camera, None if normals is None else validation.array("normals", normals, (*size, 3)))
         there = depth > 0.0
         z = np.where(there, depth, 1.0)
@@ -170,10 +170,10 @@ class ColourNoise:
             Values in [0, 1], of the same shape.
 
         Raises:
-            InputError: NaN, no generator.
+            InputError: whole numbers, NaN, no generator.
         """
         validation.instance("random", random, np.random.Generator, "numpy.random.default_rng(seed) makes one")
-        given = validation.given_array("colour image", colour)
+        given = _real("colour image", colour, "divide by 255 to get numbers from 0 to 1")
         intensity = np.clip(validation.array("colour image", given, given.shape), 0.0, 1.0)
         if self.srgb:
             intensity = linear_from_srgb(intensity)
@@ -229,3 +229,11 @@ def _slope(points, depth, axis):
         best[place] = np.where(better, gap, best[place])
         step[place] = np.where(better[..., None], difference, step[place])
     return step
+
+
+def _real(name, image, remedy):
+    """An image as numpy has it; whole numbers, which cameras write in other units, are refused."""
+    given = validation.given_array(name, image)
+    if given.dtype.kind in "iub":
+        raise InputError(f"{name}: {given.dtype} was given; {remedy}")
+    return given

@@ -10,6 +10,7 @@ from physsim.appearance.bins import count_pairs, make_bins
 from physsim.appearance.blending import Blend, draws_by_tiles, tile_slices
 from physsim.appearance.camera import Camera
 from physsim.appearance.harmonics import spherical_harmonics
+from physsim.appearance.launch import torch_device
 from physsim.appearance.memory import check_memory
 from physsim.appearance.projection import Project, view
 from physsim.errors import InputError
@@ -152,9 +153,8 @@ def _check_splats(means, factors, opacities, features, camera):
             raise InputError(f"{name}: on {given[name].device}, but means are on {means.device}; move them together with .to(...)")
     if features.shape[1] < 1:
         raise InputError("features: no channel was given; at least one is needed")
-    if means.device.type not in ("cpu", "cuda"):
-        raise InputError(f"means: on {means.device}; splats are drawn on cpu and cuda, move them with .to(...)")
-    check_memory(means.device, n, 0, camera.width, camera.height, features.shape[1])  # views that repeat values take room as copies
+    # before anything is copied: a view that repeats one splat takes no room as yet
+    check_memory(torch_device(means.device), n, 0, camera.width, camera.height, features.shape[1])
     return [value.float().contiguous() for value in given.values()]
 
 

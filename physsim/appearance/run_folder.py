@@ -13,8 +13,8 @@ import numpy as np
 from physsim.appearance.camera import Camera
 from physsim.appearance.run import Run, RunBody, RunLink
 from physsim.errors import InputError
-from physsim.io.arrays import load_arrays, save_arrays
-from physsim.io.folders import file_of, read_facts, replaced_folder
+from physsim.io.arrays import arrays_under, load_arrays, save_arrays
+from physsim.io.folders import UNITS, file_of, read_facts, replaced_folder
 from physsim.physics.archive import pack_material, pack_mesh, unpack_material, unpack_mesh
 
 FORMAT, VERSION = "physsim run", 1
@@ -63,7 +63,7 @@ def _write(run, folder):
     facts = {
         "format": FORMAT,
         "version": VERSION,
-        "units": {"length": "m", "time": "s", "mass": "kg"},
+        "units": UNITS,
         "frames": len(run),
         "seconds": [float(times[0]), float(times[-1])],
         "ground": run.ground,
@@ -125,17 +125,13 @@ def _array(path, arrays, name):
     return arrays[name]
 
 
-def _group(arrays, prefix):
-    return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
-
-
 def _body(path, i, told, arrays):
     name, asset = told["name"], None
     where = f"{path}: body {name!r}"
-    mesh = unpack_mesh(where, told.get("mesh"), _group(arrays, f"bodies/{i}/mesh/"))
+    mesh = unpack_mesh(where, told.get("mesh"), arrays_under(arrays, f"bodies/{i}/mesh/"))
     material = told.get("material")
     if material is not None:
-        material = unpack_material(where, material, _group(arrays, f"bodies/{i}/material/"))
+        material = unpack_material(where, material, arrays_under(arrays, f"bodies/{i}/material/"))
     if told.get("asset"):
         from physsim.appearance.asset import Asset
 

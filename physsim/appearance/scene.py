@@ -4,7 +4,7 @@ Where a pixel's ray first meets a surface, splats with centres nearer than that 
 do not show. Gradients flow to everything that the splats depend on; surfaces have none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,7 +14,7 @@ from physsim.appearance.camera import Camera
 from physsim.appearance.harmonics import spherical_harmonics
 from physsim.appearance.image import Image, background_image
 from physsim.appearance.launch import torch_device
-from physsim.appearance.meshes import Light, Surface, render_surfaces
+from physsim.appearance.meshes import Light, Surface, checked_samples, render_surfaces
 from physsim.appearance.quaternions import rotation_matrices
 from physsim.appearance.raster import rasterize
 from physsim.appearance.splats import Splats
@@ -79,14 +79,15 @@ class Scene:
     light: Light | None = None
 
     def __post_init__(self) -> None:
-        given = [self.splats] if isinstance(self.splats, Splats | PosedSplats) else list(self.splats)
-        for item in given:
-            validation.instance("Scene.splats", item, (Splats, PosedSplats))
+        given = _listed("Scene.splats", self.splats, (Splats, PosedSplats))
         object.__setattr__(self, "splats", tuple(PosedSplats(item) if isinstance(item, Splats) else item for item in given))
-        surfaces = [self.surfaces] if isinstance(self.surfaces, Surface) else list(self.surfaces)
-        for item in surfaces:
-            validation.instance("Scene.surfaces", item, Surface)
-        object.__setattr__(self, "surfaces", tuple(surfaces))
+        object.__setattr__(self, "surfaces", tuple(_listed("Scene.surfaces", self.surfaces, Surface)))
+
+
+def _listed(name, given, kinds):
+    """What was given as a list: one thing of some kinds, or several."""
+    several = list(given) if isinstance(given, Iterable) else [given]
+    return [validation.instance(name, item, kinds) for item in several]
 
 
 def render(
@@ -115,10 +116,12 @@ def render(
         behind shows more than they do; normals are the surfaces', where the label is. Without surfaces there are no normals.
 
     Raises:
-        InputError: splats on different devices, a background of another size, what `rasterize` and `render_surfaces` refuse.
+        InputError: something else than a scene, splats on different devices, a background of another size, what `rasterize` and
+            `render_surfaces` refuse.
     """
     if not isinstance(scene, Scene):
         scene = Scene(scene)
+    samples = checked_samples(samples)
     groups = [group for group in scene.splats if len(group.splats)]
     device = _device(groups, device)
     seen_by = camera

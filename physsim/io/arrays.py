@@ -56,6 +56,11 @@ def load_arrays(path, kind):
     return data
 
 
+def arrays_under(arrays, prefix):
+    """Those arrays whose names begin with a prefix, by the rest of their names."""
+    return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
+
+
 def load_foreign_array(path, name):
     """Read one array of numbers from an npz that anybody may have written.
 

@@ -12,6 +12,7 @@ from physsim.errors import InputError
 from physsim.io.files import read_json
 
 MAX_JSON = 16_000_000  # bytes
+UNITS = {"length": "m", "time": "s", "mass": "kg"}  # of every number in a folder
 
 
 @contextmanager
@@ -78,7 +79,7 @@ def read_facts(folder: str | PathLike[str], name: str, kind: str, version: int) 
         version: that its "version" must be.
 
     Raises:
-        InputError: no folder, no such file, not JSON, of another format or version.
+        InputError: no folder, no such file, not JSON, of another format, version or other units.
     """
     if not isinstance(folder, str | os.PathLike):
         raise InputError(f"path: the name of a folder is needed, {type(folder).__name__} was given")
@@ -91,4 +92,6 @@ def read_facts(folder: str | PathLike[str], name: str, kind: str, version: int) 
         raise InputError(f"{file}: it is not of format {kind!r}")
     if facts.get("version") != version:
         raise InputError(f"{file}: version {repr(facts.get('version'))[:20]}; this physsim reads version {version}")
+    if facts.get("units") != UNITS:
+        raise InputError(f"{file}: units {str(facts.get('units'))[:80]}; {UNITS} are needed")
     return facts

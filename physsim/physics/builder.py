@@ -12,9 +12,9 @@ from scipy import sparse
 
 from physsim.errors import InputError
 from physsim.physics import laws, shapes, validation
-from physsim.physics.contact.scene import COLUMNS, TABLE
-from physsim.physics.contact.surfaces import DEFAULT, GAP, ContactPair, Surface, build_scene
-from physsim.physics.frames import RigidFrame, body_frame, collider_frame, rotation_matrix, second_moments
+from physsim.physics.contact.settings import ContactSettings
+from physsim.physics.contact.surfaces import Surface
+from physsim.physics.frames import body_frame, collider_frame, rotation_matrix, second_moments
 from physsim.physics.launch import quiet_warp
 from physsim.physics.materials import NeoHookean, Rod, Shell, Spring
 from physsim.physics.mesh import SpringNet, TetMesh
@@ -44,8 +44,7 @@ class ModelBuilder:
         self._attachments = {}
         self._fixed = []
         self._frames = []  # first particles of free rigid bodies
-        self._surfaces, self._ignored, self._pairs = {}, [], {}
-        self._contact = None
+        self._contact = ContactSettings(self._register)
 
     def add_soft_body(self, mesh, material, name=None, velocity=(0.0, 0.0, 0.0)):
         """A solid of tetrahedra.
@@ -90,7 +89,7 @@ class ModelBuilder:
         bounds = {"lower": 0.0, "lower_open": True}
         found["density"] = self._register(Parameter(f"{name}.density", "kg/m^3", values["density"], (feed,), bounds))
         found["mass_damping"] = self._mass_damping(name, particles, material.mass_damping)
-        self._surfaces[name] = Surface(name, particles, mesh, 0.2 * float(values["young"].max()))
+        self._contact.add(Surface(name, particles, mesh, 0.2 * float(values["young"].max())))
         return self._add_body(Body(name, particles, mesh, found, material))
 
     def add_springs(self, net, material, mass, name=None, velocity=(0.0, 0.0, 0.0)):
@@ -126,7 +125,7 @@ class ModelBuilder:
         each = np.full(count, mass / count) if scalar else mass
         found["mass"] = self._law_parameter(f"{name}.mass", laws.INERTIA, "mass", particles, each)
         found["mass_damping"] = self._mass_damping(name, particles, 0.0)
-        self._surfaces[name] = Surface(name, particles, net)
+        self._contact.add(Surface(name, particles, net))
         return self._add_body(Body(name, particles, net, found, material))
 
     def add_rod(self, curve, material, name=None, velocity=(0.0, 0.0, 0.0), pose=None):
@@ -188,7 +187,7 @@ class ModelBuilder:
             found[key] = self._register(Parameter(f"{name}.{key}", "1/m", value, (feed,)))
         found["mass_damping"] = self._mass_damping(name, particles, material.mass_damping)
         thickness = 2.0 * float(section.radius.max())
-        self._surfaces[name] = Surface(name, particles, curve, thickness=thickness)
+        self._contact.add(Surface(name, particles, curve, thickness=thickness))
         return self._add_body(Body(name, particles, curve, found, material))
 
     def add_cloth(self, mesh, material, name=None, warp=(1.0, 0.0, 0.0), pose=None, velocity=(0.0, 0.0, 0.0)):
@@ -242,7 +241,7 @@ class ModelBuilder:
             found[key] = self._register(Parameter(f"{name}.{key}", unit, value, tuple(feeds), bounds))
         found["mass_damping"] = self._mass_damping(name, particles, material.mass_damping)
         thickness = 0.0 if material.thickness is None else float(np.max(material.thickness))
-        self._surfaces[name] = Surface(name, particles, mesh, thickness=thickness)
+        self._contact.add(Surface(name, particles, mesh, thickness=thickness))
         return self._add_body(Body(name, particles, mesh, found, material))
 
     def sew(self, body_a, points_a, body_b, points_b, stiffness=None, name=None):
@@ -440,7 +439,7 @@ class ModelBuilder:
         found["rigidity"] = self._law_parameter(f"{name}.rigidity", law, "young", rows, np.array([young]))
         found["mass_damping"] = self._mass_damping(name, particles, 0.0)
         body = self._add_body(Body(name, particles, frame, found))
-        self._surfaces[name] = Surface(name, particles, frame)
+        self._contact.add(Surface(name, particles, frame))
         return body
 
     def add_collider(self, shape, position=(0.0, 0.0, 0.0), rotation=(1.0, 0.0, 0.0, 0.0), name=None):
@@ -470,7 +469,7 @@ class ModelBuilder:
         self._fixed.append(particles)
         self._weightless.append(particles)
         self._attachments[name] = Attachment(name, particles, None)
-        self._surfaces[name] = Surface(name, particles, frame)
+        self._contact.add(Surface(name, particles, frame))
         return self._add_body(Body(name, particles, frame, {}))
 
     def add_driven(self, shape, position=(0.0, 0.0, 0.0), rotation=(1.0, 0.0, 0.0, 0.0), stiffness=1e4, name=None):
@@ -531,14 +530,7 @@ class ModelBuilder:
         Raises:
             InputError: called twice, a value out of range.
         """
-        if self._contact is not None:
-            raise InputError("enable_contact: contact is on already; name other materials by set_surface and contact_between")
-        if gap is not None:
-            gap = float(validation.array("gap", gap, (), lower=0.0, lower_open=True))
-        creep = float(validation.array("creep", creep, (), lower=0.0, lower_open=True))
-        self._contact = {"gap": gap, "creep": creep}
-        self._defaults = {"friction": friction, "stiffness": stiffness, "damping": damping}
-        return self.contact_between(DEFAULT, DEFAULT)
+        return self._contact.enable(gap, friction, stiffness, damping, creep)
 
     def contact_between(self, material_a, material_b, friction=None, stiffness=None, damping=None):
         """Contact parameters of two materials; where one is None, the value of `enable_contact` holds.
@@ -553,23 +545,7 @@ class ModelBuilder:
         Raises:
             InputError: contact is not enabled, the pair has parameters already, a value out of range.
         """
-        if self._contact is None:
-            raise InputError("contact_between: call enable_contact first")
-        for material in (material_a, material_b):
-            validation.instance("material", material, str, "the name that set_surface gave")
-        names = tuple(sorted((material_a, material_b)))
-        if names in self._pairs:
-            raise InputError(f"contact_between: {names[0]!r} and {names[1]!r} have parameters already; change them by params")
-        given = {"stiffness": stiffness, "friction": friction, "damping": damping}
-        given = {key: self._defaults[key] if value is None else value for key, value in given.items()}
-        handles = {}
-        for column, (key, unit) in enumerate(zip(COLUMNS, ("Pa", "-", "Pa s/m"), strict=True)):
-            value = np.nan if given[key] is None else float(validation.array(key, given[key], (), lower=0.0, lower_open=key == "stiffness"))
-            feed = Feed(TABLE, column, np.array([len(self._pairs)]))
-            bounds = {"lower": 0.0, "lower_open": key == "stiffness"}
-            handles[key] = self._register(Parameter(f"contact.{names[0]}-{names[1]}.{key}", unit, np.array([value]), (feed,), bounds))
-        self._pairs[names] = ContactPair(names, **handles)
-        return self._pairs[names]
+        return self._contact.between(material_a, material_b, friction, stiffness, damping)
 
     def set_surface(self, body, material=None, thickness=None, self_contact=None):
         """How a body touches.
@@ -583,42 +559,16 @@ class ModelBuilder:
         Raises:
             InputError: a body of another builder or without a surface, a value out of range.
         """
-        surface = self._surface_of(body)
-        if thickness is not None:
-            surface.thickness = float(validation.array("thickness", thickness, (), lower=0.0))
-        if material is not None:
-            surface.material = validation.instance("material", material, str)
-        if self_contact is not None:
-            surface.self_contact = bool(self_contact)
+        self._contact.set_surface(self._surface_name(body), material, thickness, self_contact)
 
     def ignore_contact(self, body_a, body_b):
         """Let two bodies pass through each other; the same body twice: through itself."""
-        self._ignored.append((self._surface_of(body_a).name, self._surface_of(body_b).name))
+        self._contact.ignore(self._surface_name(body_a), self._surface_name(body_b))
 
-    def _surface_of(self, body):
-        if not isinstance(body, Body) or self._bodies.get(body.name) is not body or body.name not in self._surfaces:
+    def _surface_name(self, body):
+        if not isinstance(body, Body) or self._bodies.get(body.name) is not body or body.name not in self._contact:
             raise InputError("body: a Body that this builder made is needed; take what its add_... returned")
-        return self._surfaces[body.name]
-
-    def _contact_scene(self, free):
-        """(ContactScene, stiffnesses that were not given: dict from Parameter to value [Pa]); (None, {}) without contact."""
-        if self._contact is None:
-            return None, {}
-        surfaces = list(self._surfaces.values())
-        used = sorted({s.material for s in surfaces})
-        for a in used:
-            for b in used:
-                if tuple(sorted((a, b))) not in self._pairs:
-                    self.contact_between(a, b)
-        masses, stiffnesses = self._masses(), {}
-        for names, pair in self._pairs.items():
-            if np.isnan(pair.stiffness.value[0]):
-                pressures = [self._pressure(s, masses) for s in surfaces if s.material in names]
-                stiffnesses[pair.stiffness] = max(pressures, default=0.0) or 1.0
-        numbers = {s.name: k for k, s in enumerate(surfaces)}
-        ignored = [(numbers[a], numbers[b]) for a, b in self._ignored]
-        classes = {names: row for row, names in enumerate(self._pairs)}
-        return build_scene(surfaces, free, ignored, classes, **self._contact), stiffnesses
+        return body.name
 
     def _masses(self):
         """Masses of all particles as added [kg], [n]."""
@@ -628,17 +578,6 @@ class ModelBuilder:
                 if f.law == laws.INERTIA.name and f.column == 0:
                     masses[f.rows] += p.value if f.matrix is None else f.matrix @ p.value.ravel()
         return masses
-
-    def _pressure(self, surface, masses):
-        """A pressure that suits a surface's contacts [Pa]: what its stuff stands, and ten times its weight on the square of its extent.
-
-        Sheets, rods and nets: what stops them within the gap once they have fallen by their extent.
-        """
-        points = surface.mesh.points
-        extent = max(float(np.ptp(points, axis=0).max()), 1e-6)
-        weight = masses[surface.particles].sum() * max(np.linalg.norm(self._gravity), 1.0)
-        thin = not isinstance(surface.mesh, (RigidFrame, TetMesh))
-        return max(surface.pressure, (max(10.0, extent / (self._contact["gap"] or GAP)) if thin else 10.0) * weight / extent**2)
 
     def finalize(self, device="cpu", dtype="float64", envs=None):
         """The frozen model.
@@ -664,7 +603,7 @@ class ModelBuilder:
         free = np.ones(self._count, bool)
         for points in self._fixed:
             free[points] = False
-        contact, stiffnesses = self._contact_scene(free)
+        contact, stiffnesses = self._contact.scene(free, self._masses(), self._gravity)
         feeds = _vector_feeds(laws.INERTIA, "gravity", everyone, heavy)
         parameters = {"gravity": Parameter("gravity", "m/s^2", self._gravity, feeds)} | self._parameters
         stencils = {laws.INERTIA: [everyone[:, None]]} | self._stencils

@@ -187,4 +187,20 @@ POINT_SHAPE = Law("point_shape", 5, _CONTACT + _SHAPE, point_shape, **_TOUCH)
 ROLLING = Law("rolling", 8, _CONTACT + _SHAPE + _ARM, rolling, **_TOUCH)  # friction of the others' pairs
 
 CONTACT = (POINT_TRIANGLE, EDGE_EDGE, POINT_SHAPE)
-ALL = (INERTIA, LOAD, TETHER, DRIVE, PIN, RIGID, SPRING, MEMBRANE, BENDING, SEAM, ROD, *NEO_HOOKEAN.values(), *VISCOUS.values(), *CONTACT)
+ALL = (
+    INERTIA,
+    LOAD,
+    TETHER,
+    DRIVE,
+    PIN,
+    RIGID,
+    SPRING,
+    MEMBRANE,
+    BENDING,
+    SEAM,
+    ROD,
+    *NEO_HOOKEAN.values(),
+    *VISCOUS.values(),
+    *CONTACT,
+    ROLLING,
+)

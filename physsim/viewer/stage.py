@@ -61,7 +61,7 @@ class Stage:
             if asset.network is not None:
                 from physsim.appearance.color import ColorNetwork
 
-                network = ColorNetwork.from_arrays(asset.network)
+                network = ColorNetwork.from_arrays(asset.network).to(asset.splats.means)  # of the splats' dtype and device
             self._looks[i] = asset.bind(), network
         return self._looks[i]
 

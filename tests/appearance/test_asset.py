@@ -144,6 +144,7 @@ def test_what_an_asset_cannot_do_without_is_said():
         ({"mesh": "mesh"}, "mesh"),
         ({"material": ps.Spring(stiffness=1.0)}, "NeoHookean is needed"),
         ({"splats": 5}, "Splats is needed"),
+        ({"splats": asset_of("solid").splats.select([])}, "there is none among them"),
         ({"network": {}}, "a dict from names"),
         ({"network": {"file": np.zeros(2)}}, "cannot name an array"),
         ({"network": {"../a": np.zeros(2)}}, "cannot name an array"),

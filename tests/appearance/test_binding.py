@@ -8,7 +8,9 @@ from scipy.spatial.transform import Rotation
 import physsim as ps
 from physsim.appearance.baking import bake
 from physsim.appearance.binding import RigidBinding, bind
+from physsim.appearance.carriers import usual_distance
 from physsim.appearance.harmonics import spherical_harmonics
+from physsim.appearance.sources import splats_from_mesh
 from physsim.appearance.splats import Splats
 from physsim.errors import InputError
 
@@ -310,6 +312,24 @@ def test_whatever_becomes_of_the_body_nothing_is_nan(name, dtype, rng):
         assert x.grad.isfinite().all()
 
 
+def test_slopes_stay_bounded_where_a_triangle_has_no_area(rng):
+    mesh = ps.sheet_mesh((0.4, 0.4), (8, 8))
+    binding = bind(splats_from_mesh(mesh, 300), mesh)
+    weight = torch.as_tensor(rng.normal(size=(300, 3, 3)), dtype=torch.float32)
+
+    def steepest(points):
+        """Largest slope by a coordinate of the points [1/m]."""
+        x = torch.as_tensor(points, dtype=torch.float32).requires_grad_()
+        (binding.pose(x).factors * weight).sum().backward()
+        return float(x.grad.abs().max())
+
+    flat, edge, middle = mesh.points.copy(), mesh.points.copy(), mesh.points.copy()
+    edge[1] = edge[0]
+    a, b, c = mesh.triangles[40]
+    middle[c] = (middle[a] + middle[b]) / 2
+    assert max(steepest(edge), steepest(middle)) < 1000 * steepest(flat)  # the direction of no normal would have ten million
+
+
 def test_directions_turn_into_the_material_frame(rng):
     mesh = MESHES["tetrahedra of 4 nodes"]
     splats = splats_at(points_of(mesh, rng), rng)
@@ -393,6 +413,8 @@ def test_wrong_bindings_are_refused(rng):
         bind(splats.select(torch.zeros(200, dtype=torch.bool)), mesh)
     with pytest.raises(InputError, match="TetMesh, TriMesh, SpringNet, Curve or a Body"):
         bind(splats, "mesh")
+    with pytest.raises(InputError, match="TetMesh, TriMesh, SpringNet, Curve or a Body"):
+        usual_distance("mesh")
     with pytest.raises(InputError, match="limit"):
         bind(splats, mesh, limit=1.0)
     with pytest.raises(InputError, match=r"scales = -1 at \[3, 0\]"):

@@ -13,7 +13,7 @@ from fit_scenes import StretchedSheet, TexturedBlock, even_directions
 from physsim.appearance.color import ColorNetwork
 from physsim.appearance.fit import fit_appearance
 from physsim.appearance.fit_options import FitOptions
-from physsim.appearance.fit_quality import compare, mean_numbers
+from physsim.appearance.fit_quality import compare_frames, mean_numbers
 from physsim.appearance.frames import Frame
 from physsim.appearance.splats import Splats
 from physsim.errors import InputError
@@ -35,7 +35,7 @@ def fitted(thing, frames, count=400, **options):
 
 
 def seen(fit, frames):
-    return mean_numbers(compare(fit, frames))["psnr"]
+    return mean_numbers(compare_frames(fit, frames))["psnr"]
 
 
 def same(a, b):
@@ -271,6 +271,7 @@ def test_something_rigid_needs_no_body(block):
         ({"options": FitOptions(held_out=1)}, "every frame would be held out"),
         ({"body": None, "moved": True}, "no body was given"),
         ({"moved": True}, "3 particles; the body has 112"),
+        ({"body": "block"}, "a TetMesh, TriMesh, SpringNet, Curve or a Body of one is needed, str was given"),
         ({"size": 8}, "at least 11 a side"),
         ({"shift": 5.0}, "every splat lies more than"),
         ({"network": 7}, "a ColorNetwork is needed"),
@@ -312,7 +313,7 @@ def test_two_thousand_splats_show_unseen_views_and_bends_at_30_db_in_two_minutes
     begin, spent = time.perf_counter(), time.process_time()
     fit = fit_appearance(start, frames, thing.mesh, options=FitOptions(most_splats=2000, iterations=1000))
     begin, spent = time.perf_counter() - begin, time.process_time() - spent
-    numbers = mean_numbers(compare(fit, unseen))
+    numbers = mean_numbers(compare_frames(fit, unseen))
     print(f"{len(fit.splats)} splats, {numbers}, {begin:.1f} s, {spent:.1f} s of processor time")
     assert len(fit.splats) <= 2000
     assert numbers["psnr"] > 30.0

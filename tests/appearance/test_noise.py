@@ -135,6 +135,11 @@ def test_srgb_and_linear_are_inverse_and_join_where_the_standard_says():
         (lambda: DepthNoise()(np.zeros((3, 3)), VIEW, np.random.default_rng(0)), r"\[120, 160\]"),
         (lambda: DepthNoise()(-flat(1.0), VIEW, np.random.default_rng(0)), "depth image"),
         (lambda: DepthNoise()(flat(1.0), VIEW, 3), "default_rng"),
+        (
+            lambda: DepthNoise()((1000 * flat(1.0)).astype(np.uint16), VIEW, np.random.default_rng(0)),
+            "uint16 was given; divide millimetres",
+        ),
+        (lambda: ColourNoise()(np.full((2, 2), 200, np.uint8), np.random.default_rng(0)), "uint8 was given; divide by 255"),
         (lambda: ColourNoise(full_well=0.0), "full_well"),
         (lambda: ColourNoise(bits=0), "bits"),
         (lambda: ColourNoise()(np.full((2, 2), np.nan), np.random.default_rng(0)), "NaN"),

@@ -223,6 +223,7 @@ def rewrite(folder, change):
     [
         (lambda d: d.update(format="physsim asset"), "not of format 'physsim run'"),
         (lambda d: d.update(version=99), "version 99; this physsim reads version 1"),
+        (lambda d: d["units"].update(length="mm"), "units .*'mm'.* are needed"),
         (lambda d: d.update(bodies={}), "bodies must be a list"),
         (lambda d: d.update(links=[1]), "links must be a list"),
         (lambda d: d["links"][0].update(name="beam"), "2 parts are called 'beam'"),

@@ -193,6 +193,26 @@ def test_gradients_reach_the_pose_of_the_camera(rng):
     assert translation.grad.abs().sum() > 0
 
 
+def test_the_pose_has_the_slopes_of_differences_through_the_direction_of_view_too(rng):
+    cloud = splats(rng, degree=2)
+    weights = torch.tensor(rng.normal(size=(36, 48, 3)), dtype=torch.float32)
+    at = [torch.tensor(x, dtype=torch.float32) for x in (VIEW.rotation, VIEW.translation)]
+
+    def loss(rotation, translation):
+        return (weights * render(cloud, VIEW, pose=(rotation, translation)).colour).sum(dtype=torch.float64)
+
+    given = [x.clone().requires_grad_() for x in at]
+    loss(*given).backward()
+    for k, step in ((0, 2e-4), (1, 1e-3)):
+        way = torch.tensor(rng.normal(size=at[k].shape), dtype=torch.float32)
+        ends = [loss(*(x + sign * step * way if i == k else x for i, x in enumerate(at))) for sign in (1, -1)]
+        slope = (given[k].grad * way).sum().item()
+        assert slope == pytest.approx((ends[0] - ends[1]).item() / (2 * step), abs=0.02 * given[k].grad.norm().item())
+        still = (weights * render(PosedSplats(cloud, colours=PosedSplats(cloud).seen_from(VIEW.position)), VIEW, pose=given).colour).sum()
+        (apart,) = torch.autograd.grad(still, given[k])
+        assert (apart - given[k].grad).norm() > 1e-3 * apart.norm()  # the direction of view has its part in it
+
+
 def test_splats_out_of_sight_leave_the_background_and_no_nan():
     away = one_splat(-50.0)  # behind the camera
     means = away.means.clone().requires_grad_()
@@ -239,6 +259,13 @@ def test_a_cuda_device_sees_what_the_cpu_sees(rng):
     [
         (lambda: Scene([3]), "Splats"),
         (lambda: Scene((), [one_splat(0.0)]), "Surface"),
+        (lambda: Scene(None), "Scene.splats: a Splats or PosedSplats is needed, NoneType was given"),
+        (lambda: render(VIEW, VIEW), "Scene.splats: a Splats or PosedSplats is needed, Camera was given"),
+        (lambda: render(one_splat(0.0), VIEW, samples=0), "samples = 0"),
+        (lambda: render(Scene(), VIEW, device="tpu"), "device = 'tpu': torch knows no such device"),
+        (lambda: render(Scene(), VIEW, device="meta"), "on the CPU and on CUDA"),
+        (lambda: render(Scene(), VIEW, device="cuda:99"), r"device = 'cuda:99': \d+ CUDA devices are found"),
+        (lambda: render(Scene(one_splat(0.0), background="white"), VIEW), "background: not an array of numbers"),
         (lambda: PosedSplats(one_splat(0.0), colours=torch.ones(2, 3)), r"\[1, 3\]"),
         (lambda: PosedSplats(one_splat(0.0), PosedSplats(splats(np.random.default_rng(0))).posed), "40 means"),
         (lambda: render(Scene(one_splat(0.0), background=np.zeros((3, 3, 3))), VIEW), "camera's size"),

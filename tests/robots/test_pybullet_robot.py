@@ -286,6 +286,8 @@ def test_robots_in_one_process_know_nothing_of_each_other(robots):
         (lambda r: r.command(position=np.nan), "NaN or infinite"),
         (lambda r: r.command(position=[0.0, 0.0]), "shape [2] was given, [9] is needed"),
         (lambda r: r.command(position=0.0, joints="elbow"), "joint 'elbow': there is none of that name"),
+        (lambda r: r.command(position=0.0, joints=[["panda_joint1"]]), "the name of a joint, several, or None for all are needed"),
+        (lambda r: r.command(position=0.0, joints=5), "joints = 5"),
         (lambda r: r.command(position=0.0, joints=FINGERS[:1] * 2), "named twice"),
         (lambda r: r.command(position=0.0, on_limit="ignore"), "must be 'raise' or 'clip'"),
         (lambda r: r.reset(np.full(9, 0.5)), "must lie in"),

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import physsim as ps
@@ -77,6 +78,8 @@ def test_a_colour_network_adds_to_what_the_splats_show(asset, tmp_path):
     blue = picture(film(replace(asset, network=arrays), tmp_path / "b.png", camera=camera))[30, 40]
     assert blue[2] - plain[2] == pytest.approx(0.8 * 255, abs=40)
     assert blue[0] == pytest.approx(plain[0], abs=3)
+    fine = replace(asset, network=arrays, splats=asset.splats.to(torch.float64))
+    assert np.abs(picture(film(fine, tmp_path / "d.png", camera=camera))[30, 40] - blue).max() <= 1
     damaged = replace(asset, network={"weight0": np.zeros((2, 2))})
     with pytest.raises(ps.InputError, match="missing arrays"):
         film(damaged, tmp_path / "c.png", camera=camera)
@@ -216,3 +219,12 @@ def test_the_command_writes_its_picture(sliding, tmp_path, capsys):
     folder, out = str(sliding.save(tmp_path / "run")), tmp_path / "it.png"
     assert told(capsys, "render", folder, "--out", str(out), "--size", "64", "48", "--show", "strain")[0] == 0
     assert picture(out).shape == (48, 64, 3)
+
+
+def test_the_camera_that_the_help_shows_can_be_used(sliding, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["render", "--help"])
+    shown = next(line for line in capsys.readouterr().out.splitlines() if line.strip().startswith('{"width"'))
+    (tmp_path / "camera.json").write_text(shown)
+    film(sliding, tmp_path / "it.png", camera=tmp_path / "camera.json")
+    assert Image.open(tmp_path / "it.png").size == (640, 480)

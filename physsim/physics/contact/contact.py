@@ -1,7 +1,8 @@
 """What contact adds to an assembly: energy, forces, matrix blocks and their derivatives, from the pairs that are near.
 
 The laws are those of `physsim.physics.laws.CONTACT` and run through the kernels of every other law, on surface points instead of
-particles and on lists that change. Rows of the lists take their parameters from a table, one row a pair of materials.
+particles and on lists that change. Rows of the lists take their parameters from a table, one row a pair of materials. Forward, reverse
+and tangent passes stand in one class because they run over the same lists and recorded launches.
 """
 
 import warnings
@@ -36,7 +37,7 @@ class Contact:
         self.assembly = a = assembly
         self.scene = scene = a.model.contact
         self.device, self.envs = a.model.device, a.model.envs
-        self.detection = Detection(scene, self.device, self.envs, a.active)
+        self.detection = Detection(scene, self.device, self.envs, a.active, scene.embed(a.model.rest))
         shape = (self.envs, scene.point_count)
         self.s, self.s1, self.s2, self.motion, self._moved, self._still_points = (self._vectors(shape) for _ in range(6))
         used = scene.weights != 0.0

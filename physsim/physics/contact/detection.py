@@ -1,12 +1,10 @@
 """Which pairs of features may meet during a motion, and how far the motion may go before they would pass through each other."""
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
-
 import numpy as np
 import warp as wp
 
 from physsim.kernels.contact import boxes, broad_phase, ccd, rolling, slots
+from physsim.physics.contact.candidates import POINTS, CandidateList, PointMap, on_device, rollers_of
 from physsim.physics.launch import Launcher
 
 REFITS = 32  # of a tree, before it is built anew for where things have gone
@@ -14,59 +12,7 @@ CHUNK = 64  # rows that one thread advances on the CPU
 # times the rows that a motion of things needed, plus some, above which lists that a wild direction has filled are made anew
 WASTE, WASTE_WITHIN, FEW_ROWS = 2, 4, 256
 REACH = 16.0  # edge lengths that a point may go in one motion: a wild direction would make everything a candidate for everything
-POINTS = {"point_triangle": 4, "edge_edge": 4, "point_shape": 5, "rolling": 8}  # of a row of each list, in the order of their slots
 QUERY_COST, ADVANCE_COST = 1.5, 0.3  # [us] of a query, of a row
-
-
-@dataclass
-class CandidateList:
-    """Pairs that are near; device arrays [envs, capacity].
-
-    Args:
-        stencil: surface points, [envs, capacity, 4 or 5]; -1 comes first in rows that are not used.
-        live: the same; -1 comes first also in rows that stay out of reach during the motion of the last `max_step` that marked them.
-        touching: 1 for rows that were within the gap at the beginning of the last motion marked so, [envs, capacity].
-        count: rows of each environment, [envs]; they come first.
-        rows: the largest of them, on the host.
-        pair_class: row of the table of contact parameters.
-        offset: sum of the radii [m].
-        weight: area [m^2]: of the point, or the mean of two edges'.
-        shape: number of the shape where one takes part.
-        rolls: 1 for rows of which another list, that of what rolls, has the friction.
-        arm: of that list, what its law needs besides.
-        source: of that list, the list and the row that each of its rows comes from, and 1 where what rolls is the first there, else -1.
-    """
-
-    stencil: wp.array
-    live: wp.array
-    touching: wp.array
-    count: wp.array
-    rows: int
-    pair_class: wp.array
-    offset: wp.array
-    weight: wp.array
-    shape: wp.array
-    rolls: wp.array
-    arm: wp.array
-    source: wp.array
-    kernels: broad_phase.Candidates = field(init=False, repr=False)  # the same arrays, as kernels take them
-
-    def __post_init__(self):
-        self.kernels = broad_phase.Candidates()
-        for name in ("stencil", "live", "touching", "pair_class", "offset", "weight", "shape", "rolls"):
-            setattr(self.kernels, name, getattr(self, name))
-
-    @property
-    def capacity(self):
-        """Rows that there is room for."""
-        return self.stencil.shape[1]
-
-
-class PointMap(NamedTuple):
-    """Slots of each surface point: `slots[env, k]` for k from `offsets[env, i]` to `offsets[env, i + 1]`, in ascending order."""
-
-    offsets: wp.array
-    slots: wp.array
 
 
 class Detection:
@@ -82,16 +28,17 @@ class Detection:
         device: Warp device.
         envs: environments.
         active: device array [envs]; environments with 0 are left untouched. None: all are active.
+        rest: surface points by whose edges motions count as long [m], numpy [S, 3]; None: those of the first motion.
     """
 
-    def __init__(self, scene, device, envs, active=None):
+    def __init__(self, scene, device, envs, active=None, rest=None):
         self.scene, self.device, self.envs = scene, device, envs
         self.launcher = Launcher(device, envs)
         self._on_host = wp.get_device(device).is_cpu
         self.active = active if active is not None else wp.full(envs, 1, dtype=int, device=device)
-        self.surfaces = _surfaces(scene, device)
+        self.surfaces = on_device(scene, device)
         self._queries = 2 * len(scene.vertices) + len(scene.edges)
-        self._refits, self._limit = REFITS, None
+        self._refits, self._limit = REFITS, None if rest is None else self._longest_motion(rest[None])
         self._commands = {}
         self.capacity_version = 0
         self._allocate()
@@ -118,7 +65,7 @@ class Detection:
         self._floor, self._pressed = self._numbers(envs), np.zeros(envs, bool)
         self._stale = self._ints((envs, 2))
         self._counts, self._rolling_counts = self._ints((3, envs)), self._ints(envs)
-        self.rollers = _rollers(scene, self.device)
+        self.rollers = rollers_of(scene, self.device)
         self._rolling_found = self._rolling_begins = self._ints(0)
         self._turning, self._turned = np.ones(len(scene.shape_kind), bool), False
         self._found, self._begins = self._ints(envs * self._queries + 1), self._ints(envs * self._queries + 1)
@@ -164,7 +111,7 @@ class Detection:
 
     @property
     def lists(self):
-        """The three lists of pairs, in the order of their slots; those of what rolls come last."""
+        """The three lists of pairs that keep apart, in the order of their slots, before those of `rolling`."""
         return self.point_triangle, self.edge_edge, self.point_shape
 
     @property
@@ -205,7 +152,7 @@ class Detection:
             bool: whether any list was made anew.
         """
         if self._limit is None:
-            self._limit = self._longest_motion(s)
+            self._limit = self._longest_motion(s.numpy())
         before = s if before is None else before
         escaped = self._escaped(s, motion, before)
         if not self._mark_wasteful(WASTE_WITHIN if tried else WASTE) and not escaped:
@@ -249,7 +196,7 @@ class Detection:
 
     def _longest_motion(self, s):
         edges = self.scene.edges[self.scene.movable[self.scene.edges].any(axis=1)]
-        lengths = np.linalg.norm(np.diff(s.numpy()[:, edges], axis=2), axis=-1)
+        lengths = np.linalg.norm(np.diff(s[:, edges], axis=2), axis=-1)
         lengths = lengths[np.isfinite(lengths) & (lengths > 0)]
         return wp.float64(REACH * float(np.median(lengths)) if lengths.size else np.inf)
 
@@ -447,39 +394,3 @@ def _room(count):
 def _rounded(counts):
     """Rows that a launch covers: powers of two, so that few launches have to be recorded."""
     return [1 << (int(n) - 1).bit_length() if n else 0 for n in counts]
-
-
-def _rollers(scene, device):
-    """What `rolling` knows of points, for kernels; None where no point is of a round thing's core."""
-    if scene.roller is None or (scene.roller < 0).all():
-        return None
-    out = rolling.Rollers()
-    out.roller = wp.array(np.ascontiguousarray(scene.roller, dtype=np.int32), dtype=int, device=device)
-    out.along = wp.array(np.ascontiguousarray(scene.along, dtype=np.float64), dtype=wp.float64, device=device)
-    out.turns = wp.full(len(scene.shape_kind), 1, dtype=int, device=device)
-    return out
-
-
-def _surfaces(scene, device):
-    """The scene for kernels."""
-    out = boxes.Surfaces()
-    material = np.asarray(scene.material, int)
-    columns = {
-        "owners": (-np.sort(-np.where(scene.weights != 0.0, scene.owners, -1), axis=1), np.int32, wp.vec4i),
-        "fixed": (~np.asarray(scene.movable, bool), np.int32, int),
-        "triangles": (scene.triangles, np.int32, wp.vec3i),
-        "edges": (scene.edges, np.int32, wp.vec2i),
-        "shape_size": (scene.shape_size, np.float64, wp.vec3d),
-        "shape_frame": (scene.shape_frame, np.int32, wp.vec4i),
-        "pair_class": (np.where(scene.allowed, scene.pair_class[np.ix_(material, material)], -1), np.int32, int),
-    }
-    columns |= {name: (getattr(scene, name), np.int32, int) for name in ("body", "vertices", "shape_kind", "shape_body")}
-    columns |= {name: (getattr(scene, name), np.float64, wp.float64) for name in ("radius", "area", "edge_area")}
-    for name, (values, host, dtype) in columns.items():
-        ndim = 2 if name == "pair_class" else 1
-        values = np.ascontiguousarray(values, dtype=host)
-        empty = (0,) * ndim
-        array = wp.array(values, dtype=dtype, device=device, ndim=ndim) if values.size else wp.zeros(empty, dtype=dtype, device=device)
-        setattr(out, name, array)
-    out.gap = float(scene.gap)
-    return out

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from physsim.errors import InputError
+from physsim.kernels.contact.rolling import CORES, POINT_SHAPE
 from physsim.physics.model import require_state
 
 ROLLING = "rolling"
+FRAMED = (int(POINT_SHAPE), int(CORES))  # meetings in which the other thing is a frame, too
 SIDE = {"point_triangle": 1, "edge_edge": 2, "point_shape": 1}  # vertices of a pair that are the first surface's
 
 
@@ -18,7 +20,7 @@ class ContactPoints:
     Args:
         env: environment, [k].
         bodies: names of the two surfaces, [k, 2].
-        points: where they touch [m], [k, 3]: on one of the two, the other is nearer than the scene's gap.
+        points: where they touch [m], [k, 3]: on the surface of one of the two, the other is nearer than the scene's gap.
         forces: on the first one [N], [k, 3]: push, damping and friction.
         sliding: velocity of the first one relative to the second along the surfaces [m/s], [k, 3].
     """
@@ -65,13 +67,12 @@ def contact_points(solver, state):
     near = contact.anything_near()
     shares, pushes = (contact.shares.numpy().copy(), contact.pushes()) if near else (None, None)
     names = np.array(scene.names)
-    rolling = _Rolling(contact, shares, pushes, positions, velocities)
+    rolling = _Rolling(contact, shares, positions, velocities)
     found = []
     for name, law, pairs, count, _, first_share, _ in contact.rows():
         if name == ROLLING:
             continue
         stencil = pairs.stencil.numpy()[:, :count]
-        friction, wheeling = rolling.of(name, stencil.shape[:2])
         slots = slice(first_share, first_share + count * law.points)
         forces, push = (-part[:, slots].reshape(*stencil.shape, 3) for part in (shares, pushes))
         side = SIDE[name]
@@ -82,55 +83,67 @@ def contact_points(solver, state):
         size = np.linalg.norm(normal, axis=1)
         normal = normal / size[:, None]
         share = np.einsum("kvc,kc->kv", push, normal) / size[:, None]  # how the points take part: +1 in all on the first surface
-        relative = np.einsum("kv,kvc->kc", share, moving) + wheeling[env, row]
+        first = np.einsum("kv,kvc->kc", share[:, :side], at[:, :side])
+        second = -np.einsum("kv,kvc->kc", share[:, side:], at[:, side:])
+        friction, wheeling = rolling.of(name, stencil.shape[:2], (env, row), normal, first, second)
+        relative = np.einsum("kv,kvc->kc", share, moving) + wheeling
         relative -= np.einsum("kc,kc->k", relative, normal)[:, None] * normal
-        point = np.einsum("kv,kvc->kc", share[:, :side], at[:, :side])
+        point = first - scene.radius[members[:, 0], None] * normal
         bodies = names[scene.body[members[:, [0, side]]]]
-        found.append((env, bodies, point, forces[env, row, :side].sum(axis=1) + friction[env, row], relative))
+        found.append((env, bodies, point, forces[env, row, :side].sum(axis=1) + friction, relative))
     if not found:
         return ContactPoints(np.zeros(0, int), np.zeros((0, 2), names.dtype), *(np.zeros((0, 3)) for _ in range(3)))
     return ContactPoints(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
 
 class _Rolling:
-    """What rolls among the pairs: friction, which has a list of its own, and how the turning moves the place of the contact."""
+    """What rolls among the pairs: friction, which has a list of its own, and how turning moves what lies at the place of the contact."""
 
-    def __init__(self, contact, shares, pushes, positions, velocities):
-        self._parts = {}
+    def __init__(self, contact, shares, positions, velocities):
+        self._rows = None
         for name, law, pairs, count, _, first_share, _ in contact.rows():
             if name != ROLLING:
                 continue
             stencil = pairs.stencil.numpy()[:, :count]
             env, row = np.nonzero(stencil[:, :, 0] >= 0)
-            source, arm = pairs.source.numpy()[env, row], pairs.arm.numpy()[env, row]
             slots = slice(first_share, first_share + count * law.points)
-            force = -shares[:, slots].reshape(*stencil.shape, 3)[env, row, :4].sum(axis=1)
-            self._parts = {"env": env, "source": source, "force": force * source[:, 2:]}
-            self._parts["wheeling"] = _wheeling(contact, pushes, env, stencil[env, row], source, arm, positions, velocities) * source[:, 2:]
+            self._friction = -shares[:, slots].reshape(*stencil.shape, 3)[env, row, :4].sum(axis=1)
+            members = stencil[env, row]
+            self._frames = positions[env[:, None], members].reshape(-1, 2, 4, 3)
+            self._moving = velocities[env[:, None], members].reshape(-1, 2, 4, 3)
+            arm = pairs.arm.numpy()[env, row]
+            self._radius, self._turning = arm[:, 2], np.isin(arm[:, 5], FRAMED)
+            self._env, self._source, self._rows = env, pairs.source.numpy()[env, row], len(env)
 
-    def of(self, name, shape):
-        """(force on the first thing [N], velocity of the round one's surface against its core [m/s]) of the rows of a list, [*shape, 3]."""
-        force, wheeling = np.zeros((*shape, 3)), np.zeros((*shape, 3))
-        if self._parts:
-            p = self._parts
-            keep = p["source"][:, 0] == list(SIDE).index(name)
-            place = p["env"][keep], p["source"][keep, 1]
-            force[place], wheeling[place] = p["force"][keep], p["wheeling"][keep]
-        return force, wheeling
+    def of(self, name, shape, where, normal, first, second):
+        """Friction on the first thing [N], and what turning adds to the velocity of its surface against the other's [m/s], both [k, 3].
 
+        Args:
+            name: of a list; `shape`: (environments, rows) of it.
+            where: (environment, row) of its pairs that press, each [k].
+            normal: of these, towards the first thing, [k, 3].
+            first, second: their places on the first thing's core and on the second's [m], [k, 3].
+        """
+        if not self._rows:
+            return np.zeros_like(normal), np.zeros_like(normal)
+        mine = np.flatnonzero(self._source[:, 0] == list(SIDE).index(name))
+        number = np.full(shape, -1)
+        number[self._env[mine], self._source[mine, 1]] = mine
+        number = number[where]
+        rolls = np.flatnonzero(number >= 0)
+        number, side = number[rolls], self._source[number[rolls], 2:]
+        friction, wheeling = np.zeros_like(normal), np.zeros_like(normal)
+        friction[rolls] = side * self._friction[number]
+        round_one, other = (np.where(side > 0, a[rolls], b[rolls]) for a, b in ((first, second), (second, first)))
+        place = round_one - self._radius[number, None] * side * normal[rolls]
+        turned = self._carried(number, 0, place - round_one)
+        turned -= np.where(self._turning[number, None], self._carried(number, 1, place - other), 0.0)
+        wheeling[rolls] = side * turned
+        return friction, wheeling
 
-def _wheeling(contact, pushes, env, stencil, source, arm, positions, velocities):
-    """Velocity, against its core, of what lies on a round thing's surface where it touches [m/s], [k, 3]."""
-    at, moving = positions[env[:, None], stencil[:, :4]], velocities[env[:, None], stencil[:, :4]]
-    frames, turning = at[:, 1:] - at[:, :1], moving[:, 1:] - moving[:, :1]
-    normal = np.zeros((len(env), 3))
-    for name, _, pairs, _, _, first_share, _ in contact.rows():
-        if name == ROLLING:
-            continue
-        mine = np.flatnonzero(source[:, 0] == list(SIDE).index(name))
-        slots = first_share + source[mine, 1, None] * pairs.stencil.shape[2] + np.arange(SIDE[name])
-        normal[mine] = -pushes[env[mine, None], slots].sum(axis=1) * source[mine, 2:]
-    size = np.linalg.norm(normal, axis=1, keepdims=True)
-    out = -arm[:, 2:3] * np.divide(normal, size, out=np.zeros_like(normal), where=size > 0)  # from the core to the place
-    local = np.linalg.solve(frames.transpose(0, 2, 1), out[..., None])
-    return (turning.transpose(0, 2, 1) @ local)[..., 0]
+    def _carried(self, number, which, away):
+        """Velocity of what a frame carries `away` from a place, against that of the place [m/s]."""
+        frames, moving = self._frames[number, which], self._moving[number, which]
+        edges = np.where(self._turning[number, None, None] | (which == 0), frames[:, 1:] - frames[:, :1], np.eye(3))
+        local = np.linalg.solve(edges.transpose(0, 2, 1), away[..., None])
+        return ((moving[:, 1:] - moving[:, :1]).transpose(0, 2, 1) @ local)[..., 0]

@@ -87,8 +87,9 @@ class _Held:
 
     def measure(self):
         """See how far there is to go, `left` [m], and which environments are on the way, `lagging`; both [envs]."""
-        self.left = self.assembly.measure_way(self._way)
-        self.lagging = (self.left > self._smallest) & (self._stalls < STALLS)
+        left = self.assembly.measure_way(self._way)
+        self.left = np.where(left > self._smallest, left, 0.0)  # less is rounding
+        self.lagging = (self.left > 0.0) & (self._stalls < STALLS)
         self.moving = self.lagging & (self._wait == 0)
 
     def load(self, mask):
@@ -398,7 +399,9 @@ class Newton:
 
         A whole step that left a share of the residual changed the matrix by about twice that share, and so much the next would leave.
         """
-        return (project == EXACT) & (self._assembled == EXACT) & (2.0 * self._left * p.residual <= self.tolerance)
+        with np.errstate(invalid="ignore"):  # those at rest have no residual and have left none
+            last = 2.0 * self._left * p.residual <= self.tolerance
+        return last & (project == EXACT) & (self._assembled == EXACT)
 
     def _search(self, p, running, trusted):
         """Backtracking on energy differences; leaves `x`, `gradient` and the residual at the accepted point; returns step lengths."""

@@ -107,7 +107,22 @@ def rolling_bodies():
     return builder, {}
 
 
-SCENES = {f.__name__: f for f in (sliding_block, struck_block, closing_fold, landing_bodies, squeezed_block, rolling_bodies)}
+def driven_ball():
+    """A driven ball moves on under a ball, a plate and a capsule that are free to turn: their friction acts at what it is to each."""
+    builder = ps.ModelBuilder(gravity=(-10.0, -10.0, -10.0))
+    builder.add_collider(ps.Sphere(0.03), name="wheel")
+    motion = {"young": 1e7, "mass": 0.03, "angular_velocity": (3.0, 5.0, 1.0)}
+    builder.add_rigid_body(ps.Sphere(0.01), position=(0.003, 0.002, 0.0407), velocity=(0.1, 0.05, -0.2), name="ball", **motion)
+    plate = ps.Box((0.04, 0.04, 0.01))
+    builder.add_rigid_body(plate, position=(0.0357, 0.004, 0.002), rotation=(0.72, 0.02, 0.7, 0.01), velocity=(-0.2, 0.0, 0.1), **motion)
+    lying = (0.71, 0.02, 0.7, 0.0)
+    builder.add_rigid_body(ps.Capsule(0.008, 0.05), position=(0.002, 0.0387, 0.003), rotation=lying, velocity=(0, -0.2, 0.1), **motion)
+    builder.enable_contact(friction=0.3, damping=1e3, stiffness=2e4, creep=CREEP)
+    return builder, {"wheel": (0.03, 0.06, 0.05)}
+
+
+FORMS = (sliding_block, struck_block, closing_fold, landing_bodies, squeezed_block, rolling_bodies, driven_ball)
+SCENES = {f.__name__: f for f in FORMS}
 MET = {  # lists that hold touching pairs in the end
     "sliding_block": {"point_shape"},
     "struck_block": {"edge_edge"},
@@ -115,6 +130,7 @@ MET = {  # lists that hold touching pairs in the end
     "landing_bodies": {"point_triangle", "point_shape"},
     "squeezed_block": {"edge_edge", "point_shape"},
     "rolling_bodies": {"point_triangle", "edge_edge", "point_shape", "rolling"},
+    "driven_ball": {"point_shape", "rolling"},
 }
 each = pytest.mark.parametrize("scene", SCENES)
 FEW = ("closing_fold", "landing_bodies")

@@ -68,3 +68,22 @@ def test_blocks_that_are_kept_change_no_solution(envs, monkeypatch):
         ends.append(state.positions)
     assert sum(kept) == 0
     np.testing.assert_allclose(*ends, atol=1e-8)
+
+
+@pytest.mark.filterwarnings("error")
+def test_environments_without_any_force_rest_beside_one_that_lands():
+    """To the bit, and without a warning of numpy's."""
+    mesh = ps.box_mesh((0.05,) * 3, (2,) * 3, origin=(0.0, 0.0, 0.0015))
+    builder = ps.ModelBuilder(gravity=(0, 0, 0))
+    builder.add_soft_body(mesh, ps.NeoHookean(5e4, 0.3, 300.0))
+    builder.add_ground()
+    builder.enable_contact()
+    model = builder.finalize(envs=2)
+    velocities = np.where(model.free[:, None], [0.3, 0.0, -0.5], 0.0) * np.array([0.0, 1.0])[:, None, None]
+    solver, state = ps.SolverImplicit(model, dt=1 / 240, integrator="backward_euler"), model.state(velocities=velocities)
+    iterations = []
+    for _ in range(6):
+        state, report = solver.step(state)
+        iterations.append(report.iterations)
+    assert np.sum(iterations, axis=0)[0] == 0 < np.sum(iterations, axis=0)[1]
+    np.testing.assert_array_equal(state.positions[0], model.positions)

@@ -9,6 +9,7 @@ from penetration import Penetration
 
 import physsim as ps
 from physsim.kernels.contact import ccd
+from physsim.physics.assembly import Assembly
 from physsim.physics.contact.readout import contact_points
 
 CLOTH = ps.Shell(stretch=500.0, bending=1e-5, thickness=5e-4, area_density=0.2)
@@ -67,6 +68,18 @@ def test_a_sheet_makes_way_for_what_is_driven_into_it(name, held, speed):
     if held or speed * dt < 2 * half_height(PROJECTILES[name]):  # else a step may lead a loose sheet around it, as a warning says
         near = np.argsort(np.linalg.norm(x[cloth.particles, :2] - centre[:2], axis=1))[0]
         assert x[cloth.particles[near], 2] < -0.15  # it came along, before it
+
+
+def test_a_way_that_was_gone_but_for_rounding_is_reported_as_gone(monkeypatch):
+    """It goes in two parts or more, which may miss the target by the last digit; gradients warn of what was not reached."""
+    builder = ps.ModelBuilder(gravity=(0, 0, 0))
+    builder.add_rigid_body(ps.Sphere(0.01), mass=0.03, position=(0.003, 0.002, 0.0412))
+    wheel = builder.add_collider(ps.Sphere(0.03))
+    builder.enable_contact(friction=0.3)
+    measured = Assembly.measure_way
+    monkeypatch.setattr(Assembly, "measure_way", lambda *arguments: np.maximum(measured(*arguments), 1e-20))
+    _, reports, _ = follow(builder.finalize(), [(wheel, (0.001, 0.002, 0.01))], 1 / 60, 1 / 240, 4)
+    assert [r.unreached for r in reports] == [0.0] * 4
 
 
 def half_height(shape):

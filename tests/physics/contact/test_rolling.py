@@ -156,6 +156,52 @@ def test_friction_of_what_rolls_is_read_with_its_push():
     assert np.abs(rolling.sliding).max() < 1e-3  # what touches does not slide
 
 
+def crossing(first, second, start):
+    """(builder, bodies) of two things that are free to turn and press on each other, the first above."""
+    builder = ps.ModelBuilder(gravity=(0, 0, 0))
+    motion = {"mass": MASS, "angular_velocity": (3.0, 5.0, 8.0)}
+    across = (0.5**0.5, 0.0, 0.5**0.5, 0.0)
+    at = (0.001, 0.002, start)
+    upper = builder.add_rigid_body(first, position=at, rotation=across, velocity=(0.1, 0.3, -0.2), name="upper", **motion)
+    lower = builder.add_rigid_body(second, rotation=LYING, velocity=(0.0, 0.0, 0.1), name="lower", **motion)
+    builder.enable_contact(gap=1e-3, friction=FRICTION, stiffness=1e5)
+    return builder, (upper, lower)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "height"),
+    [
+        (ps.Sphere(0.02), ps.Sphere(0.03), 0.05),
+        (ps.Sphere(0.02), ps.Box((0.1, 0.1, 0.1)), 0.07),
+        (ps.Capsule(0.02, 0.1), ps.Capsule(0.03, 0.1), 0.05),
+        (ps.Box((0.1, 0.1, 0.1)), ps.Sphere(0.03), 0.08),
+        (ps.Box((0.1, 0.1, 0.1)), ps.Capsule(0.03, 0.1), 0.08),
+    ],
+)
+def test_places_and_sliding_are_those_of_the_surfaces(first, second, height):
+    """A ball's contact is read on its surface, with the velocity that its spin has there, whichever of the two it is."""
+    builder, bodies = crossing(first, second, height + 9e-4)
+    solver = ps.SolverImplicit(builder.finalize(), dt=1e-4, integrator="backward_euler")
+    state = solver.model.state()
+    for _ in range(8):
+        state, _ = solver.step(state)
+    seen = contact_points(solver, state)
+    seen = seen.on("upper")
+    assert len(seen)
+    (v, spin, centre), (other_v, other_spin, other_centre) = (spin_of(state, body) for body in bodies)
+    np.testing.assert_allclose(seen.points[:, 2] - other_centre[2], height - half_of(first), atol=1.2e-3)
+    normal = seen.forces.sum(axis=0)
+    for point, sliding in zip(seen.points, seen.sliding, strict=True):
+        expected = v + np.cross(spin, point - centre) - other_v - np.cross(other_spin, point - other_centre)
+        np.testing.assert_allclose(sliding[:2], expected[:2], atol=0.03)  # a millimetre at 10 rad/s, a slight tilt
+    assert np.dot(normal[:2], sliding[:2]) < 0.0
+
+
+def half_of(shape):
+    """Of its extent along z as it lies there [m]."""
+    return shape.size[2] / 2 if isinstance(shape, ps.Box) else shape.radius
+
+
 def test_a_rotating_ball_drags_a_sheet_along():
     """A held ball that spins in place moves what lies on it."""
     builder = ps.ModelBuilder()
