@@ -67,7 +67,9 @@ _RENDER_EXAMPLES = """examples:
   physsim render my-run --show strain --camera front --size 1280 720 --out strain.mp4
   physsim render my-run --camera camera.json --frames 1 --out picture.png
 
-a camera file is a JSON object as Camera.to_dict gives it; .png is one picture (the last frame where the run has several)
+a camera file is a JSON object as Camera.to_dict gives it (OpenCV's axes, from world to camera, pixels and metres):
+  {"width": 640, "height": 480, "focal": [600, 600], "rotation": [[1, 0, 0], [0, 0, -1], [0, 1, 0]], "translation": [0, 0, 1]}
+.png is one picture (the last frame where the run has several); a film's width and height are even
 """
 
 

@@ -39,12 +39,18 @@ def neo_hookean(real, points):
     root_half = real(0.7071067811865476)
 
     @wp.func
-    def moduli_of(p: vec2) -> vec3:
+    def moduli_of_points(p: vec2) -> vec3:
         """(mu, lam_q + mu, lam - lam_q) [Pa]."""
         mu = p[0] / (two * (one + p[1]))
         ratio = two * p[1] / (one - two * p[1])  # lam / mu, so that nothing is divided by a modulus
         local = ratio / (one + wp.max(ratio, zero) / share_limit)
         return vec3(mu, (local + one) * mu, (ratio - local) * mu)
+
+    @wp.func
+    def moduli_of_one_point(p: vec2) -> vec3:
+        """The same where the one point's J is the mean dilatation, too: the point carries all."""
+        mu = p[0] / (two * (one + p[1]))
+        return vec3(mu, mu / (one - two * p[1]), zero)
 
     @wp.func
     def cofactor(F: mat33) -> mat33:
@@ -64,7 +70,7 @@ def neo_hookean(real, points):
         return half * (trace * trace - wp.trace(G * G)) + wp.determinant(G)
 
     @wp.func
-    def dilatation(x: Stencil, rest: Stencil) -> vec2:
+    def dilatation_of_points(x: Stencil, rest: Stencil) -> vec2:
         """(V [m^3], theta - 1)."""
         volume = zero
         change = zero
@@ -75,6 +81,13 @@ def neo_hookean(real, points):
             volume += w
             change += w * (wp.trace(G) + second_and_third_invariant(G))
         return vec2(volume, change / volume)
+
+    @wp.func
+    def no_dilatation(x: Stencil, rest: Stencil) -> vec2:
+        """In its place where the mean carries nothing."""
+        return vec2(one, zero)
+
+    moduli_of, dilatation = (moduli_of_points, dilatation_of_points) if quadrature_count > 1 else (moduli_of_one_point, no_dilatation)
 
     @wp.func
     def energy(x: Stencil, x1: Stencil, x2: Stencil, rest: Stencil, p: vec2, step: vec3) -> real:
@@ -129,7 +142,11 @@ def neo_hookean(real, points):
         p = slope * wp.sign(wp.determinant(U) * wp.determinant(V))
         v = vec3(s[1] * s[2], s[2] * s[0], s[0] * s[1])
         scaling = mat33(mu, p * s[2], p * s[1], p * s[2], mu, p * s[0], p * s[1], p * s[0], mu) + bulk * wp.outer(v, v)
-        Q, values = wp.eig3(scaling)
+        Q = mat33()
+        values = vec3(one, one, one)
+        minor = scaling[0, 0] * scaling[1, 1] - scaling[0, 1] * scaling[1, 0]
+        if not (scaling[0, 0] > zero and minor > zero and wp.determinant(scaling) > zero):  # definite as a rule: nothing to lift
+            Q, values = wp.eig3(scaling)
         count_of_nodes = int(nodes)
         modes = 9
         for k in range(modes):
@@ -152,6 +169,13 @@ def neo_hookean(real, points):
         return H
 
     @wp.func
+    def pair_block(Na: vec3, Nb: vec3, ga: vec3, gb: vec3, F: mat33, mu: real, slope: real, bulk: real) -> mat33:
+        """Of two nodes, with ga = cof F Na: mu Na.Nb I + slope d2J + bulk ga gb^T; d2J : (u (x) Na)(v (x) Nb) = (u x v) . F (Na x Nb)."""
+        k = mu * wp.dot(Na, Nb)
+        c = slope * (F * wp.cross(Na, Nb))
+        return bulk * wp.outer(ga, gb) + mat33(k, c[2], -c[1], -c[2], k, c[0], c[1], -c[0], k)
+
+    @wp.func
     def hessian(x: Stencil, x1: Stencil, x2: Stencil, rest: Stencil, p: vec2, step: vec3, project: int) -> Hessian:
         moduli = moduli_of(p)
         mu = moduli[0]
@@ -172,23 +196,10 @@ def neo_hookean(real, points):
             volume_gradient += w * point_gradient
             for a in range(count_of_nodes):
                 for b in range(a + 1):
-                    k = w * mu * wp.dot(N[a], N[b])
-                    # d2J : (u (x) Na)(v (x) Nb) = (u x v) . F (Na x Nb)
-                    c = (-w * slope) * (F * wp.cross(N[a], N[b]))
-                    i = 3 * a
-                    j = 3 * b
-                    H[i, j] += k
-                    H[i + 1, j + 1] += k
-                    H[i + 2, j + 2] += k
-                    H[i, j + 1] -= c[2]
-                    H[i, j + 2] += c[1]
-                    H[i + 1, j] += c[2]
-                    H[i + 1, j + 2] -= c[0]
-                    H[i + 2, j] -= c[1]
-                    H[i + 2, j + 1] += c[0]
-                    for r in range(3):
-                        for s in range(3):
-                            H[i + r, j + s] += w * moduli[1] * point_gradient[a, r] * point_gradient[b, s]
+                    B = w * pair_block(N[a], N[b], point_gradient[a], point_gradient[b], F, mu, slope, moduli[1])
+                    for i in range(3):
+                        for j in range(3):
+                            H[3 * a + i, 3 * b + j] += B[i, j]
             if project != 0:
                 H = add_projection(H, N, F, w, mu, slope, moduli[1])
         for a in range(count_of_nodes):
@@ -196,6 +207,35 @@ def neo_hookean(real, points):
                 for i in range(3):
                     for j in range(3):
                         H[3 * a + i, 3 * b + j] += (moduli[2] / volume_change[0]) * volume_gradient[a, i] * volume_gradient[b, j]
+        return H
+
+    @wp.func
+    def hessian_of_four_nodes(x: Stencil, x1: Stencil, x2: Stencil, rest: Stencil, p: vec2, step: vec3, project: int) -> Hessian:
+        """The same written out for constant derivatives; the first node's blocks balance those of the others, which moves with them."""
+        if project != 0:
+            return hessian(x, x1, x2, rest, p, step, project)
+        moduli = moduli_of(p)
+        jacobian = rest_jacobian(rest, 0)
+        w = reference_weight * wp.determinant(jacobian)
+        N = derivatives(0) * wp.inverse(jacobian)
+        G = wp.transpose(x - rest) * N
+        F = wp.identity(n=3, dtype=real) + G
+        slope = moduli[1] * (wp.trace(G) + second_and_third_invariant(G)) - moduli[0]
+        g = N * wp.transpose(cofactor(F))
+        H = Hessian()
+        for a in range(1, nodes):
+            row = mat33()
+            for b in range(1, nodes):
+                B = w * pair_block(N[a], N[b], g[a], g[b], F, moduli[0], slope, moduli[1])
+                row += B
+                if b <= a:
+                    for i in range(3):
+                        for j in range(3):
+                            H[3 * a + i, 3 * b + j] += B[i, j]
+            for i in range(3):
+                for j in range(3):
+                    H[3 * a + i, j] -= row[i, j]
+                    H[i, j] += row[i, j]
         return H
 
     @wp.func
@@ -217,4 +257,4 @@ def neo_hookean(real, points):
             volume += w * wp.determinant(F)
         return total / volume
 
-    return energy, gradient, hessian, stress
+    return energy, gradient, hessian if quadrature_count > 1 else hessian_of_four_nodes, stress

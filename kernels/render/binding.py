@@ -26,6 +26,7 @@ PLANE = wp.constant(1)
 LINE = wp.constant(2)
 FRAMED = wp.constant(3)
 
+_SHORTEST = 1e-3  # length, next to 1, of what is made a unit vector: less has collapsed, and its direction says as good as nothing
 _BACKWARDS = 1e-3  # 1 + cosine of the turn of a line below which no smallest rotation is told: it points back to where it came from
 
 
@@ -41,7 +42,7 @@ def binding_kernels(real):
     vec3 = wp.types.vector(3, real)
     vec4 = wp.types.vector(4, real)
     mat33 = wp.types.matrix((3, 3), real)
-    tiny = real(1e-20)  # squared length, next to 1: keeps the inverse of a length finite where it vanishes
+    shortest = real(_SHORTEST)
     limited, limited_adjoint = limit_functions(real)
 
     @wp.func
@@ -50,12 +51,14 @@ def binding_kernels(real):
 
     @wp.func
     def inverse_length(a: vec3) -> real:
-        """1 / |a|, bounded where a vanishes."""
-        return real(1.0) / wp.sqrt(wp.length_sq(a) + tiny)
+        """1 / |a|, bounded where a vanishes: `unit` and its slopes are then those of a / _SHORTEST."""
+        return real(1.0) / wp.max(wp.length(a), shortest)
 
     @wp.func
     def across(g: vec3, unit: vec3, inverse: real) -> vec3:
-        """Gradient with respect to a from the gradient g with respect to `unit` = a / |a|."""
+        """Gradient with respect to a from the gradient g with respect to `unit` = a `inverse`."""
+        if inverse * shortest >= real(1.0):
+            return inverse * g
         return inverse * (g - unit * wp.dot(unit, g))
 
     @wp.func

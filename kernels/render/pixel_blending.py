@@ -12,6 +12,7 @@ before the first splat beyond its depth limit.
 
 Backward, with q_k = dL/dweight_k = features_k . v_features + v_alpha + v_depth (z_k - depth) / alpha_sum and the suffix
 S_k = sum_{j > k} weight_j q_j + T v_features . background:  dL/dalpha_k = T_k q_k - S_k / (1 - alpha_k).
+A tile's eight warps add what they find for a splat by atomics, in any order: on a GPU the last bits of gradients differ from run to run.
 """
 
 import warp as wp

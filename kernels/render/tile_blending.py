@@ -9,11 +9,13 @@ import math
 
 import warp as wp
 
+from physsim.kernels.render.binning import HEADER, TILE
 from physsim.kernels.render.pixel_blending import ALPHA_MAX, LEAST_LIGHT
 from physsim.kernels.render.projection import LEAST_ALPHA
 
 _COMMON = r"""
 constexpr int CHANNELS = {channels};
+static_assert({tile} == 16 && {header} == 8, "the vectors below are of tiles of 16 pixels, the strides of records with 8 columns first");
 constexpr float LOW = {least_alpha}f, HIGH = {alpha_max}f, DIM = {least_light}f, HALF_LOG2E = 0.72134752f, LOG2_OF_LOW = {log_alpha}f;
 typedef float v8 __attribute__((vector_size(32)));
 typedef int i8 __attribute__((vector_size(32)));
@@ -241,7 +243,7 @@ for (--k; k >= first; --k) {
 
 def _code(body, channels):
     numbers = {"least_alpha": LEAST_ALPHA, "alpha_max": ALPHA_MAX, "least_light": LEAST_LIGHT, "log_alpha": math.log2(LEAST_ALPHA)}
-    text = _COMMON.replace("{channels}", str(channels))
+    text = _COMMON.replace("{channels}", str(channels)).replace("{tile}", str(int(TILE))).replace("{header}", str(int(HEADER)))
     for name, value in numbers.items():
         text = text.replace(f"{{{name}}}", f"{float(value)!r}")
     return text + body

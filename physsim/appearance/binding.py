@@ -85,6 +85,8 @@ class Binding:
             i = int(carried.away.argmax())
             text = f"bind: {len(far)} splats lie outside the body, splat {i} by {carried.away[i]:.4g} m; {self.outside:.4g} m are allowed"
             raise InputError(f"{text}; move or remove them, or raise outside")
+        self._rest = torch.as_tensor(mesh.points, dtype=splats.means.dtype, device=splats.means.device)
+        self._rows = {}  # particles by the device of positions
         self._tables = _Tables(carried, len(mesh.points), splats.means.device, _real_of(splats), mesh.points)
 
     def pose(self, positions: torch.Tensor, splats: Splats | None = None) -> Posed:
@@ -112,7 +114,7 @@ class Binding:
 
     def rest(self) -> torch.Tensor:
         """Positions of the body's particles at rest [m], shape [p, 3]."""
-        return torch.as_tensor(self.mesh.points, dtype=self.splats.means.dtype, device=self.splats.means.device)
+        return self._rest.clone()
 
     def _own(self, positions: torch.Tensor) -> torch.Tensor:
         if not torch.is_tensor(positions) or not positions.is_floating_point() or positions.ndim != 2 or positions.shape[1] != 3:
@@ -123,7 +125,9 @@ class Binding:
             return positions
         if self.particles is None or len(positions) <= self.particles.max():
             raise InputError(f"positions: {len(positions)} particles were given; the body has {count}")
-        return positions[torch.as_tensor(self.particles, device=positions.device)]
+        if positions.device not in self._rows:  # kept: a copy to a GPU at every pose would make it wait
+            self._rows[positions.device] = torch.as_tensor(self.particles, device=positions.device)
+        return positions[self._rows[positions.device]]
 
 
 class RigidBinding:

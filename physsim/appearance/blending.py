@@ -47,7 +47,10 @@ class Blend(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, image_grad, alpha_grad, depth_grad, _):
-        """From the last splat to the first; each pair's gradient has a row of its own, and rows are summed by splat in a fixed order."""
+        """From the last splat to the first; each pair's gradient has a row of its own, and rows are summed by splat in a fixed order.
+
+        On the CPU one thread fills a row, so that the same image has the same gradient to the last bit.
+        """
         background, alpha, depth, light, last = ctx.saved_tensors
         bins, slices, (width, height) = ctx.bins, ctx.slices, ctx.size
         n, columns = bins.records.shape

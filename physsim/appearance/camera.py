@@ -9,6 +9,8 @@ from physsim.appearance import distortion as lens_model
 from physsim.errors import InputError
 from physsim.physics import validation
 
+MOST_PIXELS, FARTHEST = 1e9, 1e12  # [pixel], [m]: squares of more are not finite in float32, and gradients would be none
+
 
 @dataclass(frozen=True, eq=False)
 class Camera:
@@ -28,7 +30,8 @@ class Camera:
         focus: distance of what the camera looks at [m], which grids and orbits turn about; the image does not depend on it.
 
     Raises:
-        InputError: no size, a focal length that is not positive, a matrix that is no rotation, NaN, another number of coefficients.
+        InputError: no size, a focal length that is not positive, lengths that no camera has (1e9 pixels, 1e12 m), a matrix
+            that is no rotation, NaN, another number of coefficients.
     """
 
     width: int
@@ -44,9 +47,11 @@ class Camera:
     def __post_init__(self) -> None:
         for name in ("width", "height"):
             object.__setattr__(self, name, int(validation.array(f"Camera.{name}", getattr(self, name), (), kind="i", lower=1, upper=16384)))
-        focal = validation.array("Camera.focal", self.focal, (2,), lower=0.0, lower_open=True)
+        focal = validation.array("Camera.focal", self.focal, (2,), lower=0.0, upper=MOST_PIXELS, lower_open=True)
         middle = ((self.width - 1) / 2, (self.height - 1) / 2)
-        centre = validation.array("Camera.centre", middle if self.centre is None else self.centre, (2,))
+        centre = validation.array(
+            "Camera.centre", middle if self.centre is None else self.centre, (2,), lower=-MOST_PIXELS, upper=MOST_PIXELS
+        )
         rotation = validation.rotation("Camera.rotation", self.rotation)
         distortion = validation.array("Camera.distortion", np.asarray(self.distortion, dtype=float), (None,))
         if len(distortion) not in (0, 4, 5, 8):
@@ -54,7 +59,9 @@ class Camera:
         object.__setattr__(self, "focal", (float(focal[0]), float(focal[1])))
         object.__setattr__(self, "centre", (float(centre[0]), float(centre[1])))
         object.__setattr__(self, "rotation", rotation)
-        object.__setattr__(self, "translation", validation.array("Camera.translation", self.translation, (3,)))
+        object.__setattr__(
+            self, "translation", validation.array("Camera.translation", self.translation, (3,), lower=-FARTHEST, upper=FARTHEST)
+        )
         object.__setattr__(self, "distortion", tuple(distortion.tolist()))
         for name in ("near", "focus"):
             object.__setattr__(self, name, float(validation.array(f"Camera.{name}", getattr(self, name), (), lower=0.0, lower_open=True)))

@@ -1,6 +1,7 @@
 """Warp kernels on torch's tensors, on torch's streams."""
 
 from contextlib import nullcontext
+from functools import cache
 
 import torch
 import warp as wp
@@ -36,10 +37,15 @@ def warp_array(tensor, dtype=None):
     return wp.from_torch(tensor.detach(), dtype=dtype, requires_grad=False, return_ctype=True)
 
 
-def torch_stream(device):
-    """Context in which Warp works on the stream that torch uses on a device now: they need not wait for each other."""
+@cache
+def _start_warp():
     with quiet_warp():
         wp.init()
+
+
+def torch_stream(device):
+    """Context in which Warp works on the stream that torch uses on a device now: they need not wait for each other."""
+    _start_warp()
     if device.type != "cuda":
         return nullcontext()
     return wp.ScopedStream(wp.stream_from_torch(device), sync_enter=False)

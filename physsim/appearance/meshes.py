@@ -24,6 +24,7 @@ from physsim.physics.launch import Launcher, quiet_warp
 PLAIN = (0.72, 0.75, 0.8)  # where no colour is given
 MOST_SAMPLES = 16  # rays a pixel's side
 RAY_BYTES, PIXEL_BYTES = 96, 128  # most that making a ray and drawing a pixel take
+MOST_KEPT = 2**23  # rays of a lens that are kept for the next picture: 64 MiB
 _RAY_COST = 1.0  # [us]
 
 
@@ -214,9 +215,10 @@ def checked_samples(samples: object) -> int:
 
 
 def camera_rays(camera: Camera, samples: int, device: torch.device) -> wp.array:
-    """Directions (x, y, 1) of `samples` x `samples` rays a pixel, shape [samples h, samples w]; kept for cameras of the same lens."""
+    """Directions (x, y, 1) of `samples` x `samples` rays a pixel, shape [samples h, samples w]; not too many are kept for the same lens."""
     lens = camera.width, camera.height, camera.focal, camera.centre, camera.distortion
-    return _kept_rays(lens, samples, str(device))
+    few = camera.width * camera.height * samples**2 <= MOST_KEPT
+    return (_kept_rays if few else _kept_rays.__wrapped__)(lens, samples, str(device))
 
 
 @lru_cache(maxsize=4)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 
 from physsim.appearance.camera import Camera
+from physsim.appearance.quaternions import rotation_matrices
 
 
 class SplatScene(NamedTuple):
@@ -31,10 +32,7 @@ def splat_ball(count: int, pixels: int, seed: int = 0) -> SplatScene:
     means = directions * (1 - 0.1 * torch.rand(count, 1, generator=draw))
     size = 0.7 * math.sqrt(4 * math.pi / count)
     scales = size * (0.25 + 0.75 * torch.rand(count, 3, generator=draw))
-    w, x, y, z = torch.nn.functional.normalize(torch.randn(count, 4, generator=draw), dim=-1).unbind(-1)
-    rows = [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y), 2 * (x * y + w * z), 1 - 2 * (x * x + z * z)]
-    rows += [2 * (y * z - w * x), 2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]
-    factors = torch.stack(rows, -1).reshape(-1, 3, 3) * scales[:, None]
+    factors = rotation_matrices(torch.randn(count, 4, generator=draw)) * scales[:, None]
     opacities = 0.1 + 0.85 * torch.rand(count, generator=draw)
     colours = 0.5 + 0.4 * directions + 0.1 * torch.rand(count, 3, generator=draw)
     focal = 0.5 * pixels / math.tan(0.4)

@@ -318,16 +318,18 @@ def quiet_warp():
 
 
 _seen = set()
+_loading = threading.Lock()  # Warp compiles one module at a time: a viewer draws and simulates on threads of their own
 
 
 def announce(kernel, device):
     """Load a kernel's module; say what the wait is for when it has to be compiled."""
     if (kernel, device) in _seen:
         return
-    _seen.add((kernel, device))
     start = time.perf_counter()
-    with quiet_warp():
-        wp.load_module(kernel.module, device=device)
+    with _loading, quiet_warp():
+        if (kernel, device) not in _seen:
+            wp.load_module(kernel.module, device=device)
+            _seen.add((kernel, device))
     waited = time.perf_counter() - start
     if waited > 0.5 and sys.stderr.isatty():
         print(f"physsim: compiled {kernel.key} for {device} in {waited:.1f} s (once; kept in Warp's cache)", file=sys.stderr)

@@ -3,8 +3,11 @@
 import shutil
 import sys
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from physsim.errors import InputError
 
@@ -42,6 +45,9 @@ def main(
     frames = read_frames(images)
     distance = Lpips.load(lpips) if lpips else None
     start = given.splats if given.splats is not None else _first_splats(given, splats, seed or 0)
+    if splats is not None and splats < len(start):
+        raise InputError(f"splats = {splats}: the asset has {len(start)} already; give at least as many, or an asset of fewer")
+    _check_views(frames, start.means.numpy())
     chosen = {"most_splats": splats, "iterations": iterations, "degree": degree, "held_out": held_out, "seed": seed}
     chosen |= {"background": background and tuple(background), "network": network}
     options = FitOptions(exposure=exposure, **{name: value for name, value in chosen.items() if value is not None})
@@ -64,7 +70,7 @@ def main(
     comparisons = compare_frames(fit, compared, distance)
     page = write_fit_report(out, given.name, fit, comparisons, seconds)
     checkpoint.unlink(missing_ok=True)
-    _print_table(comparisons, mean_numbers(comparisons), WORDS)
+    _print_table("held out" if fit.held_out else "fitted", comparisons, mean_numbers(comparisons), WORDS)
     print(f"{len(fit.splats)} splats{'' if fit.network is None else ' with a network'} in {seconds:.0f} s; see {page}")
     return 0
 
@@ -79,6 +85,23 @@ def _check_out(out: Path) -> None:
         raise InputError(f"{out}: its folder does not exist; make it first")
 
 
+def _check_views(frames, points):
+    """Refuse pictures none of which shows the body, and name those that do not; near the image is near enough."""
+
+    def blind(frame):
+        camera = frame.camera
+        pixels, _ = camera.project(points if frame.positions is None else frame.positions.numpy())
+        size = np.array([camera.width, camera.height])
+        return not ((pixels > -size) & (pixels < 2 * size)).all(axis=-1).any()
+
+    missed = [frame.name for frame in frames if blind(frame)]
+    if len(missed) == len(frames):
+        raise InputError("no camera has the asset in view; rotations and translations are from world to camera [m], in the asset's axes")
+    if missed:
+        told = ", ".join(missed[:5]) + (f" and {len(missed) - 5} more" if len(missed) > 5 else "")
+        warnings.warn(f"the asset is not in view of the camera of {told}; check rotation and translation", stacklevel=2)
+
+
 def _first_splats(asset, count, seed):
     """Splats over the surface of an asset that has none."""
     from physsim.appearance.sources import splats_from_mesh
@@ -91,10 +114,10 @@ def _first_splats(asset, count, seed):
     return splats_from_mesh(asset.mesh, max(1, (count or SPLATS) // 2), seed=seed)
 
 
-def _print_table(comparisons, means, words):
+def _print_table(kind, comparisons, means, words):
     names = list(means)
-    width = max(len(c.name) for c in comparisons)
-    print("  ".join(["picture".ljust(width), *(words[name].rjust(10) for name in names)]))
+    width = max(len(kind), *(len(c.name) for c in comparisons))
+    print("  ".join([kind.ljust(max(width, 7)), *(words[name].rjust(10) for name in names)]))
     for name, numbers in [*((c.name, c.numbers) for c in comparisons), ("mean", means)]:
         cells = [f"{numbers[key]:.4g}" if key in numbers else "-" for key in names]
         print("  ".join([name.ljust(max(width, 7)), *(cell.rjust(max(10, len(words[key]))) for cell, key in zip(cells, names))]))

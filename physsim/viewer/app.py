@@ -15,6 +15,8 @@ from physsim.viewer.stage import LEAST, Stage, rounded_up
 
 RATE = 30.0  # pictures a second that are sent to the browser
 ANGLE, MARGIN = 40.0, 1.7  # vertical angle of view [degree], and how much wider than the bodies it is: the panel covers some of it
+PAGE_HEIGHT = 800  # pixels, until a page tells its own
+ZOOM = 1.25  # as often as pixels become so much larger or smaller, splats are sent anew
 AMBIENT = 1.6  # light from everywhere, beside viser's own lamps
 SPEEDS = ("0.1", "0.25", "0.5", "1", "2", "4")
 HINT = "Drag a point of a body with the left button; a drag beside it turns the view."
@@ -76,7 +78,8 @@ class Viewer:
         size = max(float(np.max(high - low)), 1e-3)
         corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * (high - low) + low
         seen = self.run.camera or Camera.around(corners, angle=ANGLE, margin=MARGIN)
-        self._eye = seen.position
+        self._eye, self._middle = seen.position, (low + high) / 2
+        self._pixel = 2.0 * np.tan(0.5 * ANGLE * np.pi / 180.0) / PAGE_HEIGHT * np.linalg.norm(self._eye - self._middle)
         start = self.server.initial_camera
         start.position, start.look_at, start.up = seen.position, seen.target, (0.0, 0.0, 1.0)
         angle = 2.0 * np.arctan(0.5 * seen.height / seen.focal[1])
@@ -260,13 +263,22 @@ class Viewer:
             self._failure = error  # `wait` raises it
 
     def _follow_eye(self):
-        """Take note of where the page looks from: splats have other colours from elsewhere. Of several pages the first one counts."""
-        changes = self._mode.value == "splats" and self.stage.changes_with_view
-        clients = self.server.get_clients() if changes else {}
-        if clients:
-            eye = np.asarray(next(iter(clients.values())).camera.position, dtype=np.float64)
-            if np.isfinite(eye).all() and np.abs(eye - self._eye).max() > 1e-3 * np.linalg.norm(eye):
-                self._eye, self._dirty = eye, True
+        """Take note of where the page looks from: splats have other colours from elsewhere, and other least sizes from further away.
+
+        Of several pages the first one counts.
+        """
+        clients = self.server.get_clients() if self._mode.value == "splats" else {}
+        if not clients:
+            return
+        camera = next(iter(clients.values())).camera
+        eye = np.asarray(camera.position, dtype=np.float64)
+        if not np.isfinite(eye).all():
+            return
+        if self.stage.changes_with_view and np.abs(eye - self._eye).max() > 1e-3 * np.linalg.norm(eye):
+            self._eye, self._dirty = eye, True
+        pixel = 2.0 * np.tan(0.5 * camera.fov) / max(camera.image_height, 1) * np.linalg.norm(eye - self._middle)
+        if np.isfinite(pixel) and pixel > 0.0 and not 1.0 / ZOOM < pixel / self._pixel < ZOOM:
+            self._pixel, self._dirty = pixel, True
 
     def _follow_pointer(self, held):
         """Hand the pointer's way on to the simulation; returns the drag that was taken hold of, or None."""
@@ -301,7 +313,7 @@ class Viewer:
         positions = self._shown.positions if live is not None else self.run.positions(self._frame)
         if mode == "strain":
             self._follow_strain(positions)
-        self._canvas.show(mode, positions, self.run.poses(self._frame), self._high, self._eye)
+        self._canvas.show(mode, positions, self.run.poses(self._frame), self._high, self._eye, self._pixel)
         self._canvas.show_pull(live.pulled if live is not None else None)
         if self._bar.visible != (mode == "strain"):
             self._bar.visible = mode == "strain"

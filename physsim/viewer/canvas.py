@@ -8,6 +8,7 @@ from physsim.viewer.stage import palette, strain_colours
 
 UNITS = 10.0  # size that bodies have in the browser's splats, whose covariances are in half precision: 1e-6 m^2 would be hardly a number
 INSET = 0.02  # how deep inside a solid the mesh lies that the pointer takes hold of, as a share of the size
+LEAST_SPREAD = 0.75  # variance [pixel^2] to which small splats are widened: the page leaves out what is smaller than half a pixel
 BINS = 16  # shades of strain: a mesh of the browser has one colour, so that each shade is a mesh of its own
 
 
@@ -80,7 +81,7 @@ class Canvas:
             visible=visible,
         )
 
-    def show(self, mode, positions, poses, high, eye):
+    def show(self, mode, positions, poses, high, eye, pixel):
         """Bring the browser up to date.
 
         Args:
@@ -89,6 +90,7 @@ class Canvas:
             poses: (places, quaternions) of the links.
             high: strain at the upper end of the colours.
             eye: from where splats are seen [m], shape [3].
+            pixel: size of the page's pixels, in the midst of what is seen [m].
         """
         with self._server.atomic():
             for i, x in enumerate(positions):
@@ -100,7 +102,7 @@ class Canvas:
                 )
                 self._show_strain(i, points, x, high, own == "strain")
                 if i in self._splats:
-                    self._show_splats(i, points, x, eye, own == "splats")
+                    self._show_splats(i, points, x, eye, pixel, own == "splats")
             for handle, place, turn in zip(self._links, *poses, strict=True):
                 handle.position, handle.wxyz = place, turn
 
@@ -123,7 +125,7 @@ class Canvas:
             corners[len(picked) :] = points[0]  # what is left over has no area
             self._set(handle, vertices=corners.reshape(-1, 3))
 
-    def _show_splats(self, i, points, x, eye, shown):
+    def _show_splats(self, i, points, x, eye, pixel, shown):
         if shown:
             if isinstance(self._stage.run.bodies[i].mesh, TetMesh):
                 points = self._stage.skins[i].inset(points, INSET * UNITS / self._finer)
@@ -133,7 +135,8 @@ class Canvas:
             colours = seen.seen_from(eye).detach().cpu().numpy().clip(0.0, 1.0)
             opacities = seen.splats.opacities.detach().cpu().numpy()[:, None]
             centres = self._finer * seen.posed.means.cpu().numpy()
-            self._splats[i].set_gaussians(centres, factors @ factors.swapaxes(1, 2), colours, opacities)
+            covariances = widened(factors @ factors.swapaxes(1, 2), LEAST_SPREAD * (self._finer * pixel) ** 2)
+            self._splats[i].set_gaussians(centres, covariances, colours, opacities)
         self._set(self._splats[i], visible=shown)
         self._set(self._grips[i], visible=shown)
 
@@ -155,6 +158,19 @@ def legend(high, width=256, height=14):
     """Colour bar of strain, uint8 [height, width, 3]."""
     row = strain_colours(np.linspace(0.0, high, width), high)
     return np.broadcast_to((255 * row).astype(np.uint8), (height, width, 3)).copy()
+
+
+def widened(covariances, least):
+    """Covariances of splats, as much wider in all directions as the geometric mean of a splat's two larger variances is below a least.
+
+    Args:
+        covariances: shape [n, 3, 3].
+        least: variance, in the same unit.
+    """
+    trace, squares = np.einsum("nii->n", covariances), np.einsum("nij,nij->n", covariances, covariances)
+    pairs = 0.5 * (trace * trace - squares)  # of variances, their products: of flat splats the two larger ones'
+    missing = np.maximum(least - np.sqrt(np.maximum(pairs, 0.0)), 0.0)
+    return covariances + missing[:, None, None].astype(covariances.dtype) * np.eye(3, dtype=covariances.dtype)
 
 
 def _drag_callback(on_drag, number):

@@ -10,6 +10,7 @@ from physsim.appearance.baking import bake
 from physsim.appearance.binding import RigidBinding, bind
 from physsim.appearance.carriers import usual_distance
 from physsim.appearance.harmonics import spherical_harmonics
+from physsim.appearance.sources import splats_from_mesh
 from physsim.appearance.splats import Splats
 from physsim.errors import InputError
 
@@ -309,6 +310,24 @@ def test_whatever_becomes_of_the_body_nothing_is_nan(name, dtype, rng):
         directions = posed.directions(torch.tensor([5.0, 4.0, 3.0]))
         (posed.means.sum() + posed.factors.square().sum() + posed.deformations.square().sum() + directions.sum()).backward()
         assert x.grad.isfinite().all()
+
+
+def test_slopes_stay_bounded_where_a_triangle_has_no_area(rng):
+    mesh = ps.sheet_mesh((0.4, 0.4), (8, 8))
+    binding = bind(splats_from_mesh(mesh, 300), mesh)
+    weight = torch.as_tensor(rng.normal(size=(300, 3, 3)), dtype=torch.float32)
+
+    def steepest(points):
+        """Largest slope by a coordinate of the points [1/m]."""
+        x = torch.as_tensor(points, dtype=torch.float32).requires_grad_()
+        (binding.pose(x).factors * weight).sum().backward()
+        return float(x.grad.abs().max())
+
+    flat, edge, middle = mesh.points.copy(), mesh.points.copy(), mesh.points.copy()
+    edge[1] = edge[0]
+    a, b, c = mesh.triangles[40]
+    middle[c] = (middle[a] + middle[b]) / 2
+    assert max(steepest(edge), steepest(middle)) < 1000 * steepest(flat)  # the direction of no normal would have ten million
 
 
 def test_directions_turn_into_the_material_frame(rng):

@@ -176,6 +176,9 @@ def test_the_points_of_a_depth_image_are_seen_at_their_pixels():
     [
         (lambda: Camera(0, 10, (1.0, 1.0)), "width"),
         (lambda: Camera(10, 10, (0.0, 1.0)), "focal"),
+        (lambda: Camera(10, 10, (1e25, 1.0)), "focal = 1e\\+25"),
+        (lambda: Camera(10, 10, (1.0, 1.0), centre=(-1e30, 0.0)), "centre = -1e\\+30"),
+        (lambda: Camera(10, 10, (1.0, 1.0), translation=(0.0, 1e38, 0.0)), "translation = 1e\\+38"),
         (lambda: Camera(10, 10, (np.nan, 1.0)), "NaN"),
         (lambda: Camera(10, 10, (1.0, 1.0), rotation=np.diag([1.0, 1.0, -1.0])), "no rotation"),
         (lambda: Camera(10, 10, (1.0, 1.0), rotation=2.0 * np.eye(3)), "no rotation"),

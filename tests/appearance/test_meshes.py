@@ -9,6 +9,7 @@ import torch
 import trimesh
 import warp as wp
 
+from physsim.appearance import meshes
 from physsim.appearance.camera import Camera
 from physsim.appearance.meshes import UNSHADED, Light, Surface, render_surfaces
 from physsim.errors import InputError
@@ -193,6 +194,15 @@ def test_drawing_prints_nothing():
     code = "import numpy as np, physsim as ps\n"
     code += "ps.render_surfaces([ps.Surface(np.eye(3), [[0, 1, 2]], (1.0, 0.0, 0.0))], ps.Camera.around(np.eye(3), width=16, height=16))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True).stdout == ""
+
+
+def test_rays_are_kept_for_the_next_picture_unless_there_are_very_many(monkeypatch):
+    view, device = FACING.resized(33, 21), torch.device("cpu")
+    assert meshes.camera_rays(view, 2, device) is meshes.camera_rays(view.moved(np.eye(3), np.ones(3)), 2, device)
+    monkeypatch.setattr(meshes, "MOST_KEPT", 100)
+    many = [meshes.camera_rays(view, 3, device) for _ in range(2)]
+    assert many[0] is not many[1]
+    np.testing.assert_array_equal(many[0].numpy(), many[1].numpy())
 
 
 def test_without_surfaces_the_background_is_seen():

@@ -1,5 +1,7 @@
 """The rasteriser against its formulas in float64 PyTorch (`raster_twin`), which autograd differentiates."""
 
+import warnings
+
 import numpy as np
 import pytest
 import raster_twin
@@ -282,6 +284,30 @@ NAN3 = torch.tensor([[0.0, 0.0, 0.0], [0.0, float("nan"), 0.0], [0.0, 0.0, 0.0],
 def test_what_cannot_be_drawn_is_refused(change, message):
     with pytest.raises(raster.InputError, match=message):
         wrong(**change)
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        Camera(37, 29, (1e9, 1e9)),
+        Camera(37, 29, (1e-9, 1e9)),
+        Camera(37, 29, (30.0, 30.0), centre=(1e9, -1e9)),
+        Camera(37, 29, (30.0, 30.0), translation=(1e12, -1e12, 1.0)),
+        Camera(37, 29, (30.0, 30.0), translation=(0.0, 0.0, 1e12)),
+    ],
+    ids=["long", "odd", "aside", "far to the side", "far"],
+)
+def test_the_most_extreme_cameras_give_no_nan(camera):
+    n = 5
+    given = [torch.randn(n, 3) + torch.tensor([0.0, 0.0, 3.0]), 0.1 * torch.eye(3).repeat(n, 1, 1), torch.full((n,), 0.9), torch.rand(n, 3)]
+    given = [value.requires_grad_() for value in given]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that none is seen
+        image = rasterize(*given, camera)
+    outputs = image.features, image.alpha, image.depth
+    assert all(torch.isfinite(output).all() for output in outputs)
+    sum(output.sum() for output in outputs).backward()
+    assert all(torch.isfinite(value.grad).all() for value in given)
 
 
 def test_views_that_repeat_a_splat_count_as_the_copies_that_drawing_makes():

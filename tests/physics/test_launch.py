@@ -1,10 +1,13 @@
 """Programs of recorded launches, copies and views, which stand for Warp's own slower calls."""
 
 import threading
+import time
 
 import numpy as np
+import pytest
 import warp as wp
 
+from physsim.physics import launch
 from physsim.physics.launch import Command, Copies, HostView, Launcher, Program, capturing, copy, quiet_warp
 
 
@@ -122,3 +125,31 @@ def test_warp_is_as_loud_as_before_when_threads_have_kept_it_quiet_at_the_same_t
     thread.join(10.0)
     assert levels == [wp.LOG_ERROR]
     assert wp.config.log_level == before < wp.LOG_ERROR
+
+
+def test_threads_compile_one_after_another_and_a_failure_is_tried_again(monkeypatch):
+    inside, most, loads = [], [], []
+
+    def load(module, device):
+        inside.append(module)
+        most.append(len(inside))
+        time.sleep(0.05)
+        inside.pop()
+        loads.append(module)
+        if len(loads) == 1:
+            raise RuntimeError("no room in the cache")
+
+    monkeypatch.setattr(launch, "_seen", set())
+    monkeypatch.setattr(wp, "load_module", load)
+    kernels = [type("Kernel", (), {"module": name, "key": name}) for name in "abc"]
+    with pytest.raises(RuntimeError, match="no room"):
+        launch.announce(kernels[0], "cpu")
+    threads = [threading.Thread(target=launch.announce, args=(kernel, "cpu")) for kernel in 2 * kernels]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10.0)
+    assert max(most) == 1
+    assert sorted(loads) == ["a", "a", "b", "c"]
+    launch.announce(kernels[0], "cpu")
+    assert len(loads) == 4

@@ -138,6 +138,37 @@ def test_wrong_input_gets_one_line_and_exit_code_2(block, capsys, words, said):
     assert err.startswith("physsim: error: ") and said in err
 
 
+def turned_away(pictures, numbers):
+    """Let the cameras of some pictures look the other way."""
+    rows = json.loads((pictures / "cameras.json").read_text())
+    for i in numbers:
+        rows[i]["rotation"] = (np.diag([-1.0, 1.0, -1.0]) @ rows[i]["rotation"]).tolist()
+        rows[i]["translation"] = (np.diag([-1.0, 1.0, -1.0]) @ rows[i]["translation"]).tolist()
+    (pictures / "cameras.json").write_text(json.dumps(rows))
+
+
+def test_pictures_that_do_not_have_the_asset_in_view_are_named_and_refused_where_none_has(block, capsys):
+    _, pictures, folder = block
+    words = ["fit-appearance", pictures, "--asset", folder / "block", "--out", folder / "new", "--iterations", 2, "--held-out", 0]
+    turned_away(pictures, [2, 5])
+    code, out, err = run(capsys, *words)
+    assert code == 0
+    assert err.splitlines()[0].startswith("physsim: warning: the asset is not in view of the camera of 2.png, 5.png; check rotation")
+    assert out.splitlines()[0].startswith("fitted ")  # nothing was held out
+    turned_away(pictures, [0, 1, 3, 4, 6, 7, 8, 9])
+    code, _, err = run(capsys, *words)
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("physsim: error: no camera has the asset in view")
+
+
+def test_fewer_splats_than_the_asset_has_are_refused(block, capsys):
+    _, pictures, folder = block
+    words = ["fit-appearance", pictures, "--out", folder / "new", "--iterations", 2]
+    assert run(capsys, *words, "--asset", folder / "block", "--splats", 100)[0] == 0
+    code, _, err = run(capsys, *words, "--asset", folder / "new", "--splats", 10)
+    assert (code, err) == (2, "physsim: error: splats = 10: the asset has 50 already; give at least as many, or an asset of fewer\n")
+
+
 def test_a_damaged_picture_is_named(block, capsys):
     _, pictures, folder = block
     whole = (pictures / "3.png").read_bytes()

@@ -9,8 +9,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 import physsim as ps
+from physsim.appearance.asset import Asset
 from physsim.appearance.camera import Camera
 from physsim.appearance.run import Run, RunBody
+from physsim.appearance.sources import splats_from_mesh
 from physsim.physics.frames import rotation_matrix
 from physsim.viewer.app import Viewer
 from physsim.viewer.subject import subject
@@ -174,4 +176,27 @@ def test_splats_are_seen_where_the_body_is_and_can_be_dragged(chromium, asset):
         page.drag([0.025, 0.0, 0.085], 70)
         page.until(lambda: (viewer.positions()[0] - before)[:, 0].max() > 0.008, "the drag moved nothing")
         page.until(lambda: page.agrees(coloured, SOFT), "the splats did not move with the body")
+        assert page.complaints() == []
+
+
+def test_splats_much_smaller_than_a_pixel_are_seen_from_near_and_far(chromium):
+    curve = ps.Curve.straight((-0.5, 0.0, 0.0), (0.5, 0.0, 0.0), 20)
+    splats = splats_from_mesh(curve, 3000, radius=0.001, width=0.0007, colours=(0.9, 0.1, 0.1))
+    rope = Asset("rope", curve, ps.Rod(young=1e6, radius=0.001, density=1100.0), splats)
+    with Viewer(subject(rope)) as viewer, Page(chromium, viewer) as page:
+        assert viewer._pixel > 2 * splats.scales.max()
+        line = np.linspace([-0.45, 0.0, 0.0], [0.45, 0.0, 0.0], 60)
+
+        def seen():
+            right, down = np.asarray(page.camera().project(line)[0]).round().astype(int).T
+            clear = (right > 330) & (right < SIZE[0] - 340)
+            found, picture = [], red(page.picture())
+            for x, y in zip(right[clear], down[clear], strict=True):
+                found.append(picture[max(y - 2, 0) : y + 3, x - 2 : x + 3].any())
+            return len(found) > 20 and np.mean(found) > 0.95
+
+        page.until(seen, "the rope is not seen")
+        (client,) = viewer.server.get_clients().values()
+        client.camera.position = 4.0 * client.camera.position
+        page.until(seen, "the rope is not seen from further away")
         assert page.complaints() == []

@@ -219,3 +219,12 @@ def test_the_command_writes_its_picture(sliding, tmp_path, capsys):
     folder, out = str(sliding.save(tmp_path / "run")), tmp_path / "it.png"
     assert told(capsys, "render", folder, "--out", str(out), "--size", "64", "48", "--show", "strain")[0] == 0
     assert picture(out).shape == (48, 64, 3)
+
+
+def test_the_camera_that_the_help_shows_can_be_used(sliding, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["render", "--help"])
+    shown = next(line for line in capsys.readouterr().out.splitlines() if line.strip().startswith('{"width"'))
+    (tmp_path / "camera.json").write_text(shown)
+    film(sliding, tmp_path / "it.png", camera=tmp_path / "camera.json")
+    assert Image.open(tmp_path / "it.png").size == (640, 480)

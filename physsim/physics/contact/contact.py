@@ -15,7 +15,7 @@ from scipy import sparse
 from physsim.kernels.contact import ccd, surface
 from physsim.physics.contact.detection import Detection
 from physsim.physics.contact.scene import PLANE
-from physsim.physics.launch import Copies, HostView, Program
+from physsim.physics.launch import Copies, HostView, Program, announce
 from physsim.physics.laws import EDGE_EDGE, POINT_SHAPE, POINT_TRIANGLE, ROLLING, SCALARS
 
 LAWS = {"point_triangle": POINT_TRIANGLE, "edge_edge": EDGE_EDGE, "point_shape": POINT_SHAPE, "rolling": ROLLING}
@@ -87,6 +87,22 @@ class Contact:
 
     def _ints(self, values, ndim=1):
         return wp.array(np.ascontiguousarray(values, dtype=np.int32), dtype=int, device=self.device, ndim=ndim)
+
+    def load(self):
+        """Load what steps need of the laws of pairs that may meet: the first touch is no time to wait for it."""
+        a, scene = self.assembly, self.scene
+        corners, ends = scene.body[scene.triangles[:, :1].ravel()], scene.body[scene.edges[:, :1].ravel()]
+        points = scene.body[scene.vertices]
+        sides = {"point_triangle": (points, corners), "edge_edge": (ends, ends), "point_shape": (points, scene.shape_body)}
+        met = {name for name, (one, other) in sides.items() if scene.allowed[np.ix_(np.unique(one), np.unique(other))].any()}
+        if met and self.detection.rollers is not None:
+            met.add("rolling")
+        kinds = ("evaluate", "blocks") if a.model.free.all() else ("evaluate", "blocks", "product")  # held points push as they move
+        for name in met:
+            law = LAWS[name]
+            kernels = [law.kernels("float64", a.block_dtype)[kind] for kind in kinds]
+            for kernel in (*kernels, _row_kernels(name)["fill"], _spread(a.block_dtype, law.points)):
+                announce(kernel, self.device)
 
     # ---- points
 

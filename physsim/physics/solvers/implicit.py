@@ -87,6 +87,8 @@ class SolverImplicit:
         self.loop = self._newton.loop
         if self.accuracy is not None:
             self._newton.accuracy = self.accuracy
+        if self.assembly.contact is not None:
+            self.assembly.contact.load()
 
     def _set_parameters(self, parameters):
         """Hand parameters to the assembly, and see to what rounding they bring with them."""
