@@ -22,6 +22,8 @@ from physsim.appearance.trainable import RATES, Pull, Trainable, grow, load_opti
 from physsim.errors import InputError, SolverError
 from physsim.io.arrays import load_arrays, save_arrays
 from physsim.physics import validation
+from physsim.physics.archive import pack_mesh
+from physsim.physics.frames import RigidFrame
 from physsim.physics.model import Body
 
 LATENTS = 8
@@ -264,7 +266,9 @@ class Fitting:
         """
         arrays = load_arrays(path, KIND)
         if "of" not in arrays or arrays["of"].astype(np.uint8).tobytes().decode(errors="replace") != self._told:
-            raise InputError(f"{path}: it is of a fit with other pictures, splats or options; delete it, or give those again")
+            raise InputError(
+                f"{path}: it is of a fit with other pictures, splats or options, or of another body; delete it, or give those again"
+            )
         try:
             told = json.loads(arrays["told"].astype(np.uint8).tobytes())
             now = {name[4:]: value for name, value in arrays.items() if name.startswith("now/")}
@@ -290,12 +294,13 @@ class Fitting:
         """What the fit is of: a checkpoint of another one must not be gone on from."""
         digest = hashlib.sha256(json.dumps(asdict(self.options)).encode())
         network = [] if self.network is None else list(self.network.arrays().values())
-        mesh = [] if self.mesh is None else [self.mesh.points]
+        facts, mesh = _rest_shape(self.mesh)
+        digest.update(json.dumps(facts, sort_keys=True).encode())
         given = [splats.means, splats.scales, splats.rotations, splats.opacities, splats.harmonics, splats.latents, splats.labels]
         for frame in frames:
             digest.update(json.dumps([frame.camera.to_dict(), frame.matte]).encode())
             given += [part for part in (frame.image, frame.mask, frame.positions) if part is not None]
-        for array in [*network, *mesh, *(part.detach().cpu().numpy() for part in given)]:
+        for array in [*network, *mesh.values(), *(part.detach().cpu().numpy() for part in given)]:
             digest.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
@@ -311,6 +316,15 @@ class Fitting:
 
 def _detached(splats: Splats) -> Splats:
     return Splats(**{f.name: getattr(splats, f.name).detach() for f in fields(splats)})
+
+
+def _rest_shape(mesh) -> tuple[dict, dict]:
+    """Facts and arrays that tell a body at rest from every other: points alone do not say how they are joined."""
+    if mesh is None:
+        return {}, {}
+    if isinstance(mesh, RigidFrame):
+        return {"kind": "frame"}, {"points": mesh.points}
+    return pack_mesh(mesh)
 
 
 def draw_splats(splats, binding, network, camera, eye, positions) -> tuple[Raster, torch.Tensor | None]:

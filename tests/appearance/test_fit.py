@@ -4,19 +4,25 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from fit_scenes import StretchedSheet, TexturedBlock, even_directions
 
+from physsim.appearance.camera import Camera
 from physsim.appearance.color import ColorNetwork
 from physsim.appearance.fit import fit_appearance
 from physsim.appearance.fit_options import FitOptions
 from physsim.appearance.fit_quality import compare_frames, mean_numbers
 from physsim.appearance.frames import Frame
+from physsim.appearance.sources import splats_from_points
 from physsim.appearance.splats import Splats
 from physsim.errors import InputError
+from physsim.physics.mesh import SpringNet, TetMesh, box_mesh, spring_net
+from physsim.physics.rods import Curve
+from physsim.physics.sheets import TriMesh, sheet_mesh
 
 torch.set_num_threads(1)
 QUICK = {"iterations": 240, "round_length": 40, "degree": 0, "network": False, "densify": False, "held_out": 6}
@@ -197,12 +203,53 @@ def test_a_fit_that_was_interrupted_goes_on_to_the_same_result(tmp_path, after):
         go(path)
 
 
+def other_diagonals(sheet):
+    """The same points, and one cell cut along its other diagonal."""
+    triangles = sheet.triangles.copy()
+    (a,) = set(triangles[0]) - set(triangles[1])
+    (b,) = set(triangles[1]) - set(triangles[0])
+    first, second = sorted(set(triangles[0]) & set(triangles[1]))
+    turned = np.array([[a, first, b], [b, second, a]])
+    up = (
+        np.cross(sheet.points[turned[:, 1]] - sheet.points[turned[:, 0]], sheet.points[turned[:, 2]] - sheet.points[turned[:, 0]])[:, 2] > 0
+    )
+    triangles[:2] = np.where(up[:, None], turned, turned[:, ::-1])
+    return TriMesh(sheet.points, triangles)
+
+
+BLOCK, SHEET = box_mesh(size=(0.2, 0.2, 0.1), cells=(2, 2, 1)), sheet_mesh((0.2, 0.2), (2, 2))
+NET, RING = spring_net((3, 3), (0.2, 0.2)), 0.1 * np.array([[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]])
+JOINED = {
+    "tetrahedra": (BLOCK, TetMesh(BLOCK.points, BLOCK.cells[::-1])),
+    "triangles": (SHEET, other_diagonals(SHEET)),
+    "springs": (NET, SpringNet(NET.points, NET.edges[NET.kinds < 2])),
+    "rope": (Curve(RING, framed=False), Curve(RING, closed=True, framed=False)),
+}
+
+
+@pytest.mark.parametrize(("body", "other"), JOINED.values(), ids=JOINED)
+def test_a_checkpoint_is_of_a_body_with_the_same_points_joined_alike(tmp_path, body, other):
+    np.testing.assert_array_equal(body.points, other.points)
+    camera = Camera.around(body.points, direction=(0.3, -0.5, 1.0), width=24, height=24)
+    frames = [Frame(np.full((24, 24, 3), 0.5), camera)]
+    options = FitOptions(iterations=2, round_length=1, held_out=0, densify=False)
+
+    def go(mesh):
+        splats = splats_from_points(body.points[::2], (0.5, 0.5, 0.5), width=0.02)
+        return fit_appearance(splats, frames, mesh, options=options, checkpoint=tmp_path / "fit.npz")
+
+    first = go(body)
+    assert same(go(replace(body)).splats, first.splats)
+    with pytest.raises(InputError, match="of another body"):
+        go(other)
+
+
 KILLED = """
     import os, signal, sys
     import numpy as np, torch
     from fit_scenes import TexturedBlock
     from physsim.appearance.color import ColorNetwork
-from physsim.appearance.fit import fit_appearance
+    from physsim.appearance.fit import fit_appearance
     from physsim.appearance.fit_options import FitOptions
     torch.set_num_threads(1)
     rng = np.random.default_rng(8)
