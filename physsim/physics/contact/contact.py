@@ -1,8 +1,8 @@
 """What contact adds to an assembly: energy, forces, matrix blocks and their derivatives, from the pairs that are near.
 
-The laws are those of `physsim.physics.laws.CONTACT` and run through the kernels of every other law, on surface points instead of
-particles and on lists that change. Rows of the lists take their parameters from a table, one row a pair of materials. Forward, reverse
-and tangent passes stand in one class because they run over the same lists and recorded launches.
+The laws are those of `physsim.physics.laws.CONTACT` and `ROLLING`. They run through the kernels of every other law, on surface points
+instead of particles and on lists that change. Rows of the lists take their parameters from a table, one row a pair of materials. Forward,
+reverse and tangent passes stand in one class because they run over the same lists and recorded launches.
 """
 
 import warnings

@@ -46,7 +46,7 @@ class Intersections:
             a, b = (names[i] if i < len(names) else f"surface {i}" for i in pairs[k])
             rows = which.ravel() == k
             depth = self.depth[rows]
-            deep = f", up to {1e3 * np.nanmax(depth):.3g} mm" if np.isfinite(depth).any() else ""
+            deep = f", up to {1e3 * np.nanmax(depth) + 0.0:.3g} mm" if np.isfinite(depth).any() else ""
             first = self.points[rows][0]
             lines.append(f"{a} and {b}: {counts[k]} pairs{deep}, the first of points {first[first >= 0].tolist()}")
         rest = len(pairs) - len(lines)

@@ -277,7 +277,7 @@ def test_gradient_of_the_second_order_scheme_equals_central_differences(scene, r
     moves = [{name: h * k * part for name, part in d.items()} for k in (1, -1, 2, -2)]
     many = solver_of(build(scene, envs=4)[0], integrator="bdf2")
     values = loss(simulate(many, stacked(inputs, moves))).numpy()
-    assert touching(many)
+    assert found["contact.default-default.stiffness"].any()  # things touched, though they may have sprung apart by the end
     slope = (8 * (values[0] - values[1]) - (values[2] - values[3])) / (12 * h)
     assert sum((found[name] * part).sum() for name, part in d.items()) == pytest.approx(slope, rel=1e-6)
 

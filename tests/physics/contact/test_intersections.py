@@ -6,7 +6,7 @@ import trimesh
 import warp as wp
 from scipy.spatial.transform import Rotation
 
-from physsim.physics.contact.intersections import KINDS, Inspection
+from physsim.physics.contact.intersections import KINDS, Inspection, Intersections
 from physsim.physics.contact.scene import PLANE, SPHERE
 
 
@@ -104,3 +104,8 @@ def test_what_has_no_room_is_reported_as_left(surfaces):
     moved, left = inspection.resolve(on_device(s[None]))
     assert len(before) == len(left) > 0
     np.testing.assert_array_equal(moved, 0)
+
+
+def test_things_that_just_touch_are_said_to_be_in_each_other_by_zero():
+    pair = Intersections(np.zeros(1, int), np.zeros(1, int), np.zeros((1, 5), int), np.array([[0, 1]]), np.array([-0.0]), np.zeros((1, 3)))
+    assert "up to 0 mm" in pair.describe(("a", "b"))
