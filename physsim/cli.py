@@ -279,7 +279,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "bench",
         help="time this machine, alone or next to other engines",
-        description="Time cloth, beams, gradients, touch and grasps; print a table and write its rows as JSON.",
+        description="Time cloth, beams, gradients, touch, grasps and splats; print a table and write its rows as JSON.",
         epilog="examples:\n  physsim bench --json bench.json\n  physsim bench --case cloth --peers --json bench.json\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,

@@ -135,6 +135,9 @@ class RigidBinding:
 
     Args:
         splats: in the coordinates of the thing.
+
+    Raises:
+        InputError: splats that `Splats.check` refuses.
     """
 
     def __init__(self, splats: Splats):

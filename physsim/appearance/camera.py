@@ -87,7 +87,7 @@ class Camera:
             rest: `distortion`, `near`, `centre`.
 
         Raises:
-            InputError: eye and target are the same, up is along the view, an angle outside (0, 170).
+            InputError: eye and target are the same, up is along the view, an angle outside (0, 170].
         """
         eye, target, up = (validation.array(name, value, (3,)) for name, value in (("eye", eye), ("target", target), ("up", up)))
         angle = float(validation.array("angle", angle, (), lower=0.0, upper=170.0, lower_open=True))
@@ -138,7 +138,7 @@ class Camera:
             rest: the other fields of a Camera.
 
         Raises:
-            InputError: no angle, or one outside (0, 179).
+            InputError: no angle, or one outside (0, 179].
         """
         sides = []
         for name, angle, pixels in (("horizontal", horizontal, width), ("vertical", vertical, height)):
@@ -188,11 +188,26 @@ class Camera:
         return {name: np.asarray(value).tolist() for name, value in values.items()}
 
     def moved(self, rotation: np.ndarray, translation: np.ndarray) -> "Camera":
-        """The same camera in another pose (world to camera)."""
+        """The same camera in another pose.
+
+        Args:
+            rotation: from world to camera, shape [3, 3].
+            translation: [m], shape [3].
+
+        Raises:
+            InputError: no rotation, NaN.
+        """
         return replace(self, rotation=rotation, translation=translation)
 
     def resized(self, width: int, height: int) -> "Camera":
-        """The same view with other pixels: what covered a share of the image covers the same share of the new one."""
+        """The same view with other pixels: what covered a share of the image covers the same share of the new one.
+
+        Args:
+            width, height: of the new image [pixel].
+
+        Raises:
+            InputError: no size.
+        """
         factor = np.array([width / self.width, height / self.height])
         centre = (np.array(self.centre) + 0.5) * factor - 0.5  # the borders of the outermost pixels stay, not their centres
         return replace(self, width=width, height=height, focal=tuple(self.focal * factor), centre=tuple(centre))
@@ -299,8 +314,11 @@ def orbit(
         frames: how many cameras.
         elevation: of the circle above the points' middle [degree].
         start: where the first one stands, from the x axis (for up = z) [degree].
-        turns: how often the last one, which closes the circle, goes around.
+        turns: how often they go around; a whole number closes the circle, with the first one after the last.
         up, width, height, angle, margin, rest: as for `Camera.around`.
+
+    Returns:
+        The cameras in order, all at one distance from what they look at.
 
     Raises:
         InputError: as for `Camera.around`; frames below 1, an elevation outside (-90, 90).

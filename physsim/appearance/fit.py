@@ -88,7 +88,7 @@ def fit_appearance(
         network: to begin with; None: a new one where `options.network` asks for it.
         options: None: the defaults.
         checkpoint: file that is rewritten each round; where it is there, the fit goes on from it, to the same result as if it had never
-            been interrupted.
+            been interrupted. The same splats, frames, body, network and options have to be given again.
         progress: called after each round.
 
     Returns:
@@ -96,7 +96,8 @@ def fit_appearance(
 
     Raises:
         InputError: no frame or splat, positions of another number of particles, frames that are all held out, pictures too small, a
-            checkpoint of another fit.
+            checkpoint of another fit or a damaged one.
+        SolverError: the loss turned NaN; a smaller rate may help.
     """
     fitting = Fitting(splats, list(frames), body, network, options or FitOptions())
     if checkpoint is not None and Path(checkpoint).exists():

@@ -40,6 +40,12 @@ def compare_frames(fit: Fit, frames: Sequence[Frame], lpips: Lpips | None = None
         fit: what `fit_appearance` found.
         frames: with camera, and positions where the body is deformed.
         lpips: a distance with weights, or None.
+
+    Returns:
+        A Comparison each: both pictures, shape [h, w, 3], and numbers (PSNR in dB) by name.
+
+    Raises:
+        InputError: positions of another number of particles than the body has.
     """
     out = []
     background = fit.splats.means.new_tensor(fit.options.background)

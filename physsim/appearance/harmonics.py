@@ -45,7 +45,7 @@ def spherical_harmonics(harmonics, directions=None):
         1/2 + the sum over the harmonics, at least 0, shape [n, 3].
 
     Raises:
-        InputError: another number of coefficients, or of directions.
+        InputError: another number of coefficients, another number of directions, or none where colours depend on them.
     """
     count = harmonics.shape[1] if harmonics.ndim == 3 else 0
     if count not in (1, 4, 9, 16) or harmonics.shape[2] != 3:

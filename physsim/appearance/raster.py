@@ -86,7 +86,8 @@ def rasterize(
         The image. Where no splat is seen it is the background, and a warning says so.
 
     Raises:
-        InputError: shapes or devices that do not fit, NaN (the first splat is named), opacities out of range, more memory than there is.
+        InputError: shapes or devices that do not fit, NaN (the first splat is named), opacities out of range, more memory than there is,
+            an unknown backend, or one that cannot draw this here.
     """
     if backend not in BACKENDS:
         raise InputError(f"backend = {backend!r}: choose one of {', '.join(BACKENDS)}")

@@ -32,7 +32,7 @@ def robot_surfaces(
         Surfaces by the name of the link, in the description's order; links without shapes are left out.
 
     Raises:
-        InputError: no description, a link that there is none of.
+        InputError: no description, a link that it does not have.
     """
     validation.instance("description", description, RobotDescription)
     chosen = {description.link(name).name for name in links} if links is not None else {link.name for link in description.links}

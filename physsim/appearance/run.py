@@ -186,7 +186,16 @@ class Run:
 
     @classmethod
     def of_trajectory(cls, model, trajectory, **options):
-        """A run from what `simulate` returned; `options` as for `Run`."""
+        """A run from what `simulate` returned.
+
+        Args:
+            model: that was simulated.
+            trajectory: Trajectory.
+            options: as for `Run`.
+
+        Raises:
+            InputError: as for `Run` and `add_frame`.
+        """
         run = cls(model, **options)
         positions = trajectory.positions.detach().cpu().double().numpy()
         for time, frame in zip(trajectory.times, positions, strict=True):
@@ -197,7 +206,7 @@ class Run:
         """Take down a state of the model.
 
         Raises:
-            InputError: a state of another model, or not later than the last one.
+            InputError: a state of another model, or not later than the last one; a run that was read or made from arrays.
         """
         if self._model is None:
             raise InputError("run: it was read or made from arrays, and takes no more states; start one by Run(model)")
@@ -205,7 +214,15 @@ class Run:
         self.add_frame(state.time, state.positions)
 
     def add_frame(self, time, positions):
-        """Take down positions of all of the model's particles [m], shape [n, 3] or [envs, n, 3], at a time [s]."""
+        """Take down where all of the model's particles are.
+
+        Args:
+            time: [s], later than the last one.
+            positions: [m], shape [n, 3] or [envs, n, 3].
+
+        Raises:
+            InputError: another shape, NaN, a time not later than the last one; a run that was read or made from arrays.
+        """
         if self._model is None:
             raise InputError("run: it was read or made from arrays, and takes no more frames; start one by Run(model)")
         time = float(validation.array("time", time, ()))

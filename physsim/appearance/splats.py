@@ -70,7 +70,7 @@ class Splats:
         return replace(self, **changes)
 
     def select(self, which: torch.Tensor) -> "Splats":
-        """Some of the splats, by a mask or indices."""
+        """Some of the splats, by a mask, shape [n], or indices, shape [k]."""
         return Splats(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
     @property
@@ -108,7 +108,11 @@ class Splats:
         return Splats(**{name: value if kind and name == "labels" else value.to(target) for name, value in values.items()})
 
     def with_degree(self, degree: int) -> "Splats":
-        """The same splats with spherical harmonics of another degree: more coefficients of 0, or the highest ones dropped."""
+        """The same splats with spherical harmonics of another degree: more coefficients of 0, or the highest ones dropped.
+
+        Raises:
+            InputError: a degree outside 0..3.
+        """
         count = HARMONICS[int(validation.array("degree", degree, (), kind="i", lower=0, upper=3))]
         missing = max(count - self.harmonics.shape[1], 0)
         zeros = self.harmonics.new_zeros(len(self), missing, 3)

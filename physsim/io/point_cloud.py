@@ -27,6 +27,9 @@ def load_point_cloud(path: str | PathLike[str], scale: float = 1.0, max_bytes: i
         scale: factor on the points, for files that are not in metres (0.001 for millimetres).
         max_bytes: largest file that is read [bytes].
 
+    Returns:
+        The cloud, in the order of the file.
+
     Raises:
         InputError: the file cannot be used; a value is not finite, a scale not positive.
     """

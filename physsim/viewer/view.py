@@ -14,10 +14,11 @@ def view(thing, *, port=None, browser=True, hold="auto"):
         thing: Run, Asset, or the folder of either.
         port: of http://127.0.0.1; None: the first free one from 8080 on.
         browser: whether the page is opened in the browser.
-        hold: what of an asset stays in place: "bottom", "top", "none", or "auto".
+        hold: what of an asset stays in place while it is pulled at: its "bottom" or "top", "none", or "auto": the bottom of solids, the top
+            of what hangs (sheets, nets), the first end of a rod. A run says itself what was held.
 
     Raises:
-        InputError: something else, a damaged folder, viser is not installed, the port is taken.
+        InputError: something else, another `hold`, a damaged folder, viser is not installed, the port is taken.
     """
     from physsim.viewer.app import Viewer
 
