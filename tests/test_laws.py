@@ -541,3 +541,12 @@ def test_float32_keeps_its_digits_at_small_strain(law, strain, rng):
     sample = draw(law, rng, STEPS["statics"], amount=strain)
     rounded = replace(sample, **{name: np.float64(np.float32(getattr(sample, name))) for name in Sample.STATES})
     assert_close(energy_and_gradient(law, rounded, "float32")[1], energy_and_gradient(law, rounded)[1], 2e-5)
+
+
+@pytest.mark.parametrize("law", [law for law in ALL if law.name.startswith("neo_hookean")], ids=lambda law: law.name)
+def test_a_turned_solid_keeps_the_digits_of_small_strains_in_its_energy(law, rng):
+    """Only the rounding of positions is left, eps / strain; terms that cancel after a turn would leave eps / strain^2, 1e-4 and more."""
+    sample = draw(law, rng, STEPS["statics"], amount=1e-6)
+    turn = Rotation.random(random_state=int(rng.integers(2**31))).as_matrix()
+    energy, turned = (energy_and_gradient(law, s)[0] for s in (sample, replace(sample, x=sample.x @ turn.T)))
+    np.testing.assert_allclose(turned, energy, rtol=1e-7)

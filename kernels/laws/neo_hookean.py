@@ -77,6 +77,15 @@ def neo_hookean(real, points):
         return vec2(volume, change / volume)
 
     @wp.func
+    def distortion(G: mat33, higher: real, change: real) -> real:
+        # (I_C - 3) / 2 - (J - 1). In a body that has turned far from rest G is large and its terms cancel; those of C - I do not:
+        # I_C - 3 = tr(C - I) and J^2 - 1 = tr(C - I) + higher invariants of it. Inside out, where J + 1 may vanish, G serves.
+        if change < -half:
+            return half * wp.ddot(G, G) - higher
+        strain = G + wp.transpose(G) + wp.transpose(G) * G
+        return (half * wp.trace(strain) * change - second_and_third_invariant(strain)) / (two + change)
+
+    @wp.func
     def energy(x: Stencil, x1: Stencil, x2: Stencil, rest: Stencil, p: vec2, step: vec3) -> real:
         moduli = moduli_of(p)
         volume_change = dilatation(x, rest)
@@ -87,7 +96,7 @@ def neo_hookean(real, points):
             G = wp.transpose(x - rest) * (derivatives(q) * wp.inverse(jacobian))
             higher = second_and_third_invariant(G)
             change = wp.trace(G) + higher
-            e += w * (moduli[0] * (half * wp.ddot(G, G) - higher) + half * moduli[1] * change * change)
+            e += w * (moduli[0] * distortion(G, higher, change) + half * moduli[1] * change * change)
         return e
 
     @wp.func
