@@ -23,12 +23,11 @@ def view(thing, *, port=None, browser=True, hold="auto"):
     from physsim.viewer.app import Viewer
 
     run = subject(thing, hold)
-    with Viewer(run, port=port) as viewer:
+    with contextlib.suppress(KeyboardInterrupt), Viewer(run, port=port) as viewer:
         print(f"{viewer.url} (Ctrl-C ends it)", file=sys.stderr, flush=True)
         if browser:
             webbrowser.open(viewer.url)
-        with contextlib.suppress(KeyboardInterrupt):
-            viewer.wait()
+        viewer.wait()
 
 
 def main(*, path, port=None, browser=True, hold="auto"):
