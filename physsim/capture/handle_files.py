@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from physsim.capture.capture import Handle
-from physsim.capture.facts import FILE, known_keys, vector
+from physsim.capture.entries import FILE, known_keys, vector
 from physsim.capture.layout import is_name
 from physsim.capture.problems import Problems
 from physsim.errors import InputError

@@ -10,11 +10,13 @@ import numpy as np
 
 from physsim.capture import layout
 from physsim.capture.capture import Capture, Handle, SeenTracks
-from physsim.capture.facts import FILE, Facts, parse_facts
+from physsim.capture.entries import FILE
+from physsim.capture.facts import Facts, parse_facts
 from physsim.capture.handle_files import inside, read_handle, robot_handles
 from physsim.capture.listing import Listing
 from physsim.capture.problems import Problems
 from physsim.capture.rest_shape import read_rest_shape
+from physsim.capture.strangers import check_strangers
 from physsim.capture.streams import FileFrames, VideoFrames, colour_shown, depth_shown, read_colour, read_depth, read_mask, read_points
 from physsim.errors import InputError
 from physsim.io.files import read_json
@@ -36,6 +38,7 @@ class Parts:
     points: FileFrames | None = None
     tracks: SeenTracks | None = None
     mesh: object = None
+    mesh_file: str = ""
     handles: dict[str, Handle] = field(default_factory=dict)
 
     def sensors(self) -> tuple[str, ...]:
@@ -99,6 +102,7 @@ def read_parts(path: str | PathLike[str], problems: Problems) -> Parts | None:
     _tracks(parts, listing, problems)
     _handles(parts, listing, problems)
     _mesh(parts, listing, problems)
+    check_strangers(folder, listing, problems)
     if not {"depth", "points", "tracks"} & set(parts.sensors()) and not problems.errors:
         problems.error("", "holds neither depth nor points nor tracks", "give one of them; colour alone is not enough yet")
     return parts
@@ -242,4 +246,5 @@ def _mesh(parts, listing, problems):
         return
     path = problems.attempt(str(file)[:200], inside, parts.folder, file)
     if path is not None:
+        parts.mesh_file = file
         parts.mesh = problems.attempt(file, read_rest_shape, path, told or {}, parts.facts.kind)
