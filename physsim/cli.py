@@ -47,6 +47,7 @@ _GRASP_EXAMPLES = """examples:
   physsim grasp
   physsim grasp --object plush --robot kuka --out results
   physsim grasp --object cloth --seconds 5
+  physsim grasp --object my-asset               what physsim fit found, or any asset of a solid or a flat sheet
 
 writes report.json, report.html, grasp.mp4 (a PNG strip where no video encoder is found) and run/, which physsim view shows, to the
 folder given by --out; exit code 0 where the grasp held, 1 where it did not
@@ -143,6 +144,14 @@ def _existing_folder(text: str) -> Path:
     return path
 
 
+def _thing(text: str) -> str | Path:
+    if text in ("cube", "plush", "cloth"):
+        return text
+    if not (Path(text) / "asset.json").is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither cube, plush nor cloth, nor the folder of an asset")
+    return Path(text)
+
+
 def _output_folder(text: str) -> Path:
     path = Path(text)
     if path.exists() and not path.is_dir():
@@ -189,7 +198,13 @@ def _add_grasp(commands: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument("--object", dest="object_name", choices=["cube", "plush", "cloth"], help="what is grasped (default: cube)")
+    parser.add_argument(
+        "--object",
+        dest="object_name",
+        type=_thing,
+        metavar="cube|plush|cloth|ASSET",
+        help="what is grasped, or an asset's folder (default: cube)",
+    )
     parser.add_argument("--robot", choices=["panda", "kuka", "xarm"], help="which robot (default: panda)")
     parser.add_argument("--out", type=_output_folder, default=Path("physsim-grasp"), metavar="DIR", help="folder for the results")
     parser.add_argument("--hold", choices=["friction", "pin"], help="by friction, or by points pinned to the fingers (default: friction)")

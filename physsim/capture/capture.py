@@ -23,7 +23,10 @@ class Handle:
         positions: of the handle's origin in the world [m], shape [k, 3].
         rotations: from handle to world, shape [k, 3, 3]; None: it keeps its orientation.
         opening: between its fingers [m], shape [k], or None.
-        radius: what of the body lies within this distance of the handle when it begins to hold is held [m]; None: found from the data.
+        radius: what of the body lies within this distance of one of the handle's places when it begins to hold is held [m]; None: found
+            from the data.
+        places: where the handle touches the body, in its own coordinates [m], shape [h, 3]: a grid over the face of a clamp, points of
+            a glove; None: its origin.
 
     Raises:
         InputError: shapes that do not fit, times that go back, matrices that are no rotations, values that are not finite.
@@ -34,6 +37,7 @@ class Handle:
     rotations: np.ndarray | None = None
     opening: np.ndarray | None = None
     radius: float | None = None
+    places: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         times = validation.array("Handle.times", self.times, (None,))
@@ -49,6 +53,8 @@ class Handle:
         object.__setattr__(self, "rotations", rotations)
         if self.opening is not None:
             object.__setattr__(self, "opening", validation.array("Handle.opening", self.opening, (len(times),), lower=0.0))
+        if self.places is not None:
+            object.__setattr__(self, "places", validation.array("Handle.places", self.places, (None, 3)))
         if self.radius is not None:
             object.__setattr__(self, "radius", float(validation.array("Handle.radius", self.radius, (), lower=0.0, lower_open=True)))
 
@@ -74,6 +80,8 @@ class Known:
         poisson: Poisson's ratio [-].
         friction: with the ground [-].
         ground: a point of the ground [m] and its upward normal, shape [2, 3]; None: there is no ground to touch.
+        weights: what hangs on the body, with its inertia: places at rest in the mesh's coordinates [m] and masses [kg], rows
+            (x, y, z, mass), shape [w, 4].
     """
 
     mass: float | None = None
@@ -83,6 +91,7 @@ class Known:
     poisson: float | None = None
     friction: float | None = None
     ground: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,169 @@
+"""How handles hold a body: which of its points, where in the handle's frame, and whether for the whole time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from physsim.capture.capture import Capture, Handle
+from physsim.errors import InputError
+from physsim.physics.rods import Curve
+from physsim.twin.body import SoftBody
+
+LEAST = {"solid": 4, "sheet": 3, "rod": 2}  # points that a hold of a pose needs: fewer let the body turn about them
+REACH = 3.0  # mesh edges: a handle of unknown radius that is further away holds nothing
+OPENED = 0.25  # share of the span of openings by which a handle has opened when it lets go
+
+
+@dataclass(frozen=True, eq=False)
+class Hold:
+    """Points that a handle carries.
+
+    Args:
+        handle: its name.
+        points: numbers of the body's points, increasing, shape [p]: of a rod those of its centreline and of the directors of held edges.
+        local: where they are in the handle's frame [m], shape [p, 3].
+        begin, end: times between which it holds [s]; infinite: always.
+    """
+
+    handle: str
+    points: np.ndarray
+    local: np.ndarray
+    begin: float = -np.inf
+    end: float = np.inf
+
+    def targets(self, handle: Handle, times: np.ndarray) -> np.ndarray:
+        """Where the points are held at times [k]: [m], shape [k, p, 3]."""
+        places, turns = handle.at(times)
+        return places[..., None, :] + np.einsum("...ij,pj->...pi", turns, self.local)
+
+
+def closed_times(handle: Handle, begin: float) -> tuple[float, float]:
+    """(from, until) when a handle holds [s], about the time at which the motion begins.
+
+    A handle without openings always holds. Else it holds while it is hardly wider open than when it held: at `begin`, or, where it was
+    wide open then, when it first had closed. It takes hold where it has closed and lets go where it opens.
+    """
+    if handle.opening is None:
+        return -np.inf, np.inf
+    opening, times = handle.opening, handle.times
+    span = float(np.ptp(opening))
+    if span < 1e-4:
+        return -np.inf, np.inf
+    at_begin = float(np.interp(begin, times, opening))
+    middle = opening.min() + 0.5 * span
+    held = at_begin if at_begin <= middle else float(opening[times >= begin].min(initial=opening.min()))
+    closed = opening <= held + OPENED * span
+    now = int(np.clip(np.searchsorted(times, begin, side="right") - 1, 0, len(times) - 1))
+    if not closed[now]:
+        later = np.flatnonzero(closed[now:])
+        if not len(later):
+            return np.inf, np.inf
+        first = now + int(later[0])
+    else:
+        earlier = np.flatnonzero(~closed[:now])
+        first = int(earlier[-1]) + 1 if len(earlier) else 0
+    opened = np.flatnonzero(~closed[first:])
+    start = -np.inf if first == 0 or closed[now] else float(times[first])
+    return start, float(times[first + opened[0]]) if len(opened) else np.inf
+
+
+def find_holds(capture: Capture, body: SoftBody, positions: np.ndarray | None = None) -> tuple[list[Hold], list[str]]:
+    """Which points of the body each handle holds.
+
+    Those within the handle's radius when the motion begins. Where no radius is known, or too few lie within it to fix the body to the
+    handle, those nearest: as many as a rigid hold needs.
+
+    Args:
+        capture: Capture.
+        body: SoftBody.
+        positions: of the body's points when the motion begins [m], shape [n, 3]; None: the body's pose.
+
+    Returns:
+        (Holds of those handles that hold anything, remarks in plain words).
+
+    Raises:
+        InputError: every handle is far from the body.
+    """
+    positions = body.pose if positions is None else positions
+    time = float(capture.times[capture.fit[0]]) if len(capture.fit) else float(capture.times[0])
+    found, remarks, taken = [], [], np.full(len(positions), -1)
+    distances = {}
+    for number, (name, handle) in enumerate(capture.handles.items()):
+        begin, end = closed_times(handle, time)
+        if begin > capture.times[-1] or end <= time:
+            remarks.append(f"handle {name!r} is open throughout the motion: it holds nothing")
+            continue
+        place, _ = handle.at(np.array([max(time, begin) if np.isfinite(begin) else time]))
+        distances[name] = np.linalg.norm(positions - place[0], axis=1)
+        points, text = _held(body, distances[name], handle.radius)
+        if text:
+            remarks.append(f"handle {name!r}: {text}")
+        if len(points):
+            found.append([number, name, points, begin, end])
+    if distances and not found:
+        nearest = {name: float(d.min()) for name, d in distances.items()}
+        text = ", ".join(f"{name!r} {d:.3g} m" for name, d in nearest.items())
+        raise InputError(f"handles: none is near the body when the motion begins ({text} away); check their poses and the body's place")
+    for number, name, points, _, _ in sorted(found, key=lambda entry: -entry[0]):
+        nearer = (taken[points] < 0) | (distances[name][points] < _distance_of(distances, capture.handles, taken[points], points))
+        taken[points[nearer]] = number
+    holds = []
+    for number, name, _, begin, end in found:
+        points = np.flatnonzero(taken == number)
+        if len(points):
+            holds.append(_hold(capture.handles[name], name, body, points, positions, time, begin, end))
+        else:
+            remarks.append(f"handle {name!r}: another handle is nearer to all that it could hold; it holds nothing")
+    return holds, remarks
+
+
+def _distance_of(distances: dict, handles: dict, owners: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Distance of each point from the handle that has it [m], shape [p]."""
+    names = list(handles)
+    out = np.full(len(points), np.inf)
+    for owner in np.unique(owners[owners >= 0]):
+        out[owners == owner] = distances[names[owner]][points[owners == owner]]
+    return out
+
+
+def _held(body: SoftBody, distance: np.ndarray, radius: float | None) -> tuple[np.ndarray, str]:
+    """Numbers of the points that a handle holds, and what is to be said of it."""
+    size = body.cell_size
+    order = np.argsort(distance, kind="stable")
+    reach = distance[order[0]] + 0.5 * size if radius is None else radius
+    if distance[order[0]] > max(REACH * size, reach, 0.0 if radius is None else 2 * radius):
+        return np.zeros(0, int), f"{distance[order[0]]:.3g} m from the body when the motion begins: it holds nothing"
+    within = np.flatnonzero(distance <= reach)
+    if spread(body, within):
+        return within, ""
+    for count in range(max(len(within) + 1, LEAST[body.kind]), len(order) + 1):
+        if spread(body, order[:count]):
+            break
+    chosen = np.sort(order[:count])
+    if radius is None:
+        return chosen, ""
+    text = f"its radius of {radius:.3g} m holds {len(within)} points, too few to carry the body's turns"
+    return chosen, f"{text}; the {count} nearest are held"
+
+
+def spread(body: SoftBody, points: Sequence[int]) -> bool:
+    """Whether points held fix the body's pose: enough of them, and not in one line where the body is no rod."""
+    if len(points) < LEAST[body.kind]:
+        return False
+    if body.kind == "rod":
+        return bool((np.diff(np.sort(points)) == 1).any())
+    places = body.points[np.asarray(points)]
+    sizes = np.linalg.svd(places - places.mean(axis=0), compute_uv=False)
+    return bool(sizes[1] > 0.1 * sizes[0])
+
+
+def _hold(handle, name, body, points, positions, time, begin, end):
+    places = positions[points]
+    if isinstance(body.mesh, Curve) and body.mesh.framed:
+        curve = body.mesh
+        edges = np.flatnonzero(np.isin(curve.edges, points).all(axis=1))
+        points = np.concatenate([points, curve.point_count + edges])
+        places = curve.posed(positions)[points]
+    place, turn = handle.at(np.array(max(time, begin) if np.isfinite(begin) else time))
+    return Hold(name, points, (places - place) @ turn, begin, end)

@@ -1,0 +1,261 @@
+"""The start of a fitted motion: where the body is, how it moves, and along which smooth ways both are corrected."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from physsim.appearance.nearest import nearest_element
+from physsim.capture.capture import Capture
+from physsim.physics.model import State
+from physsim.twin.scene import TwinScene
+from physsim.twin.smooth import follow, smooth_ways
+
+WINDOW = 0.2  # time from which the first velocity is taken [s]
+FRAMES = 3, 8  # frames in it: at least, at most
+SAMPLED = 1500  # points of a frame that are used
+STILL = 0.005  # displacement over extent within the window below which a body is at rest
+HELD_STILL = 0.002  # likewise of what handles carry
+FASTEST = 3.0  # prior spread of a velocity [m/s]
+HARDEST = 30.0  # of an acceleration [m/s^2]
+MOVED = 0.01  # of a correction of the place, over the extent
+ROUNDS = 4  # of reweighting
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where a motion begins.
+
+    Args:
+        positions, velocities: of every particle of the scene's model [m], [m/s], shape [n, 3].
+        time: [s].
+        at_rest: whether the body is at rest there, so that it is in equilibrium under gravity and holds.
+        ways: smooth directions in which position and velocity may be corrected, shape [q, n, 3]; their root mean square over the body is
+            1; held points do not move.
+        remarks: what was found or assumed, in plain words.
+    """
+
+    positions: np.ndarray
+    velocities: np.ndarray
+    time: float
+    at_rest: bool
+    ways: np.ndarray
+    remarks: tuple[str, ...] = ()
+
+    def state(self, scene: TwinScene) -> State:
+        """State of the scene's model, the same in every environment."""
+        return scene.state(self.positions, self.velocities, self.time)
+
+
+@dataclass(frozen=True, eq=False)
+class _Looks:
+    """What was seen of points of the body in the window: rows of a linear fit of their displacement.
+
+    Args:
+        nodes, weights: the points, shape [p, k].
+        axes: directions along which they were measured, shape [p, 3].
+        times: after the start [s], shape [p].
+        lags: measured minus the start's position along the axes [m], shape [p].
+        groups: rows of one number share an unknown offset, shape [p]; -1: none.
+        frames: of the capture, shape [p].
+    """
+
+    nodes: np.ndarray
+    weights: np.ndarray
+    axes: np.ndarray
+    times: np.ndarray
+    lags: np.ndarray
+    groups: np.ndarray
+    frames: np.ndarray
+
+    def along(self, ways: np.ndarray) -> np.ndarray:
+        """Displacements [q, n, 3] at the points along the axes, shape [p, q]."""
+        return np.einsum("pk,qpkc,pc->pq", self.weights, ways[:, self.nodes], self.axes)
+
+
+def find_start(scene: TwinScene, capture: Capture | None = None, *, count: int = 12, seed: int = 0) -> Start:
+    """Where the motion of a scene begins, and how fast: from what was seen in its first frames.
+
+    Args:
+        scene: TwinScene, whose body is posed in the first fitted frame.
+        capture: Capture; None: the scene's.
+        count: ways along which the start can be corrected.
+        seed: of the points that are used where there are many.
+
+    Returns:
+        Start.
+    """
+    capture = scene.capture if capture is None else capture
+    x = scene.soft_body.pose
+    mesh, kind = scene.soft_body.mesh, scene.soft_body.kind
+    held, carried = _held(scene)
+    ways = smooth_ways(mesh, kind, x, held, count)
+    extent = float(np.ptp(x, axis=0).max())
+    frames, still = _window(scene, carried, extent)
+    times = capture.times[frames] - scene.start_time
+    moves = follow(mesh, kind, x, held, carried(capture.times[frames]) - carried(scene.start_time))
+    looks = _looks(scene, capture, frames, x, seed)
+    before, after = (carried(scene.start_time + s * scene.dt) for s in (0.0, 1.0))
+    led = follow(mesh, kind, x, held, (after - before) / scene.dt)
+    remarks = []
+    if looks is None or len(frames) < 2:
+        velocity, at_rest = led, still
+        remarks.append("too little is seen in the first frames to tell how the body moves: it is taken to follow what holds it")
+    else:
+        rates, spread = _rates(looks, ways, moves, extent)
+        last = times[-1]
+        moved = np.einsum("q,qnc->nc", rates[0] * last + rates[1] * last**2 / 2, ways) + moves[-1]
+        size = float(np.sqrt((moved**2).sum(axis=1).mean()))
+        at_rest = still and size < max(STILL * extent, 2.0 * spread * last)
+        velocity = led + np.einsum("q,qnc->nc", rates[0], ways)
+    if at_rest:
+        velocity = np.zeros_like(x)
+    positions, ways = scene.spread(x), scene.spread(ways, around=x)
+    return Start(positions, scene.spread(velocity, around=x), scene.start_time, bool(at_rest), ways, tuple(remarks))
+
+
+def _held(scene):
+    """Numbers of the held mesh points, and a function of time with their positions [..., p, 3]."""
+    n = len(scene.soft_body.pose)
+    parts = [(hold, hold.points < n) for hold in scene.holds]
+    held = np.concatenate([hold.points[own] for hold, own in parts]) if parts else np.zeros(0, int)
+
+    def carried(time):
+        time = np.asarray(time, float)
+        if not parts:
+            return np.zeros((*time.shape, 0, 3))
+        places = [hold.targets(scene.capture.handles[hold.handle], time)[..., own, :] for hold, own in parts]
+        return np.concatenate(places, axis=-2)
+
+    return held, carried
+
+
+def _window(scene, carried, extent):
+    """(frames from the start on that show the first motion, whether what is held stays still in them)."""
+    times = scene.capture.times
+    first = scene.start_frame
+    frames = np.arange(first, min(len(times), first + FRAMES[1]))
+    frames = frames[times[frames] <= max(times[first] + WINDOW, times[min(first + FRAMES[0] - 1, len(times) - 1)]) + 1e-9]
+    moved = np.linalg.norm(carried(times[frames]) - carried(times[first]), axis=-1).max(axis=-1, initial=0.0)
+    still = moved <= HELD_STILL * extent
+    least = min(FRAMES[0], len(frames))
+    if still[:least].all():
+        quiet = int(np.argmin(still)) if not still.all() else len(frames)
+        return frames[: max(quiet, least)], True
+    return frames, False
+
+
+def _elements(body):
+    return body.edges if body.surface is None else body.surface
+
+
+def _looks(scene, capture, frames, x, seed):
+    """_Looks of the frames; None where nothing is seen."""
+    elements = _elements(scene.soft_body)
+    parts = []
+    if capture.tracks is not None:
+        parts.append(_track_looks(capture, frames, x, elements, scene))
+    parts.append(_cloud_looks(capture, frames, x, elements, scene, seed))
+    parts = [part for part in parts if part is not None]
+    return _joined(parts) if parts else None
+
+
+def _joined(parts):
+    names = [entry.name for entry in fields(_Looks)]
+    return _Looks(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def _track_looks(capture, frames, x, elements, scene):
+    seen = capture.tracks.visible[frames]
+    points = np.flatnonzero(seen.sum(axis=0) >= 2)
+    if len(points) == 0:
+        return None
+    first = seen[:, points].argmax(axis=0)
+    places = capture.tracks.positions[frames][first, points]
+    element, weights, _ = nearest_element(places, x[elements])
+    nodes = elements[element]
+    f, p = np.nonzero(seen[:, points])
+    measured = capture.tracks.positions[frames[f], points[p]]
+    start = np.einsum("pk,pkc->pc", weights, x[nodes])
+    count = len(f)
+    times = capture.times[frames[f]] - scene.start_time
+    lags = (measured - start[p]).ravel()
+    groups = (3 * p[:, None] + np.arange(3)).ravel()
+    axes = np.tile(np.eye(3), (count, 1))
+    three = np.repeat(np.arange(count), 3)
+    return _Looks(nodes[p][three], weights[p][three], axes, times[three], lags, groups, frames[f][three])
+
+
+def _cloud_looks(capture, frames, x, elements, scene, seed):
+    random = np.random.default_rng(seed)
+    parts = []
+    for frame in frames:
+        cloud = capture.cloud(int(frame))
+        if len(cloud) > SAMPLED:
+            cloud = cloud[random.choice(len(cloud), SAMPLED, replace=False)]
+        if len(cloud) == 0:
+            continue
+        element, weights, _ = nearest_element(cloud, x[elements])
+        nodes = elements[element]
+        arm = cloud - np.einsum("pk,pkc->pc", weights, x[nodes])
+        time = float(capture.times[frame] - scene.start_time)
+        for axis in _normals(x, nodes):
+            rows = np.full(len(cloud), time)
+            none = np.full(len(cloud), -1)
+            parts.append(_Looks(nodes, weights, axis, rows, (arm * axis).sum(axis=1), none, np.full(len(cloud), frame)))
+    return _joined(parts) if parts else None
+
+
+def _normals(x, nodes):
+    """Directions across elements in which a seen point tells of a displacement: one of a triangle, two of an edge; each [p, 3]."""
+    along = x[nodes[:, 1]] - x[nodes[:, 0]]
+    if nodes.shape[1] == 3:
+        across = np.cross(along, x[nodes[:, 2]] - x[nodes[:, 0]])
+        return [across / np.maximum(np.linalg.norm(across, axis=1), 1e-30)[:, None]]
+    along = along / np.maximum(np.linalg.norm(along, axis=1), 1e-30)[:, None]
+    other = np.eye(3)[np.abs(along).argmin(axis=1)]
+    first = np.cross(along, other)
+    first /= np.linalg.norm(first, axis=1)[:, None]
+    return [first, np.cross(along, first)]
+
+
+def _rates(looks, ways, moves, extent):
+    """Velocity and acceleration along the ways, [2, q], and the spread of the velocity's root mean square [m/s]."""
+    q, t = len(ways), looks.times
+    frames = np.unique(looks.frames)
+    led = np.empty(len(t))
+    for k, frame in enumerate(frames):
+        rows = looks.frames == frame
+        led[rows] = np.einsum("pk,pkc,pc->p", looks.weights[rows], moves[k][looks.nodes[rows]], looks.axes[rows])
+    own = looks.along(ways)
+    placed = own * (looks.groups < 0)[:, None]
+    matrix = np.concatenate([placed, own * t[:, None], own * (t**2 / 2)[:, None]], axis=1)
+    right = looks.lags - led
+    matrix, right = _centred(matrix, right, looks.groups)
+    prior = np.repeat([1 / (MOVED * extent), 1 / FASTEST, 1 / HARDEST], q)
+    weight = np.ones(len(right))
+    left = right
+    for _ in range(ROUNDS):
+        noise = max(1.4826 * float(np.median(np.abs(left))), 1e-6 * extent)
+        weighted = matrix * (weight / noise**2)[:, None]
+        normal = weighted.T @ matrix + np.diag(prior**2)
+        found = np.linalg.solve(normal, weighted.T @ right)
+        left = right - matrix @ found
+        size = np.abs(left) / noise
+        weight = np.where(size < 2.0, 1.0, 2.0 / np.maximum(size, 2.0)) ** 2
+    covariance = np.linalg.inv(normal)[q : 2 * q, q : 2 * q]
+    return found[q:].reshape(2, q), float(np.sqrt(np.trace(covariance)))
+
+
+def _centred(matrix, right, groups):
+    """Rows less the mean of their group, which takes the group's unknown offset out."""
+    own = groups >= 0
+    if not own.any():
+        return matrix, right
+    number = groups[own]
+    sizes = np.maximum(np.bincount(number), 1)
+    matrix, right = matrix.copy(), right.copy()
+    means = np.zeros((len(sizes), matrix.shape[1]))
+    np.add.at(means, number, matrix[own])
+    matrix[own] -= means[number] / sizes[number][:, None]
+    right[own] -= np.bincount(number, right[own])[number] / sizes[number]
+    return matrix, right
