@@ -1,7 +1,7 @@
-"""What stiffness another engine says that its bodies have: they hang at rest from what holds them, and a converged solution tells the modulus.
+"""What stiffness another engine says that its bodies have: they hang from what holds them, and a converged solution tells the modulus.
 
-An engine's cells may be stiffer than the modulus that they were given: four-node tetrahedra lock. So its own static answer is the truth that a
-fit has to meet, not the number in its file.
+An engine's cells may be stiffer than the modulus that they were given: four-node tetrahedra lock. So its own static answer is the truth
+that a fit has to meet, not the number in its file.
 """
 
 import numpy as np
