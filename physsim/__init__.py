@@ -97,6 +97,7 @@ _HOMES = {
     "fit_appearance": "physsim.appearance.fit",
     "compare_frames": "physsim.appearance.fit_quality",
     "Capture": "physsim.capture.capture",
+    "CaptureWriter": "physsim.capture.write",
     "Handle": "physsim.capture.capture",
     "Known": "physsim.capture.capture",
     "SeenTracks": "physsim.capture.capture",
