@@ -2,6 +2,8 @@
 
 from os import PathLike
 
+import numpy as np
+
 from physsim.capture.check_body import check_body
 from physsim.capture.check_frames import read_frames
 from physsim.capture.check_views import check_views
@@ -31,8 +33,9 @@ def examine(folder: str | PathLike[str]) -> tuple[Parts | None, list[Problem]]:
     problems = Problems()
     parts = read_parts(folder, problems)
     if parts is not None and parts.facts.frame_count is not None:
-        seen = read_frames(parts, problems)
-        check_body(parts, seen, problems)
-        check_views(parts, seen, problems)
+        with np.errstate(all="ignore"):  # numbers may be wild, and are compared so that NaN counts as wrong
+            seen = read_frames(parts, problems)
+            check_body(parts, seen, problems)
+            check_views(parts, seen, problems)
     problems.close()
     return parts, sorted(problems, key=lambda p: p.severity)

@@ -10,6 +10,7 @@ from physsim.capture.read import Parts
 
 LEAVES, FAR = 2.0, 1.0  # sizes of the body that a handle may be away from it: beyond, an error and a warning
 WILD = 20.0  # spreads of the tracks from their middle beyond which one lies far outside
+LET_GO = 0.001  # [m] that an opening grows by when it lets go
 FRAMES = 40  # that are looked at for a handle's distance
 
 
@@ -71,15 +72,15 @@ def _handle_distance(file, handle, parts, seen, size, problems):
     reach = max(size, parts.facts.known.length or 0.0) + (handle.radius or 0.0)
     beyond = ~(away <= LEAVES * reach)
     far = ~(away <= FAR * reach)
-    if handle.opening is not None and far.any():
+    never = far.all() and beyond.any()
+    if handle.opening is not None and not never:
         wide = np.interp(times[frames], handle.times, handle.opening)
-        nearest = wide[int(np.argmin(away))]
-        beyond &= wide <= nearest + 0.1 * max(np.ptp(wide), 1e-9)
+        beyond &= wide <= wide[int(np.argmin(away))] + max(0.1 * np.ptp(wide), LET_GO)
     if not far.any():
         return
     worst = int(np.argmax(np.where(beyond, away, -1.0) if beyond.any() else away))
     what = f"the handle is {away[worst]:.3g} m from all that is seen of the body, whose size is {size:.3g} m"
-    if beyond.all():
+    if never:
         problems.error(file, f"{what}, and never near", "give metres in the cameras' world", int(frames[worst]))
     elif beyond.any():
         first = int(frames[np.argmax(beyond)])

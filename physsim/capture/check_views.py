@@ -10,7 +10,7 @@ from physsim.capture.read import Parts
 from physsim.errors import InputError
 
 FRAMES = 20  # that are looked at
-SLACK = 3  # pixels around a mask that count as within
+SLACK = 0.01  # of the picture's width around a mask that counts as within, at least a pixel
 SCALE = 1.5  # factor between depth and the tracks beyond which one of them is mistaken
 
 
@@ -87,7 +87,7 @@ def _masks(name, camera, bodies, frames, seen, problems):
         if mask is None or not mask.any():
             continue
         at, _, _ = _pixels(camera, bodies[frame])
-        wide = binary_dilation(mask, iterations=SLACK)
+        wide = binary_dilation(mask, iterations=max(1, round(SLACK * camera.width)))
         inside, total = inside + int(wide[at[:, 0], at[:, 1]].sum()), total + len(at)
     if total >= 10 and inside < 0.5 * total:
         what = f"{100 * (1 - inside / total):.0f} % of the tracks project outside the mask"

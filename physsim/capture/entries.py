@@ -36,7 +36,7 @@ KEYS = {
     "camera": ["width", "height", "fx", "fy", "cx", "cy", "distortion", "rotation", "translation", "near", "focus"],
     "known": [f.name for f in fields(Known)],
     "ground": ["point", "normal"],
-    "handle": ["radius"],
+    "handle": ["radius", "places"],
     "robot": ["urdf", "joints", "links", "base"],
     "base": ["position", "quaternion"],
     "link": ["link", "point", "opening"],

@@ -34,7 +34,7 @@ class Facts:
     fit: np.ndarray | None = None
     test: np.ndarray | None = None
     noise: dict = field(default_factory=dict)
-    radii: dict = field(default_factory=dict)  # handle -> [m] or None
+    holds: dict = field(default_factory=dict)  # handle -> radius [m] and places [m], each if it is given
     robot: dict | None = None
     mesh: dict | None = None
     missing: dict = field(default_factory=dict)  # stream -> set of frames
@@ -66,7 +66,9 @@ def parse_facts(told: dict, problems: Problems) -> Facts:
     _noise(told, facts, problems)
     for name, entry in _entries(told, "handles", layout.MAX_HANDLES, problems):
         known_keys(entry, "handle", f"handles.{name}", problems)
-        facts.radii[name] = number(entry, "radius", f"handles.{name}.", problems, lower=0.0, open_=True)
+        radius = number(entry, "radius", f"handles.{name}.", problems, lower=0.0, open_=True)
+        places = vector(entry, "places", f"handles.{name}.", problems, (None, 3), needed=False)
+        facts.holds[name] = {k: v for k, v in (("radius", radius), ("places", places)) if v is not None}
     for key in ("robot", "mesh"):
         _object(told, key, facts, problems)
     _missing(told, facts, problems)
@@ -177,7 +179,11 @@ def _known(told, facts, problems):
                 problems.error(FILE, "known.ground.normal has no length", "give the direction out of the ground, such as [0, 0, 1]")
     elif ground is not None:
         problems.error(FILE, f"known.ground is {short(ground)}", 'write {"point": [x, y, z], "normal": [x, y, z]}')
-    facts.known = Known(**found)
+    weights = vector(value, "weights", "known.", problems, (None, 4), needed=False)
+    if weights is not None and not (weights[:, 3] > 0.0).all():
+        problems.error(FILE, "known.weights: a mass is not positive", "rows are x, y, z [m] and mass [kg]")
+        weights = None
+    facts.known = Known(**found, weights=weights)
 
 
 def _split(told, facts, problems):

@@ -150,7 +150,7 @@ def _tracks(parts, listing, problems):
     if not listing.has(name):
         return
     path = problems.attempt(name, inside, parts.folder, name)
-    limit = 40 * layout.MAX_TRACK_VALUES
+    limit = 30 * layout.MAX_TRACK_VALUES  # bytes: three numbers and a flag of each, and two headers
     headers = None if path is None else problems.attempt(name, npz_headers, path, limit)
     if headers is None:
         return
@@ -167,7 +167,7 @@ def _tracks(parts, listing, problems):
         problems.error(name, f"xyz has shape {list(shape)}", "it must be [frames, points, 3], numbers")
         return
     if shape[1] > layout.MAX_TRACKS or shape[0] * shape[1] > layout.MAX_TRACK_VALUES:
-        problems.error(name, f"xyz has shape {list(shape)}", f"at most {layout.MAX_TRACKS} points are followed; thin them out")
+        problems.error(name, f"xyz has shape {list(shape)}", f"at most {layout.MAX_TRACK_VALUES} positions are read: thin the points out")
         return
     if "visible" in headers and (headers["visible"].shape != shape[:2] or headers["visible"].dtype.kind not in "bui"):
         problems.error(
@@ -182,7 +182,7 @@ def _tracks(parts, listing, problems):
         return
     arrays = problems.attempt(name, read_npz, path, None, limit)
     if arrays is not None:
-        parts.tracks = _checked_tracks(name, arrays["xyz"].astype(float), arrays.get("visible"), problems)
+        parts.tracks = _checked_tracks(name, arrays["xyz"].astype(float, copy=False), arrays.get("visible"), problems)
 
 
 def _checked_tracks(name, xyz, visible, problems):
@@ -209,12 +209,12 @@ def _checked_tracks(name, xyz, visible, problems):
 
 
 def _handles(parts, listing, problems):
-    radii = parts.facts.radii
+    holds = parts.facts.holds
     names = listing.handles()
     for name in names:
         file = f"handles/{name}.csv"
         path = problems.attempt(file, inside, parts.folder, file)
-        handle = None if path is None else read_handle(path, file, radii.get(name), problems)
+        handle = None if path is None else read_handle(path, file, holds.get(name, {}), problems)
         if handle is not None:
             parts.handles[name] = handle
     if parts.facts.robot is not None:
@@ -222,9 +222,9 @@ def _handles(parts, listing, problems):
         both = sorted(set(links if isinstance(links, dict) else ()) & set(names))
         if both:
             problems.error(FILE, f"robot.links.{both[0]} stands in handles/ as well", "keep one of them")
-        parts.handles |= robot_handles(parts.folder, parts.facts.robot, radii, inside, problems)
+        parts.handles |= robot_handles(parts.folder, parts.facts.robot, holds, problems)
         names = [*names, *(links if isinstance(links, dict) else ())]
-    for name in radii:
+    for name in holds:
         if name not in names:
             problems.warning(FILE, f"handles.{name}: there is no handles/{name}.csv", "write it, or leave the entry out")
 

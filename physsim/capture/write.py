@@ -240,7 +240,7 @@ class CaptureWriter:
             facts["missing"] = {stream: frames for stream, frames in lost.items() if frames}
         if self._handles:
             (self._folder / "handles").mkdir()
-            facts["handles"] = {name: {} if h.radius is None else {"radius": h.radius} for name, h in self._handles.items()}
+            facts["handles"] = {name: hold_facts(handle) for name, handle in self._handles.items()}
             for name, handle in self._handles.items():
                 write_handle(self._folder / "handles" / f"{name}.csv", handle)
         if self._mesh is not None:
@@ -301,6 +301,12 @@ def camera_facts(camera: Camera) -> dict:
     }
 
 
+def hold_facts(handle: Handle) -> dict:
+    """What capture.json says of a handle beside its table; what is not known is left out."""
+    found = {} if handle.radius is None else {"radius": handle.radius}
+    return found if handle.places is None else found | {"places": handle.places.tolist()}
+
+
 def known_facts(known: Known) -> dict:
     """What is known as capture.json holds it; what is not is left out."""
     validation.instance("known", known, Known)
@@ -313,6 +319,8 @@ def known_facts(known: Known) -> dict:
     if known.ground is not None:
         ground = validation.array("known.ground", known.ground, (2, 3))
         found["ground"] = {"point": ground[0].tolist(), "normal": ground[1].tolist()}
+    if known.weights is not None:
+        found["weights"] = validation.array("known.weights", known.weights, (None, 4)).tolist()
     return found
 
 

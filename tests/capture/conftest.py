@@ -47,7 +47,8 @@ def ball(rng):
     handle_times = np.linspace(0.0, times[-1] + 0.05, 9)
     angles = np.linspace(0.0, 0.5, 9)
     turns = [[[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]] for a in angles]
-    hand = Handle(handle_times, ball_centre(handle_times) + [0, 0, RADIUS], turns, np.linspace(0.02, 0.03, 9), 0.015)
+    opening = np.linspace(0.03, 0.02, 9)
+    hand = Handle(handle_times, ball_centre(handle_times) + [0, 0, RADIUS], turns, opening, 0.015, [[0, 0, 0], [0.01, 0, 0]])
     mesh = box_mesh((0.1, 0.1, 0.1), (2, 2, 2))
     return Capture(
         times=times,
@@ -60,7 +61,7 @@ def ball(rng):
         mesh=mesh,
         handles={"hand": hand},
         kind="solid",
-        known=Known(mass=0.2, poisson=0.45, length=0.12, ground=np.array([[0, 0, 0.0], [0, 0, 1.0]])),
+        known=Known(mass=0.2, poisson=0.45, length=0.12, ground=np.array([[0, 0, 0.0], [0, 0, 1.0]]), weights=np.array([[0, 0, 0, 0.05]])),
         fit=[0, 1, 2, 3],
         test=[4, 5],
         noise={"depth": 0.001, "tracks": 0.0005},

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import struct
+import warnings
 import zipfile
 import zlib
 
@@ -61,7 +62,7 @@ def test_a_sound_capture_has_no_problem(folder, capsys):
         (lambda f: f["units"].update(length="mm"), "error", "units are", "convert"),
         (lambda f: f.update(gravty=[0, 0, 1]), "warning", "unknown key 'gravty'", 'did you mean "gravity"?'),
         (lambda f: f["cameras"]["front"].update(fX=1), "warning", "unknown key 'cameras.front.fX'", 'did you mean "fx"?'),
-        (lambda f: f["known"].update(weight=1), "warning", "unknown key 'known.weight'", "known are mass"),
+        (lambda f: f["known"].update(colour=1), "warning", "unknown key 'known.colour'", "known are mass"),
         (lambda f: f.update(gravity=[0, 0, -981.0]), "warning", "size 981", "fell otherwise"),
         (lambda f: f.update(gravity=[0, 0]), "error", "gravity is [0, 0]", "3 finite numbers"),
         (lambda f: f.update(gravity=[0, 0, float("nan")]), "error", "gravity is", "finite"),
@@ -82,6 +83,8 @@ def test_a_sound_capture_has_no_problem(folder, capsys):
         (lambda f: f["known"]["ground"].update(normal=[0, 0, 0]), "error", "no length", "direction"),
         (lambda f: f["known"]["ground"].update(normal=[0, 0, -1]), "warning", "along gravity", "upward"),
         (lambda f: f["known"].update(length=120.0), "error", "known.length measures 120 m", "millimetres"),
+        (lambda f: f["known"].update(weights=[[0, 0, 0]]), "error", "known.weights is", "any x 4"),
+        (lambda f: f["known"].update(weights=[[0, 0, 0, 0]]), "error", "a mass is not positive", "rows"),
         (lambda f: f.update(fit=[[0, 9]]), "error", "fit: [0, 9] is out of range", "there are 6 frames"),
         (lambda f: f.update(fit=[[3, 2]]), "error", "fit: [3, 2] is out of range", "first < end"),
         (lambda f: f.update(fit=[[0, 3], [2, 4]]), "error", "begins before [0, 3] ends", "order"),
@@ -109,7 +112,7 @@ def test_what_capture_json_says_wrongly_is_told(folder, edit, change, severity, 
     assert [p.severity for p in found] == [severity], "\n".join(map(str, problems))
     assert remedy in found[0].remedy
     assert main(folder) == (2 if severity == "error" else 0)
-    if severity == "error":
+    if severity == "error" and "length" not in message:  # that one takes a look at all frames
         with pytest.raises(InputError):
             Capture.load(folder)
 
@@ -200,7 +203,8 @@ def test_unreadable_pictures_and_other_sizes_are_told_by_frame(folder, stream):
 
 
 @pytest.mark.parametrize(
-    ("factor", "said"), [(0.001, "multiply by 1000 if these are metres"), (0.1, "10 if these are centimetres"), (20.0, "0.1 if these are units of 0.1 mm")]
+    ("factor", "said"),
+    [(0.001, "multiply by 1000 if these are metres"), (0.1, "10 if these are centimetres"), (20.0, "0.1 if these are units of 0.1 mm")],
 )
 def test_depth_in_other_units_is_told_with_the_likely_factor(folder, factor, said):
     for path in (folder / "depth" / "front").iterdir():
@@ -238,8 +242,15 @@ def test_masks_of_ones_of_colours_and_upside_down_are_told(folder):
             turned = Image.fromarray(255 - np.asarray(image))
         turned.save(path)
     told(folder, "warning", "mask/side cam", "of the picture")
-    told(folder, "warning", "mask/side cam", "of the tracks project outside the mask")
     told(folder, "warning", "depth/side cam", "% of the mask's pixels")
+
+
+def test_masks_that_belong_elsewhere_are_told(folder):
+    for path in (folder / "mask" / "front").iterdir():
+        with Image.open(path) as image:
+            moved = Image.fromarray(np.roll(np.asarray(image), 13, axis=1))
+        moved.save(path)
+    told(folder, "warning", "mask/front", "of the tracks project outside the mask")
 
 
 def handle_rows(folder, change):
@@ -247,7 +258,8 @@ def handle_rows(folder, change):
     path = folder / "handles" / "hand.csv"
     names, *rows = [line.split(",") for line in path.read_text().split()]
     columns = dict(zip(names, np.array(rows, float).T, strict=True))
-    columns = change(columns) or columns
+    changed = change(columns)
+    columns = changed if isinstance(changed, dict) else columns
     table = np.stack(list(columns.values()), axis=1).tolist()
     path.write_text("\n".join([",".join(columns), *(",".join(map(repr, row)) for row in table)]) + "\n")
 
@@ -265,7 +277,7 @@ def handle_rows(folder, change):
         (lambda c: c["qw"].__imul__(2), "error", "has length 2"),
         (lambda c: {k: v for k, v in c.items() if k != "qy"}, "error", "columns qy are missing"),
         (lambda c: {k: v for k, v in c.items() if k != "z"}, "error", "column 'z' is missing"),
-        (lambda c: c["opening"].__isub__(1), "error", "opening = -0.98"),
+        (lambda c: c["opening"].__isub__(1), "error", "opening = -0.97"),
         (lambda c: c["y"].__setitem__(2, np.nan), "error", "nan (1 such values)"),
         (lambda c: c.update(grip=c["x"]), "warning", "unknown column 'grip'"),
     ],
@@ -304,7 +316,9 @@ def test_tracks_that_cannot_be_are_told_by_frame(folder):
     tracks(folder, spoil)
     told(folder, "error", "tracks.npz", "xyz: 1 points are NaN though visible, the first is number 4", 2)
     told(folder, "error", "tracks.npz", "xyz: 1 points are infinite, the first is number 5", 3)
-    tracks(folder, lambda a: a.update(xyz=np.where(np.isfinite(a["xyz"]), a["xyz"], 0), visible=np.isfinite(a["xyz"]).all(-1) & a["visible"]))
+    tracks(
+        folder, lambda a: a.update(xyz=np.where(np.isfinite(a["xyz"]), a["xyz"], 0), visible=np.isfinite(a["xyz"]).all(-1) & a["visible"])
+    )
     told(folder, "warning", "tracks.npz", "xyz: 1 points lie far outside the others, the first is number 1", 0)
 
 
@@ -423,11 +437,14 @@ def test_links_and_pipes_that_lead_elsewhere_are_told_and_not_followed(folder):
 
 def test_bombs_are_refused_before_they_unpack(folder):
     header = np.lib.format
-    with zipfile.ZipFile(folder / "tracks.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("xyz.npy", "w", force_zip64=True) as file:
-        header.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (6, 100_000_000, 3)})
-        for _ in range(50):
-            file.write(bytes(100_000_000))
-    told(folder, "error", "tracks.npz", "unpacks to 5000000")
+    with (
+        zipfile.ZipFile(folder / "tracks.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("xyz.npy", "w", force_zip64=True) as file,
+    ):
+        header.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (6, 2_500_000, 3)})
+        for _ in range(3):
+            file.write(bytes(120_000_000))
+    told(folder, "error", "tracks.npz", "unpacks to 3600001")
     np.savez(folder / "tracks.npz", xyz=np.zeros((6, 3, 3)))
     with zipfile.ZipFile(folder / "tracks.npz", "w") as archive, archive.open("xyz.npy", "w") as file:
         header.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (6, 10**15, 3)})
@@ -442,7 +459,9 @@ def test_bombs_are_refused_before_they_unpack(folder):
     small = (folder / "depth" / "front" / "000000.png").read_bytes()
     (folder / "depth" / "front" / "000000.png").write_bytes(small[:33] + text + small[33:])
     assert {p.file for p in check_capture(folder) if p.frame == 0} >= {"mask/front/000000.png", "depth/front/000000.png"}
-    (folder / "points" / "000003.npy").write_bytes(b"\x93NUMPY\1\0" + struct.pack("<H", 60) + b"{'descr': '<f8', 'fortran_order': False, 'shape': (9, 3)} \n\n")
+    (folder / "points" / "000003.npy").write_bytes(
+        b"\x93NUMPY\1\0" + struct.pack("<H", 60) + b"{'descr': '<f8', 'fortran_order': False, 'shape': (9, 3)} \n\n"
+    )
     told(folder, "error", "points/000003.npy", "declares shape [9, 3]", 3)
 
 
@@ -489,7 +508,13 @@ def test_videos_that_end_early_go_on_are_of_another_size_or_no_video_are_told(fo
 def test_what_is_no_capture_is_told(tmp_path):
     told(tmp_path / "none", "error", "", "no such folder")
     told(tmp_path, "error", "capture.json", "no such file")
-    for content, message in (("{", "not JSON"), ("[]", "holds no object"), ("[" * 100_000, "not JSON"), ("", "empty"), ('{"a":' * 900 + "1" + "}" * 900, "")):
+    for content, message in (
+        ("{", "not JSON"),
+        ("[]", "holds no object"),
+        ("[" * 100_000, "not JSON"),
+        ("", "empty"),
+        ('{"a":' * 900 + "1" + "}" * 900, ""),
+    ):
         (tmp_path / "capture.json").write_text(content)
         problems = check_capture(tmp_path)
         assert problems and message in problems[0].message
@@ -507,7 +532,24 @@ def test_names_in_messages_cannot_play_with_a_terminal(folder, capsys):
 
 
 def test_a_json_of_wild_values_is_told_and_never_raises(folder, rng):
-    wild = [None, True, -1, 1e308, 10**400, "", "x" * 10_000, [], [[]], [[1, 2], [3]], {}, {"": {}}, [None], {"a": [1]}, float("nan"), [[[[[]]]]]]
+    wild = [
+        None,
+        True,
+        -1,
+        1e308,
+        10**400,
+        "",
+        "x" * 10_000,
+        [],
+        [[]],
+        [[1, 2], [3]],
+        {},
+        {"": {}},
+        [None],
+        {"a": [1]},
+        float("nan"),
+        [[[[[]]]]],
+    ]
     path = folder / "capture.json"
     facts = json.loads(path.read_text())
 
@@ -519,7 +561,7 @@ def test_a_json_of_wild_values_is_told_and_never_raises(folder, rng):
 
     every = [at for at in places(facts) if at]
     (folder / "rgb").rename(folder / ".rgb")  # pictures are not what is at stake here
-    for at in (every[i] for i in rng.integers(0, len(every), 250)):
+    for at in (every[i] for i in rng.integers(0, len(every), 100)):
         changed = json.loads(json.dumps(facts))
         part = changed
         for key in at[:-1]:
@@ -528,7 +570,8 @@ def test_a_json_of_wild_values_is_told_and_never_raises(folder, rng):
         path.write_text(json.dumps(changed))
         check_capture(folder)
         try:
-            with pytest.warns(UserWarning) if False else np.errstate():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
                 Capture.load(folder)
         except InputError:
             pass

@@ -33,8 +33,8 @@ def test_everything_that_a_capture_holds_survives_its_folder(ball, tmp_path):
         assert getattr(back, key) == getattr(ball, key)
     for key in ("fit", "test", "gravity"):
         np.testing.assert_array_equal(getattr(back, key), getattr(ball, key))
-    assert {k: v for k, v in vars(back.known).items() if k != "ground"} == {k: v for k, v in vars(ball.known).items() if k != "ground"}
-    np.testing.assert_array_equal(back.known.ground, ball.known.ground)
+    for key, value in vars(ball.known).items():
+        np.testing.assert_array_equal(getattr(back.known, key), value, err_msg=key)
     assert {name: c.to_dict() for name, c in back.cameras.items()} == {name: c.to_dict() for name, c in ball.cameras.items()}
     for name in ball.cameras:
         for i in range(ball.frame_count):
@@ -56,6 +56,7 @@ def test_everything_that_a_capture_holds_survives_its_folder(ball, tmp_path):
     np.testing.assert_allclose(hand.rotations, given.rotations, atol=1e-14)
     np.testing.assert_array_equal(hand.opening, given.opening)
     assert hand.radius == given.radius
+    np.testing.assert_array_equal(hand.places, given.places)
     np.testing.assert_allclose(back.cloud(2), ball.cloud(2), atol=0.0006)
 
 
