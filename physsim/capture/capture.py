@@ -103,10 +103,12 @@ class SeenTracks:
     Args:
         positions: in the world [m], shape [frames, points, 3]; NaN: not seen.
         visible: shape [frames, points]; None: where positions are finite.
+        rest: where the points are at rest, in the mesh's coordinates [m], shape [points, 3]; None: where they are first seen tells.
     """
 
     positions: np.ndarray
     visible: np.ndarray | None = None
+    rest: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         positions = np.asarray(self.positions, dtype=float)
@@ -117,6 +119,8 @@ class SeenTracks:
         if visible.shape != positions.shape[:2]:
             raise InputError(f"tracks.visible: shape {list(visible.shape)}; {list(positions.shape[:2])} is needed")
         visible = visible & finite
+        if self.rest is not None:
+            object.__setattr__(self, "rest", validation.array("tracks.rest", self.rest, (positions.shape[1], 3)))
         object.__setattr__(self, "positions", np.where(visible[..., None], positions, np.nan))
         object.__setattr__(self, "visible", visible)
 
@@ -273,7 +277,7 @@ class Capture:
             return {name: part(s) for name, s in getattr(self, kind).items()}
 
         kept = {name: np.flatnonzero(np.isin(frames, getattr(self, name))) for name in ("fit", "test")}
-        tracks = self.tracks and SeenTracks(self.tracks.positions[frames], self.tracks.visible[frames])
+        tracks = self.tracks and SeenTracks(self.tracks.positions[frames], self.tracks.visible[frames], self.tracks.rest)
         parts = {kind: streams(kind) for kind in ("colour", "depth", "mask")}
         return replace(self, times=self.times[frames], points=part(self.points), tracks=tracks, **parts, **kept)
 

@@ -38,7 +38,7 @@ KEYS = {
     "camera": ["width", "height", "fx", "fy", "cx", "cy", "distortion", "rotation", "translation", "near", "focus"],
     "known": [f.name for f in fields(Known)],
     "ground": ["point", "normal"],
-    "handle": ["radius"],
+    "handle": ["radius", "places"],
     "robot": ["urdf", "joints", "links", "base"],
     "base": ["position", "quaternion"],
     "link": ["link", "point", "opening"],
@@ -66,6 +66,7 @@ class Facts:
     test: np.ndarray | None = None
     noise: dict = field(default_factory=dict)
     radii: dict = field(default_factory=dict)  # handle -> [m] or None
+    places: dict = field(default_factory=dict)  # handle -> [h, 3] [m] or None
     robot: dict | None = None
     mesh: dict | None = None
     missing: dict = field(default_factory=dict)  # stream -> set of frames
@@ -98,6 +99,7 @@ def parse_facts(told: dict, problems: Problems) -> Facts:
     for name, entry in _entries(told, "handles", layout.MAX_HANDLES, problems):
         known_keys(entry, "handle", f"handles.{name}", problems)
         facts.radii[name] = number(entry, "radius", f"handles.{name}.", problems, lower=0.0, open_=True)
+        facts.places[name] = vector(entry, "places", f"handles.{name}.", problems, (None, 3), needed=False)
     for key in ("robot", "mesh"):
         _object(told, key, facts, problems)
     _missing(told, facts, problems)
@@ -342,6 +344,11 @@ def _known(told, facts, problems):
                 problems.error(FILE, "known.ground.normal has no length", "give the direction out of the ground, such as [0, 0, 1]")
     elif ground is not None:
         problems.error(FILE, f"known.ground is {_short(ground)}", 'write {"point": [x, y, z], "normal": [x, y, z]}')
+    weights = vector(value, "weights", "known.", problems, (None, 4), needed=False)
+    if weights is not None and not (weights[:, 3] > 0.0).all():
+        problems.error(FILE, "known.weights has a mass that is not above 0", "write rows [x, y, z, mass], with masses in kg")
+    elif weights is not None and len(weights):
+        found["weights"] = weights
     facts.known = Known(**found)
 
 
