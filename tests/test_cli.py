@@ -46,7 +46,7 @@ def run(capsys, *words):
         (["demo", "--fit", "no/such.csv"], "'no/such.csv' is not a file"),
         (["demo", "--out", __file__], "is not a folder"),
         (["demo", "--colour"], "unrecognized arguments: --colour"),
-        (["grasp", "--object", "teapot"], "invalid choice: 'teapot'"),
+        (["grasp", "--object", "teapot"], "'teapot' is neither cube, plush nor cloth"),
         (["grasp", "--robot", "hand"], "invalid choice: 'hand'"),
         (["grasp", "--hold", "glue"], "invalid choice: 'glue'"),
         (["grasp", "--seconds", "0"], "'0' is not a positive"),

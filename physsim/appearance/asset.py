@@ -4,6 +4,7 @@ asset.json      what the asset holds, in words and numbers: units, the mesh's ki
 mesh.npz        rest shape [m]; of a material, what is given per element
 splats.ply      its look at rest, as 3D Gaussian splatting lays it out, latents and labels besides; where it has one
 network.npz     arrays of its colour network, where it has one
+twin.json       where it was fitted to a capture, the fit as `physsim.twin.twin_file` packs it; its arrays in twin.npz
 """
 
 import json
@@ -25,6 +26,7 @@ from physsim.physics.rods import Curve
 from physsim.physics.sheets import TriMesh
 
 FORMAT, VERSION, NAME = "physsim asset", 1, "asset.json"
+TWIN_FORMAT, TWIN_VERSION, TWIN = "physsim twin", 1, "twin.json"
 MAX_NAME = 200  # characters
 _MATERIALS = {TetMesh: NeoHookean, TriMesh: Shell, SpringNet: Spring, Curve: Rod}
 
@@ -40,6 +42,7 @@ class Asset:
         splats: in the mesh's coordinates; None: no look of its own.
         network: arrays of a colour network by name; None: splats have their own colours alone.
         mass: of a SpringNet's particles [kg], one or [points]; None: not known.
+        twin: what a fit of a capture left, (what JSON takes, arrays by name), for `physsim.twin.twin_file.twin_of`; carried along as it is.
 
     Raises:
         InputError: parts of other kinds, a material that does not belong to the mesh, splats without a splat or that `Splats.check`
@@ -52,6 +55,7 @@ class Asset:
     splats: Splats | None = None
     network: dict | None = None
     mass: object = None
+    twin: tuple[object, dict[str, np.ndarray]] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not 0 < len(self.name) <= MAX_NAME or not self.name.isprintable():
@@ -69,6 +73,8 @@ class Asset:
                 raise InputError("Asset.mass: only a SpringNet takes one; elsewhere the material's density tells it")
             shape = () if validation.is_scalar("Asset.mass", self.mass) else (len(self.mesh.points),)
             object.__setattr__(self, "mass", validation.array("Asset.mass", self.mass, shape, lower=0.0, lower_open=True))
+        if self.twin is not None and not (isinstance(self.twin, tuple) and len(self.twin) == 2 and isinstance(self.twin[1], dict)):
+            raise InputError("Asset.twin: what physsim.twin.twin_file packs is needed; use its with_twin(asset, twin)")
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the asset's folder; the same asset gives the same bytes.
@@ -103,6 +109,11 @@ class Asset:
         if self.network is not None:
             save_arrays(folder / "network.npz", "asset network", self.network)
             facts["network"] = {name: list(value.shape) for name, value in self.network.items()}
+        if self.twin is not None:
+            told = {"format": TWIN_FORMAT, "version": TWIN_VERSION, "units": UNITS, "twin": self.twin[0]}
+            (folder / TWIN).write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            save_arrays(folder / "twin.npz", "asset twin", self.twin[1])
+            facts["twin"] = {name: list(value.shape) for name, value in self.twin[1].items()}
         (folder / NAME).write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
     @classmethod
@@ -128,8 +139,13 @@ class Asset:
         if facts.get("network") is not None:
             network = load_arrays(file_of(path, "network.npz"), "asset network")
             _same(path / "network.npz", facts["network"], {name: list(value.shape) for name, value in network.items()})
+        twin = None
+        if facts.get("twin") is not None:
+            told, parts = read_facts(path, TWIN, TWIN_FORMAT, TWIN_VERSION), load_arrays(file_of(path, "twin.npz"), "asset twin")
+            _same(path / "twin.npz", facts["twin"], {name: list(value.shape) for name, value in parts.items()})
+            twin = told.get("twin"), parts
         try:
-            return cls(facts.get("name"), mesh, material, splats, network, arrays.get("mass"))
+            return cls(facts.get("name"), mesh, material, splats, network, arrays.get("mass"), twin)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
@@ -23,7 +25,10 @@ class Handle:
         positions: of the handle's origin in the world [m], shape [k, 3].
         rotations: from handle to world, shape [k, 3, 3]; None: it keeps its orientation.
         opening: between its fingers [m], shape [k], or None.
-        radius: what of the body lies within this distance of the handle when it begins to hold is held [m]; None: found from the data.
+        radius: what of the body lies within this distance of one of the handle's places when it begins to hold is held [m]; None: found
+            from the data.
+        places: where the handle touches the body, in its own coordinates [m], shape [h, 3]: a grid over the face of a clamp, points of
+            a glove; None: its origin.
 
     Raises:
         InputError: shapes that do not fit, times that go back, matrices that are no rotations, values that are not finite.
@@ -34,6 +39,7 @@ class Handle:
     rotations: np.ndarray | None = None
     opening: np.ndarray | None = None
     radius: float | None = None
+    places: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         times = validation.array("Handle.times", self.times, (None,))
@@ -49,6 +55,8 @@ class Handle:
         object.__setattr__(self, "rotations", rotations)
         if self.opening is not None:
             object.__setattr__(self, "opening", validation.array("Handle.opening", self.opening, (len(times),), lower=0.0))
+        if self.places is not None:
+            object.__setattr__(self, "places", validation.array("Handle.places", self.places, (None, 3)))
         if self.radius is not None:
             object.__setattr__(self, "radius", float(validation.array("Handle.radius", self.radius, (), lower=0.0, lower_open=True)))
 
@@ -74,6 +82,8 @@ class Known:
         poisson: Poisson's ratio [-].
         friction: with the ground [-].
         ground: a point of the ground [m] and its upward normal, shape [2, 3]; None: there is no ground to touch.
+        weights: what hangs on the body, with its inertia: places at rest in the mesh's coordinates [m] and masses [kg], rows
+            (x, y, z, mass), shape [w, 4].
     """
 
     mass: float | None = None
@@ -83,6 +93,7 @@ class Known:
     poisson: float | None = None
     friction: float | None = None
     ground: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +198,41 @@ class Capture:
     def _same_count(self, name, frames):
         if len(frames) != len(self.times):
             raise InputError(f"Capture.{name}: {len(frames)} frames for {len(self.times)} times; one for each is needed, None if missing")
+
+    @classmethod
+    def load(cls, folder: str | PathLike[str]) -> "Capture":
+        """Read a capture's folder, as docs/capture.md describes it; pictures and points are read when they are asked for.
+
+        Args:
+            folder: that holds capture.json.
+
+        Raises:
+            InputError: the first errors of those that `check_capture` finds without reading pictures; asking for a frame may raise one too.
+
+        Warns:
+            UserWarning: what is odd, but can be used.
+        """
+        from physsim.capture.read import load_capture
+
+        return load_capture(folder)
+
+    def save(self, folder: str | PathLike[str]) -> Path:
+        """Write the capture to a folder; an old capture there is replaced whole.
+
+        Colours are kept to 8 bits and depth to a millimetre.
+
+        Args:
+            folder: to write.
+
+        Returns:
+            Its path.
+
+        Raises:
+            InputError: something else lies there, it cannot be written, pictures that do not fit their camera.
+        """
+        from physsim.capture.write import save_capture
+
+        return save_capture(self, folder)
 
     @property
     def frame_count(self) -> int:

@@ -31,6 +31,8 @@ class GraspObject:
         choose: from a Gripper to the GraspCandidates, the best first
         least_grip: least force that fingers press with, such as to close a fold [N]
         release: height above the place of the grasp at which it is let go [m]; what hangs down would else be pressed on the table
+        asset: Asset that it is, or None
+        turn, shift: rotation [3, 3] and shift [3] [m] that took a solid asset's rest shape to `mesh`
     """
 
     name: str
@@ -41,6 +43,9 @@ class GraspObject:
     choose: Callable[[Gripper], list[GraspCandidate]]
     least_grip: float = 0.0
     release: float = 0.0
+    asset: object = None
+    turn: np.ndarray | None = None
+    shift: np.ndarray | None = None
 
     @property
     def points(self) -> np.ndarray:
@@ -79,7 +84,7 @@ def grasp_object(name: str) -> GraspObject:
         InputError: there is none.
     """
     if name not in OBJECTS:
-        raise InputError(f"object {name!r} is unknown; choose one of {', '.join(OBJECTS)}")
+        raise InputError(f"object {name!r} is unknown; choose one of {', '.join(OBJECTS)}, or the folder of an asset")
     return OBJECTS[name]()
 
 
@@ -102,10 +107,10 @@ def folded_cloth() -> GraspObject:
     length, width, height, foot, cell = 0.16, 0.09, 0.024, 0.06, 0.006
     sheet = sheet_mesh((length, width), (round(length / cell), round(width / cell)))
     centred = sheet.points - sheet.points.mean(axis=0)
-    x, z = _fold(centred[:, 0], height, foot)
+    x, z = fold_profile(centred[:, 0], height, foot)
     mesh = TriMesh(np.stack([x, centred[:, 1], z], axis=1), sheet.triangles)
     stuff = Shell(stretch=2000.0, bending=3e-5, area_density=0.25, thickness=1e-3, stretch_damping=0.5, bending_damping=1e-6)
-    hold = GraspCandidate(np.array([0.0, 0.0, 0.6 * height]), np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, -1.0]), 0.5 * foot, 1.0)
+    hold = folded_hold(height, foot)
     return GraspObject("cloth", mesh, stuff, 0.6, 1e-3, lambda gripper: [hold], least_grip=0.5, release=0.04)
 
 
@@ -113,6 +118,12 @@ OBJECTS = {"cube": soft_cube, "plush": plush, "cloth": folded_cloth}
 
 
 def _solid(name: str, mesh: TetMesh, material: NeoHookean, friction: float) -> GraspObject:
+    return GraspObject(name, mesh, material, friction, 0.0, solid_choice(mesh, friction))
+
+
+def solid_choice(mesh: TetMesh, friction: float) -> Callable[[Gripper], list[GraspCandidate]]:
+    """From a Gripper to the ways to take hold of a solid that stands on z = 0, the best first."""
+
     def choose(gripper):
         surface = SurfaceMesh(mesh.points, mesh.surface())
         found = grasp_candidates(surface, gripper, friction=friction, tilt=TILT, table=0.0, seed=1)
@@ -123,10 +134,15 @@ def _solid(name: str, mesh: TetMesh, material: NeoHookean, friction: float) -> G
 
         return sorted(found, key=rank)
 
-    return GraspObject(name, mesh, material, friction, 0.0, choose)
+    return choose
 
 
-def _fold(along: np.ndarray, height: float, foot: float) -> tuple[np.ndarray, np.ndarray]:
+def folded_hold(height: float, foot: float) -> GraspCandidate:
+    """Where a fold of a height and a foot [m] across x, as `fold_profile` makes it, is taken."""
+    return GraspCandidate(np.array([0.0, 0.0, 0.6 * height]), np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, -1.0]), 0.5 * foot, 1.0)
+
+
+def fold_profile(along: np.ndarray, height: float, foot: float) -> tuple[np.ndarray, np.ndarray]:
     """Places x and heights z of points by their distance from the middle of the sheet, for the profile height cos^2(pi x / foot)."""
     x = np.linspace(0.0, 0.5 * foot, 2000)
     z = height * np.cos(np.pi * x / foot) ** 2

@@ -1,15 +1,11 @@
 """Named arrays in numpy's npz, written by physsim and read back with checks; never a pickle."""
 
 import os
-import zipfile
-import zlib
 
 import numpy as np
 
 from physsim.errors import InputError
-
-_LIMIT = 4 << 30  # bytes that a file may unpack to
-_DAMAGED = (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError, MemoryError)
+from physsim.io.npy import read_npz
 
 
 def save_arrays(path, kind, arrays):
@@ -47,7 +43,7 @@ def load_arrays(path, kind):
     Raises:
         InputError: missing, truncated, of another kind, holding objects, too large, or not finite.
     """
-    data = read_npz(path)
+    data = read_npz(_checked_path(path))
     found = str(data.pop("physsim kind", "nothing that physsim knows"))
     if found != kind:
         raise InputError(f"{path}: holds {found!r}, a file of kind {kind!r} is needed")
@@ -67,36 +63,11 @@ def load_foreign_array(path, name):
     Raises:
         InputError: missing, truncated, without the array, holding objects, too large, or not finite.
     """
-    data = read_npz(path, only=name)
+    data = read_npz(_checked_path(path), only=name)
     if name not in data:
         raise InputError(f"{path}: it holds no array {name!r}; write it with numpy.savez(file, {name}=...)")
     _check_numbers(path, name, data[name])
     return data[name]
-
-
-def read_npz(path, only=None, max_bytes=_LIMIT):
-    """Arrays of an npz by name, whatever they hold, but no objects.
-
-    Args:
-        path: the file.
-        only: name of the one that is read; None: all.
-        max_bytes: that it may unpack to.
-
-    Raises:
-        InputError: missing, truncated, holding objects, too large.
-    """
-    _checked_path(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > max_bytes:
-            raise InputError(f"{path}: unpacks to {size} bytes; at most {max_bytes} are allowed")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files if only is None or name == only}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except _DAMAGED as error:
-        raise InputError(f"{path}: it cannot be read as npz of plain arrays ({error}); is it cut short or of another kind?") from None
 
 
 def _check_numbers(path, name, value):

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from physsim.errors import InputError
-from physsim.io.arrays import read_npz
 from physsim.io.files import checked_path
+from physsim.io.npy import read_npz
 
 MAX_BYTES = 1 << 30  # of a file, and of what it unpacks to
 _HEADER_BYTES = 16 << 20  # of a safetensors table

@@ -1,10 +1,8 @@
-"""TriMesh: the rest shape of a sheet, flat or curved; generators, and bases in which a field over a sheet has few coefficients."""
+"""TriMesh: the rest shape of a sheet, flat or curved, and generators."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse import linalg
 
 from physsim.errors import InputError
 from physsim.physics import validation
@@ -258,58 +256,3 @@ def sheet_mesh(size, cells, diagonals="alternating", origin=(0.0, 0.0, 0.0)):
     first = np.where(rising, [a, b, c], [a, b, d]).T
     second = np.where(rising, [a, c, d], [b, c, d]).T
     return TriMesh(points, np.stack([first, second], axis=1).reshape(-1, 3))
-
-
-def region_basis(labels):
-    """Basis of fields that are constant on regions: `field = basis @ values`.
-
-    Args:
-        labels: region of each triangle, whole numbers from 0, shape [m].
-
-    Returns:
-        array [m, regions] of zeros and ones.
-
-    Raises:
-        InputError: labels that are not whole numbers from 0, or leave one out.
-    """
-    labels = validation.array("labels", labels, (None,), kind="i", lower=0)
-    count = int(labels.max(initial=-1)) + 1
-    empty = np.setdiff1d(np.arange(count), labels)
-    if count == 0 or len(empty):
-        raise InputError(f"labels: regions {some(empty)} have no triangle; number the regions 0, 1, 2, ... without gaps")
-    return np.eye(count)[labels]
-
-
-def smooth_basis(mesh, count):
-    """Basis of smooth fields over a sheet: `field = basis @ coefficients`.
-
-    The smoothest vibrations of the sheet as a membrane with a free rim: eigenvectors of the Laplacian of linear elements, mean of
-    a triangle's corners. The first is the constant; each has the root mean square 1.
-
-    Args:
-        mesh: TriMesh.
-        count: number of functions.
-
-    Returns:
-        array [m, count].
-
-    Raises:
-        InputError: more functions than points - 2.
-    """
-    validation.instance("smooth_basis: mesh", mesh, TriMesh)
-    n = len(mesh.points)
-    count = int(validation.array("count", count, (), kind="i", lower=1))
-    if count > n - 2:
-        raise InputError(f"count = {count}: a sheet of {n} points has at most {n - 2} smooth functions here")
-    corners = mesh.points[mesh.triangles]
-    sides = corners[:, [2, 0, 1]] - corners[:, [1, 2, 0]]
-    areas = mesh.areas()
-    local = np.einsum("mik,mjk->mij", sides, sides) / (4 * areas[:, None, None])
-    rows, columns = np.repeat(mesh.triangles, 3, axis=1).ravel(), np.tile(mesh.triangles, (1, 3)).ravel()
-    laplacian = sparse.csc_matrix((local.ravel(), (rows, columns)), (n, n))
-    masses = np.bincount(mesh.triangles.ravel(), np.repeat(areas / 3, 3), minlength=n)
-    shift = -1e-3 / areas.sum()  # below every eigenvalue, which are of the order of pi^2 / area
-    _, vectors = linalg.eigsh(laplacian, count, sparse.diags(masses).tocsc(), sigma=shift, v0=np.ones(n) + np.linspace(0, 1, n))
-    basis = vectors[mesh.triangles].mean(axis=1)
-    basis /= np.sqrt((areas[:, None] * basis**2).sum(axis=0) / areas.sum())
-    return basis * np.sign(basis[np.abs(basis).argmax(axis=0), np.arange(count)])

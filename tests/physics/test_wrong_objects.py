@@ -63,7 +63,7 @@ def test_bodies_meshes_and_names_are_needed():
         builder.sew(body, [2], None, [0])
     with pytest.raises(ps.InputError, match="'cloth' of another builder"):
         builder.attach(held_cloth()[1], [0])
-    with pytest.raises(ps.InputError, match="mesh: a TriMesh is needed, str"):
+    with pytest.raises(ps.InputError, match="mesh: a TriMesh, TetMesh or Curve is needed, str"):
         ps.smooth_basis("x", 2)
     with pytest.raises(ps.InputError, match=r"dtype = \['float32'\]: allowed are"):
         builder.finalize(dtype=["float32"])

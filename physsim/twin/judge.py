@@ -1,0 +1,216 @@
+"""Judging a twin: simulated positions against a capture, beside trivial predictors.
+
+`physsim.twin.distances` defines the errors, `physsim.twin.trivial` the predictors, `physsim.twin.judgement` what comes out.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from physsim.appearance.nearest import nearest_element
+from physsim.capture.capture import Capture
+from physsim.errors import InputError
+from physsim.physics import validation
+from physsim.physics.mesh import TetMesh
+from physsim.physics.rods import Curve
+from physsim.twin import distances, trivial
+from physsim.twin.judge_clouds import Moving, judge_clouds
+from physsim.twin.judgement import TWIN, Judgement
+from physsim.twin.seen import Seen
+
+MOST_POINTS = 3000  # of a frame's cloud that distances are taken of
+
+
+def material_points(mesh: object, positions: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The material points of a body that are nearest to points in one frame: of the surface of a solid, of a sheet, of a rod's line.
+
+    Args:
+        mesh: TetMesh, TriMesh, SpringNet or Curve.
+        positions: of its points [m], shape [n, 3].
+        points: [m], shape [p, 3].
+
+    Returns:
+        (nodes, weights), shape [p, 2 or 3] each: a material point is the sum over weights * positions[nodes].
+    """
+    if isinstance(mesh, TetMesh):
+        elements = mesh.surface()
+    else:
+        elements = mesh.triangles if hasattr(mesh, "triangles") else mesh.edges
+    which, weights, _ = nearest_element(points, positions[elements])
+    return elements[which], weights
+
+
+def judge(
+    capture: Capture,
+    scene: object,
+    positions: np.ndarray,
+    frames: np.ndarray | None = None,
+    *,
+    fit: object = None,
+    association: tuple[np.ndarray, np.ndarray] | Callable | None = None,
+    replay: Capture | None = None,
+    draw: Callable | None = None,
+    most_points: int = MOST_POINTS,
+) -> Judgement:
+    """Judge simulated positions against a capture.
+
+    Args:
+        capture: what was seen; its `fit` and `test` say which frames are which.
+        scene: has `soft_body.mesh`, and `thickness` [m] of rods: what the positions belong to.
+        positions: of the particles in these frames [m], shape [f, n, 3]; the mesh's points come first. NaN: not simulated.
+        frames: of the capture, increasing, shape [f]; None: all. For the trivial predictors the last fitted frames must be among them.
+        fit: TwinFit, whose `time_offset`, `camera_pose` and `noise` are used; None: none of them is known.
+        association: of the tracks with the body: (nodes [p, k], weights [p, k]) of material points, a row of NaN weights where there is
+            none; or a function that gives their places [p, 3], NaN where there is none, from positions [n, 3]; None: the nearest material
+            points in the first fitted frame that shows a track.
+        replay: another recording of the same thing, to be replayed as a predictor.
+        draw: (Camera, positions [n, 3] m) -> what `physsim.twin.pictures.painter` returns; None: pictures are not judged.
+        most_points: of a frame's cloud that distances are taken of, evenly chosen.
+
+    Raises:
+        InputError: frames and positions that do not fit together, no frame that is fitted or held out.
+    """
+    frames = np.arange(capture.frame_count) if frames is None else frames
+    frames = validation.array("frames", frames, (None,), kind="i", lower=0, upper=capture.frame_count - 1)
+    positions = np.asarray(positions, dtype=float)
+    mesh = scene.soft_body.mesh
+    least = len(mesh.line if isinstance(mesh, Curve) else mesh.points)
+    if positions.ndim != 3 or len(positions) != len(frames) or positions.shape[1] < least or positions.shape[2] != 3:
+        raise InputError(f"positions: shape {list(positions.shape)}; [{len(frames)}, at least {least}, 3] is needed, a row a frame")
+    if not len(frames) or (np.diff(frames) <= 0).any():
+        raise InputError("frames: at least one is needed, and they must increase")
+    if not np.isin(frames, [*capture.fit, *capture.test]).any():
+        raise InputError("frames: none of them is among the capture's fitted or held-out frames")
+    seen = Seen(capture, fit)
+    fitted, tested = (np.isin(frames, part) for part in (capture.fit, capture.test))
+    out = Judgement(capture.name, frames, capture.times[frames], fitted, tested, {TWIN: {}}, depth_noise=seen.noise("depth"))
+    if seen.tracks is not None:
+        _judge_tracks(out, seen, mesh, positions, association, replay)
+    body = Moving.of(mesh, positions[:, :least], thickness=getattr(scene, "thickness", None))
+    _judge_surfaces(out, seen, body, most_points)
+    judge_clouds(out, seen, body, replay, most_points)
+    if draw is not None:
+        _judge_pictures(out, seen, positions, draw)
+    if not out.errors[TWIN]:
+        out.remarks.append("Nothing could be judged: the judged frames hold neither tracks nor depth, points or masks.")
+    return out
+
+
+def _judge_tracks(out, seen, mesh, positions, association, replay):
+    """Track errors of the twin and of the trivial predictors."""
+    capture = seen.capture
+    whole = np.full((capture.frame_count, *positions.shape[1:]), np.nan)
+    whole[out.frames] = positions
+    if callable(association):
+        simulated = np.stack([association(x) for x in whole])
+    else:
+        nodes, weights = association if association is not None else _first_places(seen, mesh, whole, capture.fit)
+        simulated = np.einsum("pk,fpkc->fpc", weights, whole[:, nodes])
+    known = np.isfinite(simulated).all(axis=2).any(axis=0) & seen.visible[capture.fit].any(axis=0)
+    lost = distances.strayed(seen.tracks, seen.visible)
+    judged = (seen.visible & known)[out.frames]
+    out.tracks, out.simulated = int(known.sum()), simulated[out.frames]
+    out.strayed = float(lost[out.frames][judged].mean()) if judged.any() else 0.0
+    if known.sum() < len(known):
+        out.remarks.append(f"{len(known) - known.sum()} of {len(known)} tracks were not seen on the body in a fitted frame; not judged.")
+    predicted = {TWIN: out.simulated}
+    handles = capture.handles
+    predicted |= trivial.predict_tracks(seen.tracks, seen.visible, simulated, out.frames, capture.fit, handles, seen.times)
+    if replay is not None:
+        again = _replayed_tracks(out, seen, replay)
+        if again is not None:
+            predicted[trivial.REPLAYED] = again
+    target = seen.tracks[out.frames]
+    for name, places in predicted.items():
+        away = np.where(judged, np.linalg.norm(places - target, axis=-1), np.nan)
+        if name != TWIN:
+            away[~out.tested] = np.nan  # what a predictor rests on is no prediction
+        kept = np.where(lost[out.frames], np.nan, away)
+        out.errors.setdefault(name, {}).update(track=_mean(kept), track_median=_mean(kept, np.median), track_all=_mean(away))
+
+
+def _mean(values, how=np.mean):
+    """Of the finite values of each row [f, p], shape [f]; NaN where there are none."""
+    return np.array([how(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan for row in values])
+
+
+def _first_places(seen, mesh, whole, fitted):
+    """Association by the first fitted frame that shows a track and was simulated."""
+    simulated = fitted[np.isfinite(whole[fitted, 0]).all(axis=1)]
+    if not len(simulated):
+        raise InputError(
+            "positions: no fitted frame is among them, so that tracks cannot be tied to material points; simulate one, or give "
+            "the association"
+        )
+    count = seen.tracks.shape[1]
+    first = np.where(seen.visible[simulated].any(axis=0), simulated[np.argmax(seen.visible[simulated], axis=0)], -1)
+    width = 3 if isinstance(mesh, TetMesh) or hasattr(mesh, "triangles") else 2
+    nodes, weights = np.zeros((count, width), dtype=int), np.full((count, width), np.nan)
+    for frame in np.unique(first[first >= 0]):
+        these = first == frame
+        nodes[these], weights[these] = material_points(mesh, whole[frame], seen.tracks[frame, these])
+    return nodes, weights
+
+
+def _replayed_tracks(out, seen, replay):
+    """Tracks of another recording at the same time since its first frame; None, with a remark, where they cannot be matched."""
+    if replay.tracks is None or replay.tracks.positions.shape[1] != seen.tracks.shape[1]:
+        out.remarks.append("The other recording has no tracks of the same number, so that its tracks are not replayed.")
+        return None
+    chosen = trivial.replayed_frames(seen.capture.times, replay.times, out.frames)
+    return np.where((chosen >= 0)[:, None, None], seen.placed(replay.tracks.positions[np.maximum(chosen, 0)]), np.nan)
+
+
+def _judge_surfaces(out, seen, body, most_points):
+    """What cameras tell: two-way Chamfer, depth, silhouettes."""
+    capture, count = seen.capture, len(out.frames)
+    eyes = {name: distances.Eye(camera, body.triangles) for name, camera in seen.cameras.items() if _looks(capture, name)}
+    sigma = out.depth_noise or 0.0
+    found = {metric: np.full(count, np.nan) for metric in ("chamfer_two_way", "depth", "iou")}
+    for i, frame in enumerate(out.frames):
+        if not body.there[i]:
+            continue
+        parts, depths, overlaps = [], [], []
+        for name, eye in eyes.items():
+            measured, mask = seen.image("depth", name, frame), seen.image("mask", name, frame)
+            if measured is None and mask is None and name in {*capture.depth, *capture.mask}:
+                continue  # the frame is missing
+            depth, shown = eye.look(body.vertices[i])
+            parts.append(eye.camera.points(depth)[distances.could_see(depth, measured, mask, sigma)])
+            if measured is not None:
+                depths.append(distances.depth_error(depth, measured, mask))
+            if mask is not None:
+                overlaps.append(distances.overlap(shown, mask, distances.hidden(depth, measured, mask, sigma)))
+        cloud = seen.cloud(frame)
+        model = distances.thinned(np.concatenate(parts), most_points) if parts else np.zeros((0, 3))
+        if len(cloud) and len(model):
+            there = body.distances(distances.thinned(cloud, most_points), i).mean()
+            found["chamfer_two_way"][i] = 0.5 * (there + distances.cloud_distances(model, cloud).mean())
+        found["depth"][i] = _finite_mean(depths)
+        found["iou"][i] = _finite_mean(overlaps)
+    out.errors[TWIN].update({metric: values for metric, values in found.items() if np.isfinite(values).any()})
+    if not eyes and capture.points is not None:
+        out.remarks.append("No camera is known, so that nobody can say which parts of the body could be seen: no two-way Chamfer.")
+
+
+def _looks(capture, camera):
+    """Whether a camera tells of the body: it has depth or masks, or it is one of those that made `points`."""
+    return camera in capture.depth or camera in capture.mask or capture.points is not None
+
+
+def _finite_mean(values):
+    values = [v for v in values if np.isfinite(v)]
+    return float(np.mean(values)) if values else np.nan
+
+
+def _judge_pictures(out, seen, positions, draw):
+    """PSNR and SSIM of pictures drawn in the simulated positions, both over black where there is a mask."""
+    from physsim.twin.pictures import picture_errors
+
+    found = {metric: np.full(len(out.frames), np.nan) for metric in ("psnr", "ssim")}
+    for i, frame in enumerate(out.frames):
+        if np.isfinite(positions[i]).all():
+            numbers = [n for name in seen.capture.colour if (n := picture_errors(seen, name, frame, positions[i], draw))]
+            for metric in found if numbers else ():
+                found[metric][i] = _finite_mean([n[metric] for n in numbers])
+    out.errors[TWIN].update({metric: values for metric, values in found.items() if np.isfinite(values).any()})
