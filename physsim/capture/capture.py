@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation, Slerp
 
 from physsim.appearance.camera import Camera
@@ -68,6 +69,12 @@ class Handle:
             return places, np.broadcast_to(self.rotations[0], (*times.shape, 3, 3)).copy()
         turns = Slerp(self.times, Rotation.from_matrix(self.rotations))(times.ravel()).as_matrix()
         return places, turns.reshape(*times.shape, 3, 3)
+
+    def distances(self, time: float, points: np.ndarray) -> np.ndarray:
+        """Distance of points [n, 3] from the nearest of the handle's places at a time [s]: [m], shape [n]."""
+        place, turn = self.at(np.array(time))
+        spots = place[None] if self.places is None or len(self.places) == 0 else place + self.places @ turn.T
+        return cKDTree(spots).query(points)[0]
 
 
 @dataclass(frozen=True)
