@@ -18,7 +18,7 @@ from physsim.twin.judge_clouds import Moving, judge_clouds
 from physsim.twin.judgement import TWIN, Judgement
 from physsim.twin.seen import Seen
 
-MOST_POINTS = 3000  # of a frame's cloud that distances are taken of
+MOST_POINTS = 1500  # of a frame's cloud that distances are taken of
 
 
 def material_points(mesh: object, positions: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -87,8 +87,8 @@ def judge(
     if seen.tracks is not None:
         _judge_tracks(out, seen, mesh, positions, association, replay)
     body = Moving.of(mesh, positions[:, :least], thickness=getattr(scene, "thickness", None))
-    _judge_surfaces(out, seen, body, most_points)
     judge_clouds(out, seen, body, replay, most_points)
+    _judge_surfaces(out, seen, body, most_points)
     if draw is not None:
         _judge_pictures(out, seen, positions, draw)
     if not out.errors[TWIN]:
@@ -181,11 +181,10 @@ def _judge_surfaces(out, seen, body, most_points):
                 depths.append(distances.depth_error(depth, measured, mask))
             if mask is not None:
                 overlaps.append(distances.overlap(shown, mask, distances.hidden(depth, measured, mask, sigma)))
-        cloud = seen.cloud(frame)
         model = distances.thinned(np.concatenate(parts), most_points) if parts else np.zeros((0, 3))
-        if len(cloud) and len(model):
-            there = body.distances(distances.thinned(cloud, most_points), i).mean()
-            found["chamfer_two_way"][i] = 0.5 * (there + distances.cloud_distances(model, cloud).mean())
+        if len(model) and np.isfinite(out.series("chamfer")[i]):
+            back = distances.cloud_distances(model, seen.cloud(frame)).mean()
+            found["chamfer_two_way"][i] = 0.5 * (out.series("chamfer")[i] + back)
         found["depth"][i] = _finite_mean(depths)
         found["iou"][i] = _finite_mean(overlaps)
     out.errors[TWIN].update({metric: values for metric, values in found.items() if np.isfinite(values).any()})
