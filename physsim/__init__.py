@@ -104,6 +104,8 @@ _HOMES = {
     "SoftBody": "physsim.twin.body",
     "reconstruct": "physsim.twin.body",
     "TwinScene": "physsim.twin.scene",
+    "identify_twin": "physsim.twin.identification",
+    "predict_twin": "physsim.twin.identification",
     "RobotCoupling": "physsim.coupling",
     "add_links": "physsim.coupling",
     "TouchSensor": "physsim.touch",
