@@ -233,8 +233,8 @@ class Fitting:
         self._drop(useless(self.trainable, options.least_opacity, options.large * self.extent))
         rng = self._random(SPLITS, self.iteration)
         grow(self.trainable, self.pull, options.least_pull, options.small * self.extent, self.most_splats, rng)
+        self.pull = Pull.zero(self.trainable)  # before those that were thrown out of the body's surroundings go
         self._bind()
-        self.pull = Pull.zero(self.trainable)
 
     def save(self, path) -> None:
         """Write everything that `restore` needs; a kill leaves the file of the round before, or this one."""

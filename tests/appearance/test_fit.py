@@ -16,9 +16,11 @@ from physsim.appearance.color import ColorNetwork
 from physsim.appearance.fit import fit_appearance
 from physsim.appearance.fit_options import FitOptions
 from physsim.appearance.fit_quality import compare_frames, mean_numbers
+from physsim.appearance.fitting import Fitting
 from physsim.appearance.frames import Frame
 from physsim.appearance.sources import splats_from_points
 from physsim.appearance.splats import Splats
+from physsim.appearance.trainable import Pull
 from physsim.errors import InputError
 from physsim.physics.mesh import SpringNet, TetMesh, box_mesh, spring_net
 from physsim.physics.rods import Curve
@@ -135,6 +137,21 @@ def test_useless_splats_are_taken_away(block):
     fit = fit_appearance(start, frames, thing.mesh, options=options)
     assert len(fit.splats) <= n
     assert fit.splats.scales.max() < 0.3 * 0.13 and fit.splats.opacities.min() > 0.01
+
+
+def test_splats_that_a_split_throws_out_of_the_bodys_surroundings_go(block):
+    thing, frames, _ = block
+    start = thing.splats(100)
+    scales = start.scales.clone()
+    scales[:50] = 1.0  # what is drawn from these lands anywhere
+    far = start.replace(scales=scales)
+    options = FitOptions(**(QUICK | {"densify": True, "most_splats": 400, "iterations": 80, "large": 1e3}))
+    fitting = Fitting(far, frames, thing.mesh, None, options)
+    fitting.pull = Pull(torch.ones(100), torch.ones(100))
+    fitting._grow()
+    count = len(fitting.trainable)
+    assert 0 < count < 200
+    assert len(fitting.pull.total) == count and len(fitting.binding.splats) == count
 
 
 def test_held_out_pictures_end_a_fit_that_only_learns_noise_and_pick_its_best_round(block):
