@@ -1,4 +1,4 @@
-"""The command ``physsim``: demo, grasp, view, render, fit-appearance, warmup and bench.
+"""The command ``physsim``: demo, convert, grasp, view, render, fit-appearance, warmup and bench.
 
 Arguments are checked here, before anything heavy is imported. Each subcommand then imports its worker and hands over plain keyword
 arguments; options that were not given are left out, so that a worker's own defaults hold. Wrong input ends in one line and exit code 2.
@@ -23,6 +23,7 @@ _EXAMPLES = """examples:
   physsim demo                                  fit the shipped silicone beam, predict its second recording
   physsim demo beam --out results               the same, written to ./results
   physsim demo beam --fit a.csv --heldout b.csv --experiment experiment.json
+  physsim convert recording.pkl --out capture   make a capture of a recording in another program's format
   physsim grasp --object plush --out results    a robot lifts, shakes and puts down a soft thing, by friction
   physsim view results                          look at it in the browser, and pull at it
   physsim render results --out film.mp4         the same as a film
@@ -86,6 +87,15 @@ from world to camera; distortion, mask and positions (npz with an array "positio
 writes the asset with report.json and report.html to the folder given by --out; an interrupted run is gone on from
 """
 
+_CONVERT_EXAMPLES = """examples:
+  physsim convert data/different_types/single_lift_rope --out rope
+  physsim convert DLO1/eval/100.pkl --from deform --mass 0.0485 --thickness 0.011 --out cable
+  physsim convert clouds --rate 30 --scale 0.001 --kind sheet --out cloth
+
+sources are cases of PhysTwin (a folder with final_data.pkl), marker pickles of DEFORM, folders with one .npy or .ply file of points a
+frame (times.csv with a column `time`, or --rate), and CSV files like those of the shipped beam and starfish
+"""
+
 
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors take one line."""
@@ -144,6 +154,13 @@ def _existing_folder(text: str) -> Path:
     return path
 
 
+def _existing(text: str) -> Path:
+    path = Path(text)
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"{text!r} is no file or folder that can be read")
+    return path
+
+
 def _thing(text: str) -> str | Path:
     if text in ("cube", "plush", "cloth"):
         return text
@@ -186,6 +203,33 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--mass", type=_positive, metavar="KG", help="mass of the weight [kg], instead of what the experiment file says")
     parser.add_argument("--quiet", action="store_true", help="no progress, only the table")
     parser.set_defaults(run=_demo)
+
+
+def _add_convert(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "convert",
+        help="make a capture of a recording in another format",
+        description="Write a recording of another program as a capture, the folder that physsim check and fit read. Options that a format "
+        "has no use for are refused.",
+        epilog=_CONVERT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    formats = ["phystwin", "deform", "clouds", "beam", "starfish"]
+    parser.add_argument("source", type=_existing, metavar="SOURCE", help="file or folder")
+    parser.add_argument("--out", type=_output_folder, required=True, metavar="CAPTURE", help="folder for the capture")
+    parser.add_argument("--from", dest="source_format", choices=formats, help="format of the source (default: guessed)")
+    parser.add_argument("--rate", type=_positive, metavar="HZ", help="frames a second, where the source does not say")
+    parser.add_argument("--scale", type=_positive, metavar="X", help="factor on lengths; 0.001 for millimetres (default: 1)")
+    parser.add_argument("--kind", choices=["solid", "sheet", "rod"], help="of the body, where known")
+    parser.add_argument("--mass", type=_positive, metavar="KG", help="of the body [kg], where known")
+    parser.add_argument("--thickness", type=_positive, metavar="M", help="diameter of a cable [m], where known")
+    parser.add_argument("--hand-gap", type=_positive, metavar="M", help="controller points closer than this are of one hand [m]")
+    parser.add_argument("--z-up", dest="reverse_z", action="store_false", help="of a PhysTwin case whose world z points up")
+    parser.add_argument("--experiment", type=_existing_file, metavar="JSON", help="facts of a beam's recording (default: beside it)")
+    parser.add_argument("--release", type=_positive, metavar="S", help="when a beam was let go [s]")
+    parser.add_argument("--quiet", action="store_true", help="say nothing")
+    parser.set_defaults(run=_convert)
 
 
 def _add_grasp(commands: argparse._SubParsersAction) -> None:
@@ -309,6 +353,10 @@ def _demo(name: str, **arguments: object) -> int | None:
     return _worker(f"physsim.real2sim.{name}")(**arguments)
 
 
+def _convert(**arguments: object) -> int | None:
+    return _worker("physsim.capture.convert")(**arguments)
+
+
 def _grasp(**arguments: object) -> int | None:
     return _worker("physsim.grasp")(**arguments)
 
@@ -347,7 +395,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"physsim {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for add in (_add_demo, _add_grasp, _add_view, _add_render, _add_fit_appearance, _add_warmup, _add_bench):
+    for add in (_add_demo, _add_convert, _add_grasp, _add_view, _add_render, _add_fit_appearance, _add_warmup, _add_bench):
         add(commands)
     return parser
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
@@ -196,6 +198,41 @@ class Capture:
     def _same_count(self, name, frames):
         if len(frames) != len(self.times):
             raise InputError(f"Capture.{name}: {len(frames)} frames for {len(self.times)} times; one for each is needed, None if missing")
+
+    @classmethod
+    def load(cls, folder: str | PathLike[str]) -> "Capture":
+        """Read a capture's folder, as docs/capture.md describes it; pictures and points are read when they are asked for.
+
+        Args:
+            folder: that holds capture.json.
+
+        Raises:
+            InputError: the first errors of those that `check_capture` finds without reading pictures; asking for a frame may raise one too.
+
+        Warns:
+            UserWarning: what is odd, but can be used.
+        """
+        from physsim.capture.read import load_capture
+
+        return load_capture(folder)
+
+    def save(self, folder: str | PathLike[str]) -> Path:
+        """Write the capture to a folder; an old capture there is replaced whole.
+
+        Colours are kept to 8 bits and depth to a millimetre.
+
+        Args:
+            folder: to write.
+
+        Returns:
+            Its path.
+
+        Raises:
+            InputError: something else lies there, it cannot be written, pictures that do not fit their camera.
+        """
+        from physsim.capture.write import save_capture
+
+        return save_capture(self, folder)
 
     @property
     def frame_count(self) -> int:

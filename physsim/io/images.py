@@ -66,8 +66,30 @@ def read_mask(path: str | PathLike[str], size: tuple[int, int] | None = None) ->
     return mask
 
 
-def _decoded(path, size) -> np.ndarray:
-    """Values from 0 to 1, shape [h, w] or [h, w, 2, 3 or 4], float32."""
+def read_integers(path: str | PathLike[str], size: tuple[int, int] | None = None, bits: int = 16) -> np.ndarray:
+    """A picture of whole numbers in one channel, such as depth, as it stands in the file.
+
+    Args:
+        path, size: as for `read_image`.
+        bits: 8 or 16 of a pixel; one of another depth is refused.
+
+    Returns:
+        Shape [height, width], uint8 or uint16.
+
+    Raises:
+        InputError: as for `read_image`; several channels, another number of bits.
+    """
+
+    def values(path, image):
+        if not image.mode.startswith({8: "L", 16: "I;16"}[bits]) or image.mode in ("LA", "La"):
+            raise InputError(f"{path}: pixels of kind {image.mode!r}; one channel of {bits} bits is needed; save it so")
+        return np.asarray(image).astype(np.uint8 if bits == 8 else np.uint16)
+
+    return _decoded(path, size, values)
+
+
+def _decoded(path, size, values=None) -> np.ndarray:
+    """What `values(path, image)` takes from a checked picture: by default from 0 to 1, shape [h, w] or [h, w, 2, 3 or 4], float32."""
     path = checked_path(path, SUFFIXES, MAX_BYTES)
     try:
         with warnings.catch_warnings():
@@ -75,7 +97,7 @@ def _decoded(path, size) -> np.ndarray:
             with Image.open(path, formats=FORMATS) as image:
                 _check(path, image, size)
                 image.load()
-                return _values(path, image)
+                return (values or _values)(path, image)
     except InputError:
         raise
     except UnidentifiedImageError:

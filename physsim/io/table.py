@@ -20,6 +20,7 @@ def read_table(
     increasing: str | None = None,
     min_rows: int = 1,
     max_bytes: int = MAX_BYTES,
+    gaps: Sequence[str] = (),
 ) -> dict[str, np.ndarray]:
     """Read a CSV file of numbers into named columns.
 
@@ -29,6 +30,7 @@ def read_table(
         increasing: name of a column (such as the time) that must grow from row to row
         min_rows: fewest rows that are accepted
         max_bytes: largest file that is read [bytes]
+        gaps: names of columns in which values may be missing: an empty cell, or one that is not finite, becomes NaN
 
     Returns:
         One float64 array, shape [rows], for each column, in the order of the file, in the units of the file.
@@ -43,7 +45,8 @@ def read_table(
         raise InputError(f"{path}: column {missing[0]!r} is missing; the file has {', '.join(names)}")
     if len(rows) < max(min_rows, 1):
         raise InputError(f"{path}: {len(rows)} rows of numbers; at least {max(min_rows, 1)} are needed")
-    values = _as_numbers(path, names, rows, lines)
+    open_columns = [names.index(name) for name in gaps if name in names]
+    values = _as_numbers(path, names, rows, lines, open_columns)
     columns = {name: np.ascontiguousarray(values[:, index]) for index, name in enumerate(names)}
     if increasing:
         _require_increasing(path, increasing, columns[increasing], lines)
@@ -92,14 +95,20 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _as_numbers(path: Path, names: list[str], rows: list[list[str]], lines: list[int]) -> np.ndarray:
-    """Values [rows, columns], float64; refuses, by line and column, what is no finite number."""
+def _as_numbers(path: Path, names: list[str], rows: list[list[str]], lines: list[int], gaps: list[int]) -> np.ndarray:
+    """Values [rows, columns], float64; refuses, by line and column, what is no finite number, except in the columns `gaps`."""
+    for row in rows if gaps else ():
+        for column in gaps:
+            row[column] = row[column].strip() or "nan"
     try:
         values = np.array(rows, dtype=np.float64)
     except ValueError:
         row, column = next((i, j) for i, cells in enumerate(rows) for j, cell in enumerate(cells) if not _is_number(cell))
         raise InputError(f"{path}, line {lines[row]}, column {names[column]!r}: {rows[row][column]!r} is not a number") from None
-    bad = np.argwhere(~np.isfinite(values))
+    finite = np.isfinite(values)
+    values[:, gaps] = np.where(finite[:, gaps], values[:, gaps], np.nan)
+    finite[:, gaps] = True
+    bad = np.argwhere(~finite)
     if len(bad):
         row, column = bad[0]
         raise InputError(

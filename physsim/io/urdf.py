@@ -38,13 +38,16 @@ _SHAPES = {"box": (), "sphere": ("radius",), "cylinder": ("radius", "length"), "
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
 
-def load_urdf(path: str | PathLike[str], package_folders: Sequence[str | PathLike[str]] = ()) -> RobotDescription:
+def load_urdf(
+    path: str | PathLike[str], package_folders: Sequence[str | PathLike[str]] = (), frames_only: bool = False
+) -> RobotDescription:
     """Read a robot's description.
 
     Args:
         path: a .urdf file
         package_folders: folders that meshes may lie in besides the file's own folder. A name `package://arm/meshes/a.stl` is looked for
             as `arm/meshes/a.stl` in each folder, and as `meshes/a.stl` in one that is called `arm`
+        frames_only: leaves out masses and shapes, and reads no mesh: where links are needs none of them
 
     Returns:
         The description, checked: a tree of finite numbers in SI units, with meshes read.
@@ -62,6 +65,10 @@ def load_urdf(path: str | PathLike[str], package_folders: Sequence[str | PathLik
         raise InputError(f"{path}: its outermost element is <{root.tag[:40]}>; a URDF has <robot>")
     if any(element.tag.startswith("xacro:") for element in root.iter()):
         raise InputError(f"{path}: holds xacro macros; expand them first (xacro robot.xacro > robot.urdf)")
+    if frames_only:
+        for link in root.findall("link"):
+            for element in [e for e in link if e.tag in ("inertial", "visual", "collision")]:
+                link.remove(element)
     joints = tuple(_joint(path, element) for element in root.findall("joint"))
     surfaces = _surfaces(path, root, folders)
     colors = _named_colors(path, root)

@@ -67,6 +67,12 @@ class TetMesh:
         ab, bc, ca = middles.T
         return np.stack([a, ab, ca, ab, b, bc, ca, bc, c, ab, bc, ca], axis=1).reshape(-1, 3)
 
+    def surface_cells(self):
+        """The tetrahedron behind each triangle of `surface`, shape [t]."""
+        corners = self.cells[:, _FACES].reshape(-1, 3)
+        _, first, count = np.unique(np.sort(corners, axis=1), axis=0, return_index=True, return_counts=True)
+        return np.repeat(np.sort(first[count == 1]) // 4, 1 if self.order == 1 else 4)
+
     def node_shares(self):
         """Share of its tetrahedron's volume that each node carries, shape [nodes]: the scaled diagonal of the mass matrix.
 

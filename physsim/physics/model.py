@@ -1,6 +1,6 @@
 """Model (particles and laws, frozen), Body, State and Control."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import warp as wp
@@ -124,6 +124,14 @@ class Model:
         """Device array [envs, n] of 3-vectors from numpy [envs, n, 3]."""
         real = SCALARS[self.dtype]
         return wp.array(np.ascontiguousarray(value), dtype=wp.types.vector(3, real), device=self.device, ndim=2)
+
+    def replicated(self, envs):
+        """The same model with `envs` environments side by side; parameters, attachments and controls of this one fit it.
+
+        Raises:
+            InputError: it has several environments, whose values may differ.
+        """
+        return replace(self, envs=envs, batched=True, parameters=self.parameters.replicated(envs))
 
     def state(self, positions=None, velocities=None, time=0.0):
         """A state of this model.

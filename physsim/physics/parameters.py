@@ -137,6 +137,16 @@ class ParameterSet:
             _fill(out._columns, self._parameters, new, touched)
         return out
 
+    def replicated(self, envs):
+        """The same values in each of `envs` environments, from a set of one.
+
+        Raises:
+            InputError: the set has several environments, whose values may differ.
+        """
+        if self._envs != 1:
+            raise InputError(f"replicated: the set has {self._envs} environments; one is needed")
+        return ParameterSet(self._parameters, envs, {name: np.repeat(value, envs, axis=0) for name, value in self._values.items()})
+
     def with_columns(self, shapes, law, columns):
         """The same values with other numbers for one law: what changes at every step and is no parameter to be learnt.
 

@@ -4,18 +4,17 @@ A handful of numbers is fitted by Levenberg-Marquardt on the tangents of the sim
 a field (a value a spring or a cell) by Adam on its adjoint.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from physsim.errors import InputError, SolverError
 from physsim.physics import validation
-from physsim.physics.diff.adjoint import Rollout
-from physsim.physics.diff.sampling import plan
-from physsim.physics.diff.tangent import TangentRollout, equilibrium_tangent
+from physsim.physics.diff.tangent import equilibrium_tangent
 from physsim.physics.solvers.implicit import SolverImplicit
 from physsim.real2sim.intervals import Intervals, frames_needed, intervals
 from physsim.real2sim.least_squares import LeastSquaresResult, least_squares
+from physsim.real2sim.sampled_run import run_sampled
 from physsim.real2sim.tracks import Tracks
 
 
@@ -153,34 +152,28 @@ class _Problem:
     def _run(self, state, dx, delays, parameters, tangents, p):
         """Observed points [f, envs, points, 3], their velocities, and their tangents [p, f, envs, points, 3]."""
         t, envs = self.tracks, self.model.envs
-        solver = self.solver
         if t.times[0] < state.time - 1e-9:
             raise InputError(f"tracks: the first frame, {t.times[0]:g} s, lies before the start of the simulation, {state.time:g} s")
-        plans = [plan(np.maximum(t.times - d, state.time), state.time, solver.dt) for d in delays]
-        steps = max(s.step_count for s in plans)
-        rollout = Rollout(solver, state, parameters, self.control, keep_every=steps + 1)
         dx, dv = dx if isinstance(dx, tuple) else (dx, None)
-        follow = TangentRollout(solver, tangents, p, positions=dx, velocities=dv, tolerance=1e-7)
         shape = (len(t.times), envs, len(t.nodes), 3)
         x, v, moved = np.zeros(shape), np.zeros(shape), np.zeros((p, *shape))
-        observe = t.observe
-        before = (observe(state.x.numpy()), observe(state.v.numpy()), observe(follow.x), observe(follow.v))
-        for k in range(steps):
-            old = rollout.last
-            after_state = rollout.advance()
-            follow.follow(old, after_state, rollout.targets(k), parameters)
-            if solver.linear.keeps:  # the tangent's factors are at this very state: the next step starts with them
-                rollout.last = replace(after_state, cache=follow.exact.factors)
-            after = (observe(after_state.x.numpy()), observe(after_state.v.numpy()), observe(follow.x), observe(follow.v))
-            for e, s in enumerate(plans):
-                for f in np.flatnonzero(s.step == k):
-                    ends = [(state[0][e], state[1][e]) for state in (before, after)]
-                    x[f, e], v[f, e] = s.mix(s.position[f], *ends), s.mix(s.velocity[f], *ends)
-                    moved[:, f, e] = s.mix(s.position[f], *((state[2][:, e], state[3][:, e]) for state in (before, after)))
-            before = after
-        failed = np.zeros(envs, bool)
-        for report in rollout.reports:
-            failed |= ~np.atleast_1d(report.converged)
+
+        def take(env, frame, place, speed, tangent):
+            x[frame, env], v[frame, env], moved[:, frame, env] = place, speed, tangent
+
+        failed = run_sampled(
+            self.solver,
+            state,
+            parameters,
+            self.control,
+            np.stack([np.maximum(t.times - d, state.time) for d in delays]),
+            take,
+            directions=p,
+            tangents=tangents,
+            positions=dx,
+            velocities=dv,
+            observe=t.observe,
+        )
         x[:, failed] = np.nan
         if dx is not None:
             x[:, np.isnan(dx).any(axis=(0, 2, 3))] = np.nan

@@ -93,6 +93,7 @@ def intervals(
     level: float = 0.95,
     factor: float = 10.0,
     max_order: int | None = None,
+    nuisance: np.ndarray | None = None,
 ) -> Intervals:
     """Intervals from the residuals and Jacobian of a finished least-squares fit.
 
@@ -105,6 +106,8 @@ def intervals(
         factor: a parameter whose interval's ends differ by more than this factor (linear scale: by more than ln(factor) of
             its variable's size) counts as undetermined
         max_order: longest autoregressive filter; None: from the number of frames
+        nuisance: derivative of the residuals by what else was fitted and is eliminated from `jacobian` already, shape [f, channels, q]:
+            the fit has swallowed what looks like it, too
 
     Raises:
         InputError: shapes that do not fit, too few frames, no finite residual
@@ -120,7 +123,10 @@ def intervals(
     known, null = _directions(design[..., free])
     basis = np.zeros((p, known.shape[1]))
     basis[free] = known
-    noise = fit_noise(residuals, design @ basis, max_order)
+    swallowed = design @ basis
+    if nuisance is not None:
+        swallowed = np.concatenate([swallowed, np.where(seen[..., None], nuisance, 0.0)], axis=2)
+    noise = fit_noise(residuals, swallowed, max_order)
     spread, freedom = _covariance(residuals, design @ basis, basis, noise)
     null_share = np.zeros(p)
     null_share[free] = np.sqrt((null**2).sum(axis=1))

@@ -277,6 +277,7 @@ def least_squares(
     step_size: float = 1e-6,
     max_step: float = 1.5,
     damping: float = 1e-3,
+    until_best: bool = False,
     progress: Callable[[int, np.ndarray, np.ndarray], None] | None = None,
 ) -> LeastSquaresResult:
     """Fit the variables from all their starts at once (k starts, p variables, m residuals).
@@ -291,6 +292,7 @@ def least_squares(
         step_size: stop when every step is below this share of its variable's size (log: relative change)
         max_step: longest step in a variable's size (log: 1.5 is a factor of 4.5), against wild trials
         damping: first damping, relative to the diagonal of J^T J
+        until_best: stop as soon as the start with the smallest cost has stopped, wherever the others are
         progress: called as ``progress(iteration, cost [k], theta [k, p] in user units)``
 
     Raises:
@@ -317,7 +319,7 @@ def least_squares(
                 if (np.abs(s.step) <= step_size * size).all():
                     s.reason = FAILED_TRIALS if s.failed else STEP
         active = np.array([not s.reason for s in starts])
-        if not active.any():
+        if not active.any() or (until_best and not active[int(np.argmin([s.cost for s in starts]))]):
             break
         residuals, jacobian = _evaluate(fun, np.where(active[:, None], trials, np.stack([s.z for s in starts])), active)
         for i in np.flatnonzero(active):

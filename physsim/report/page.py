@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import json
 import math
 from collections.abc import Sequence
 from os import PathLike
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from physsim.errors import InputError
-from physsim.report.plot import HeatMap, Panel, heat_svg, plot_svg
+from physsim.report.plot import HeatMap, Interval, Panel, heat_svg, interval_svg, plot_svg
 
 MAX_EMBEDDED_BYTES = 64_000_000
 _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".mp4": "video/mp4"}
@@ -45,9 +46,34 @@ tr.strong td { font-weight: 650; background: #eff6ff; }
 figure { margin: 16px 0; padding: 16px; }
 figure svg, figure img, figure video { display: block; width: 100%; height: auto; border-radius: 6px; }
 figcaption { margin-top: 10px; }
+.strip { display: grid; grid-template-columns: auto 1fr auto; gap: 10px 14px; align-items: center; }
+.strip .titles, .strip img { grid-column: 1 / -1; }
+.strip .titles { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; font-size: 13.5px; font-weight: 600; }
+.strip button { width: 68px; padding: 4px 0; font: inherit; font-size: 14px; border: 1px solid #d1d5db; border-radius: 6px;
+                background: #fff; color: var(--ink); cursor: pointer; }
+.strip .slide input { width: 100%; margin: 0; accent-color: var(--accent); display: block; }
+.strip .bar { display: flex; height: 5px; margin: 4px 8px 0; border-radius: 2px; overflow: hidden; }
+.strip output { font-size: 13.5px; color: var(--muted); font-variant-numeric: tabular-nums; text-align: right; }
 footer { margin-top: 48px; color: var(--muted); font-size: 13px; }
 @media print { body { background: #fff; } figure, .sheet, .tile { break-inside: avoid; } }
 """
+
+
+_STRIP_SCRIPT = """(() => {
+  const box = document.getElementById("ID"), data = JSON.parse(box.querySelector("script").textContent);
+  const [img, slider, label, button] = ["img", "input", "output", "button"].map((tag) => box.querySelector(tag));
+  let timer = null;
+  const show = () => { const k = Number(slider.value); img.src = data[k][1]; label.textContent = data[k][0]; };
+  const stop = () => { clearInterval(timer); timer = null; button.textContent = "Play"; };
+  const next = () => { slider.value = (Number(slider.value) + 1) % data.length; show(); };
+  slider.addEventListener("input", () => { stop(); show(); });
+  button.addEventListener("click", () => {
+    if (timer) { stop(); return; }
+    timer = setInterval(next, 120);
+    button.textContent = "Pause";
+  });
+  show();
+})();"""
 
 
 class Page:
@@ -129,6 +155,58 @@ class Page:
             return
         address = _file_address(path, {".mp4"})
         self._figure(f'<video controls autoplay loop muted playsinline aria-label="{html.escape(alt)}" src="{address}"></video>', caption)
+
+    def strip(
+        self,
+        titles: Sequence[str],
+        frames: Sequence[tuple[str, object]],
+        alt: str,
+        caption: str = "",
+        spans: Sequence[tuple[int, str]] = (),
+        first: int = 0,
+        quality: int = 82,
+    ) -> None:
+        """Add pictures that a slider goes through, or a button plays.
+
+        Args:
+            titles: over the columns that each picture is made of, from left to right, of one width.
+            frames: (label, PIL image) each, all of one size; they are embedded as JPEG.
+            alt: what the pictures show.
+            caption: under them.
+            spans: (number of frames, colour) one after the other, drawn under the slider, such as fitted and held-out frames.
+            first: number of the frame that is shown first.
+            quality: of JPEG, 1 to 95.
+
+        Raises:
+            InputError: no frame, pictures of several sizes, more bytes than go into a page.
+        """
+        if not frames or len({image.size for _, image in frames}) > 1:
+            raise InputError(f"strip: {len(frames)} frames of sizes {sorted({i.size for _, i in frames})}; at least one, all of one size")
+        rows = []
+        for label, image in frames:
+            content = io.BytesIO()
+            image.convert("RGB").save(content, format="JPEG", quality=quality, optimize=True)
+            rows.append([label, _address("image/jpeg", content.getvalue())])
+        size = sum(len(address) for _, address in rows)
+        if size > MAX_EMBEDDED_BYTES:
+            raise InputError(f"strip: {size} bytes; at most {MAX_EMBEDDED_BYTES} go into a page; give fewer or smaller frames")
+        name, last = f"strip{len(self._parts)}", len(rows) - 1
+        heads = "".join(f"<span>{html.escape(title)}</span>" for title in titles)
+        bar = "".join(f'<i style="flex: {count}; background: {html.escape(colour)}"></i>' for count, colour in spans)
+        label, address = rows[first]
+        data = json.dumps(rows).replace("</", "<\\/")
+        self._figure(
+            f'<div class="strip" id="{name}"><div class="titles">{heads}</div><img alt="{html.escape(alt)}" src="{address}">'
+            f'<button type="button">Play</button><div class="slide">'
+            f'<input type="range" min="0" max="{last}" value="{first}" aria-label="frame"><div class="bar">{bar}</div></div>'
+            f"<output>{html.escape(label)}</output>"
+            f'<script type="application/json">{data}</script></div><script>{_STRIP_SCRIPT.replace("ID", name)}</script>',
+            caption,
+        )
+
+    def intervals(self, rows: Sequence[Interval], caption: str = "") -> None:
+        """Add a forest plot: estimates with their intervals, relative to the estimate."""
+        self._figure(interval_svg(rows), caption)
 
     def html(self) -> str:
         """The page as one string."""

@@ -79,6 +79,17 @@ class HeatMap:
     y_label: str = ""
 
 
+@dataclass(frozen=True)
+class Interval:
+    """A row of a forest plot: an estimate above 0, the ends of its interval (None, infinite, not above 0: open), and others."""
+
+    label: str
+    value: float
+    low: float | None
+    high: float | None
+    others: Sequence[float] = field(default=())
+
+
 def plot_svg(panels: Sequence[Panel], columns: int = 1, width: float = 9.6, height: float = 2.9) -> str:
     """Draw panels in rows.
 
@@ -131,6 +142,62 @@ def heat_svg(maps: Sequence[HeatMap], unit: str = "", columns: int = 2, width: f
             figure.colorbar(mesh, ax=figure.axes, label=unit, shrink=0.9).outline.set_visible(False)
 
     return _figure_svg(len(maps), columns, (width, height), draw)
+
+
+def interval_svg(rows: Sequence[Interval], width: float = 9.6) -> str:
+    """Draw a forest plot on a logarithmic axis of value over estimate; an open end is an arrow to the border.
+
+    Args:
+        rows: from top to bottom.
+        width: of the figure [inch].
+
+    Returns:
+        An ``<svg>`` element, as `plot_svg`.
+
+    Raises:
+        InputError: there is no row, or an estimate that is not above 0.
+    """
+    if not rows or any(not row.value > 0.0 for row in rows):
+        raise InputError(f"{len(rows)} intervals, estimates {[row.value for row in rows]}: at least one is needed, estimates above 0")
+    return _figure_svg(1, 1, (width, 0.75 + 0.34 * len(rows)), lambda _, axis, __: _draw_intervals(axis, rows))
+
+
+def _draw_intervals(axis, rows):
+    ends = [[end / r.value if end is not None and 0.0 < end < np.inf else None for end in (r.low, r.high)] for r in rows]
+    others = [np.array([o / r.value for o in r.others if o > 0.0]) for r in rows]
+    finite = [abs(np.log(e)) for pair in ends for e in pair if e is not None] + [abs(np.log(o)) for group in others for o in group]
+    reach = float(np.clip(1.25 * max(finite, default=0.0), 0.05, np.log(100.0)))
+    low, high = np.exp(-reach), np.exp(reach)
+    axis.axvline(1.0, color="#9ca3af", linewidth=0.9, dashes=(4, 3), zorder=1)
+    for k, (pair, seeds) in enumerate(zip(ends, others)):
+        y, colour = len(rows) - 1 - k, PALETTE[0]
+        a, b = (low if pair[0] is None else max(pair[0], low)), (high if pair[1] is None else min(pair[1], high))
+        axis.plot([a, b], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
+        for end, at, mark in ((pair[0], a, "<"), (pair[1], b, ">")):
+            open_end = end is None or not low <= end <= high
+            axis.plot([at], [y], marker=mark if open_end else "|", markersize=7 if open_end else 9, color=colour, clip_on=False)
+        axis.plot(seeds, np.full(len(seeds), y - 0.22), linestyle="none", marker="o", markersize=3.2, color=PALETTE[1], clip_on=False)
+        axis.plot([1.0], [y], marker="o", markersize=6.5, color=colour)
+    axis.set_xscale("log")
+    axis.set_xlim(low, high)
+    axis.set_ylim(-0.6, len(rows) - 0.4)
+    ticks = [t for t in _ratio_ticks(reach) if low <= t <= high]
+    axis.set_xticks(ticks, [f"{t:.3g}" for t in ticks])
+    axis.minorticks_off()
+    axis.set_yticks(range(len(rows)), [row.label for row in reversed(rows)])
+    axis.tick_params(axis="y", length=0, labelcolor=INK)
+    axis.set_xlabel("value over estimate")
+    axis.grid(axis="x")
+    axis.spines["left"].set_visible(False)
+    axis.patch.set_alpha(0.0)
+
+
+def _ratio_ticks(reach: float) -> list[float]:
+    """Ratios about 1 at which an axis of this reach in the logarithm is marked."""
+    for step, most in ((0.02, 0.08), (0.05, 0.2), (0.1, 0.45)):
+        if reach < most:
+            return [round(1.0 + step * k, 2) for k in range(-4, 6)]
+    return [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
 
 
 def _figure_svg(count, columns, size, draw):

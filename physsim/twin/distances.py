@@ -24,11 +24,18 @@ IN_FRONT = 0.01  # an unmasked measurement that is nearer than the model by more
 SIGMAS = 4.0  # or by more than so many standard deviations of depth
 
 
-def surface_distances(points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Distance of each point to a triangle surface [m], shape [m]; points [m, 3], vertices [v, 3] in metres, triangles [t, 3]."""
+def surface_distances(points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray, half: float = 0.0) -> np.ndarray:
+    """Distance of each point to a triangle surface [m], shape [m].
+
+    Args:
+        points: [m], shape [m, 3].
+        vertices: [m], shape [v, 3].
+        triangles: shape [t, 3].
+        half: from the triangles to what can be seen, of a sheet half its thickness [m].
+    """
     if len(points) == 0:
         return np.zeros(0)
-    return nearest_element(np.asarray(points, dtype=float), vertices[triangles])[2]
+    return np.abs(nearest_element(np.asarray(points, dtype=float), vertices[triangles])[2] - half)
 
 
 def cloud_distances(points: np.ndarray, cloud: np.ndarray) -> np.ndarray:

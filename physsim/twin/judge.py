@@ -8,14 +8,13 @@ from collections.abc import Callable
 import numpy as np
 
 from physsim.appearance.nearest import nearest_element
-from physsim.appearance.skin import Skin
 from physsim.capture.capture import Capture
 from physsim.errors import InputError
 from physsim.physics import validation
 from physsim.physics.mesh import TetMesh
 from physsim.physics.rods import Curve
 from physsim.twin import distances, trivial
-from physsim.twin.judge_clouds import judge_clouds
+from physsim.twin.judge_clouds import Moving, judge_clouds
 from physsim.twin.judgement import TWIN, Judgement
 from physsim.twin.seen import Seen
 
@@ -48,7 +47,7 @@ def judge(
     frames: np.ndarray | None = None,
     *,
     fit: object = None,
-    association: tuple[np.ndarray, np.ndarray] | None = None,
+    association: tuple[np.ndarray, np.ndarray] | Callable | None = None,
     replay: Capture | None = None,
     draw: Callable | None = None,
     most_points: int = MOST_POINTS,
@@ -61,7 +60,8 @@ def judge(
         positions: of the particles in these frames [m], shape [f, n, 3]; the mesh's points come first. NaN: not simulated.
         frames: of the capture, increasing, shape [f]; None: all. For the trivial predictors the last fitted frames must be among them.
         fit: TwinFit, whose `time_offset`, `camera_pose` and `noise` are used; None: none of them is known.
-        association: (nodes [p, k], weights [p, k]) of the tracks' material points; a row of NaN weights: none; None: the nearest material
+        association: of the tracks with the body: (nodes [p, k], weights [p, k]) of material points, a row of NaN weights where there is
+            none; or a function that gives their places [p, 3], NaN where there is none, from positions [n, 3]; None: the nearest material
             points in the first fitted frame that shows a track.
         replay: another recording of the same thing, to be replayed as a predictor.
         draw: (Camera, positions [n, 3] m) -> what `physsim.twin.pictures.painter` returns; None: pictures are not judged.
@@ -74,7 +74,7 @@ def judge(
     frames = validation.array("frames", frames, (None,), kind="i", lower=0, upper=capture.frame_count - 1)
     positions = np.asarray(positions, dtype=float)
     mesh = scene.soft_body.mesh
-    least = len(mesh.points)
+    least = len(mesh.line if isinstance(mesh, Curve) else mesh.points)
     if positions.ndim != 3 or len(positions) != len(frames) or positions.shape[1] < least or positions.shape[2] != 3:
         raise InputError(f"positions: shape {list(positions.shape)}; [{len(frames)}, at least {least}, 3] is needed, a row a frame")
     if not len(frames) or (np.diff(frames) <= 0).any():
@@ -86,10 +86,9 @@ def judge(
     out = Judgement(capture.name, frames, capture.times[frames], fitted, tested, {TWIN: {}}, depth_noise=seen.noise("depth"))
     if seen.tracks is not None:
         _judge_tracks(out, seen, mesh, positions, association, replay)
-    skin = Skin(mesh, _radius(scene, mesh))
-    vertices = np.stack([skin.points(x) if np.isfinite(x[:least]).all() else np.full((_count(skin), 3), np.nan) for x in positions])
-    _judge_surfaces(out, seen, skin.triangles, vertices, most_points)
-    judge_clouds(out, seen, skin.triangles, vertices, replay, most_points)
+    body = Moving.of(mesh, positions[:, :least], thickness=getattr(scene, "thickness", None))
+    _judge_surfaces(out, seen, body, most_points)
+    judge_clouds(out, seen, body, replay, most_points)
     if draw is not None:
         _judge_pictures(out, seen, positions, draw)
     if not out.errors[TWIN]:
@@ -97,29 +96,23 @@ def judge(
     return out
 
 
-def _count(skin):
-    return int(skin.triangles.max()) + 1
-
-
-def _radius(scene, mesh):
-    thickness = getattr(scene, "thickness", None)
-    return 0.5 * float(thickness) if isinstance(mesh, Curve) and thickness is not None else None
-
-
 def _judge_tracks(out, seen, mesh, positions, association, replay):
     """Track errors of the twin and of the trivial predictors."""
     capture = seen.capture
     whole = np.full((capture.frame_count, *positions.shape[1:]), np.nan)
     whole[out.frames] = positions
-    nodes, weights = association if association is not None else _first_places(seen, mesh, whole, capture.fit)
-    simulated = np.einsum("pk,fpkc->fpc", weights, whole[:, nodes])
-    known = np.isfinite(weights).all(axis=1) & seen.visible[capture.fit].any(axis=0)
+    if callable(association):
+        simulated = np.stack([association(x) for x in whole])
+    else:
+        nodes, weights = association if association is not None else _first_places(seen, mesh, whole, capture.fit)
+        simulated = np.einsum("pk,fpkc->fpc", weights, whole[:, nodes])
+    known = np.isfinite(simulated).all(axis=2).any(axis=0) & seen.visible[capture.fit].any(axis=0)
     lost = distances.strayed(seen.tracks, seen.visible)
     judged = (seen.visible & known)[out.frames]
     out.tracks, out.simulated = int(known.sum()), simulated[out.frames]
     out.strayed = float(lost[out.frames][judged].mean()) if judged.any() else 0.0
     if known.sum() < len(known):
-        out.remarks.append(f"{len(known) - known.sum()} of {len(known)} tracks were not seen in a fitted frame, and are not judged.")
+        out.remarks.append(f"{len(known) - known.sum()} of {len(known)} tracks were not seen on the body in a fitted frame; not judged.")
     predicted = {TWIN: out.simulated}
     handles = capture.handles
     predicted |= trivial.predict_tracks(seen.tracks, seen.visible, simulated, out.frames, capture.fit, handles, seen.times)
@@ -168,21 +161,21 @@ def _replayed_tracks(out, seen, replay):
     return np.where((chosen >= 0)[:, None, None], seen.placed(replay.tracks.positions[np.maximum(chosen, 0)]), np.nan)
 
 
-def _judge_surfaces(out, seen, triangles, vertices, most_points):
+def _judge_surfaces(out, seen, body, most_points):
     """What cameras tell: two-way Chamfer, depth, silhouettes."""
     capture, count = seen.capture, len(out.frames)
-    eyes = {name: distances.Eye(camera, triangles) for name, camera in seen.cameras.items() if _looks(capture, name)}
+    eyes = {name: distances.Eye(camera, body.triangles) for name, camera in seen.cameras.items() if _looks(capture, name)}
     sigma = out.depth_noise or 0.0
     found = {metric: np.full(count, np.nan) for metric in ("chamfer_two_way", "depth", "iou")}
     for i, frame in enumerate(out.frames):
-        if not np.isfinite(vertices[i]).all():
+        if not body.there[i]:
             continue
         parts, depths, overlaps = [], [], []
         for name, eye in eyes.items():
             measured, mask = seen.image("depth", name, frame), seen.image("mask", name, frame)
             if measured is None and mask is None and name in {*capture.depth, *capture.mask}:
                 continue  # the frame is missing
-            depth, shown = eye.look(vertices[i])
+            depth, shown = eye.look(body.vertices[i])
             parts.append(eye.camera.points(depth)[distances.could_see(depth, measured, mask, sigma)])
             if measured is not None:
                 depths.append(distances.depth_error(depth, measured, mask))
@@ -191,7 +184,7 @@ def _judge_surfaces(out, seen, triangles, vertices, most_points):
         cloud = seen.cloud(frame)
         model = distances.thinned(np.concatenate(parts), most_points) if parts else np.zeros((0, 3))
         if len(cloud) and len(model):
-            there = distances.surface_distances(distances.thinned(cloud, most_points), vertices[i], triangles).mean()
+            there = body.distances(distances.thinned(cloud, most_points), i).mean()
             found["chamfer_two_way"][i] = 0.5 * (there + distances.cloud_distances(model, cloud).mean())
         found["depth"][i] = _finite_mean(depths)
         found["iou"][i] = _finite_mean(overlaps)

@@ -5,72 +5,107 @@ points, and the cloud that was measured there, which owes the simulation nothing
 held-out frames is the predictor's.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.spatial import cKDTree
 
 from physsim.appearance.nearest import nearest_element
+from physsim.appearance.skin import Skin
+from physsim.physics.rods import Curve
+from physsim.physics.sheets import TriMesh
 from physsim.twin import distances, trivial
 from physsim.twin.judgement import TWIN
 
 NEIGHBOURS = 8  # data points whose residuals are averaged at a vertex
 
 
-def judge_clouds(out, seen, triangles, vertices, replay, most_points):
+@dataclass(frozen=True, eq=False)
+class Moving:
+    """A body's surface in the judged frames.
+
+    Args:
+        triangles: shape [t, 3].
+        vertices: [m], shape [f, v, 3]; NaN in frames that were not simulated.
+        half: from the triangles to what can be seen [m]: of a sheet half its thickness, of a rod's prisms and of solids 0.
+    """
+
+    triangles: np.ndarray
+    vertices: np.ndarray
+    half: float = 0.0
+
+    @classmethod
+    def of(cls, mesh: object, positions: np.ndarray, thickness: float | None = None) -> "Moving":
+        """The surface of a mesh whose points are at positions [m], shape [f, n, 3]; thickness of a sheet, diameter of a rod [m]."""
+        skin = Skin(mesh, 0.5 * thickness if isinstance(mesh, Curve) and thickness else None)
+        nothing = np.full((int(skin.triangles.max()) + 1, 3), np.nan)
+        vertices = np.stack([skin.points(x) if np.isfinite(x).all() else nothing for x in positions])
+        return cls(skin.triangles, vertices, 0.5 * thickness if isinstance(mesh, TriMesh) and thickness else 0.0)
+
+    @property
+    def there(self) -> np.ndarray:
+        """Whether a frame was simulated, shape [f]."""
+        return np.isfinite(self.vertices).all(axis=(1, 2))
+
+    def distances(self, points: np.ndarray, i: int, vertices: np.ndarray | None = None) -> np.ndarray:
+        """Of points [m, 3] from the surface of the i-th frame, or from it with other vertices [v, 3] [m], shape [m]."""
+        return distances.surface_distances(points, self.vertices[i] if vertices is None else vertices, self.triangles, self.half)
+
+
+def judge_clouds(out, seen, body, replay, most_points):
     """Add one-way Chamfer errors to a Judgement.
 
     Args:
         out: Judgement.
         seen: Seen.
-        triangles: of the surface, shape [t, 3].
-        vertices: of the surface in the judged frames [m], shape [f, v, 3]; NaN where not simulated.
+        body: Moving.
         replay: another Capture, or None.
         most_points: of a frame's cloud that distances are taken of.
     """
     clouds = [distances.thinned(seen.cloud(frame), most_points) for frame in out.frames]
     if not any(len(cloud) for cloud in clouds):
         return
-    there = np.isfinite(vertices).all(axis=(1, 2))
-    used = np.unique(triangles)
+    used = np.unique(body.triangles)
     chamfer, plain = (np.full(len(clouds), np.nan) for _ in range(2))
     for i, cloud in enumerate(clouds):
-        if len(cloud) and there[i]:
-            chamfer[i] = distances.surface_distances(cloud, vertices[i], triangles).mean()
-            plain[i] = distances.chamfer_l1(cloud, vertices[i][used])
+        if len(cloud) and body.there[i]:
+            chamfer[i] = body.distances(cloud, i).mean()
+            plain[i] = distances.chamfer_l1(cloud, body.vertices[i][used])
     out.errors[TWIN].update(chamfer=chamfer, chamfer_l1=plain)
     if out.tested.any():
-        _trivial(out, seen, triangles, vertices, clouds, most_points)
+        _trivial(out, seen, body, clouds, most_points)
     if replay is not None:
         _replay(out, seen, replay, clouds, most_points)
 
 
-def _trivial(out, seen, triangles, vertices, clouds, most_points):
+def _trivial(out, seen, body, clouds, most_points):
     handles, fitted = seen.capture.handles, seen.capture.fit
     place = {int(frame): i for i, frame in enumerate(out.frames)}
-    learned = np.array([i for i in (place.get(int(f)) for f in fitted) if i is not None and np.isfinite(vertices[i]).all()], dtype=int)
+    learned = np.array([place[int(f)] for f in fitted if int(f) in place and body.there[place[int(f)]]], dtype=int)
     if not len(learned):
         out.remarks.append("No fitted frame was simulated along with the held-out ones: no trivial predictor of Chamfer.")
         return
     times = seen.times[out.frames]
-    all_seen = np.ones(vertices.shape[:2], bool)
-    shares = trivial.control_shares(vertices, all_seen, learned, handles, times) if handles else None
+    all_seen = np.ones(body.vertices.shape[:2], bool)
+    shares = trivial.control_shares(body.vertices, all_seen, learned, handles, times) if handles else None
     variants = {}
     for i in np.flatnonzero(out.tested):
         if not len(clouds[i]):
             continue
         before = learned[np.maximum(np.searchsorted(learned, i, side="right") - 1, 0)]
-        for key, found in _moved(seen, triangles, vertices, shares, times, (i, before), out.frames, most_points):
-            away = distances.surface_distances(clouds[i], found, triangles) if key[1] == "surface" else None
-            away = distances.cloud_distances(clouds[i], found) if away is None else away
+        for key, found in _moved(seen, body, shares, times, (i, before), out.frames, most_points):
+            surface = key[1] == "surface"
+            away = body.distances(clouds[i], i, found) if surface else distances.cloud_distances(clouds[i], found)
             variants.setdefault(key, np.full(len(clouds), np.nan))[i] = away.mean()
     for name in dict.fromkeys(name for name, _ in variants):
         series = [values for (owner, _), values in variants.items() if owner == name]
         out.errors.setdefault(name, {})["chamfer"] = min(series, key=lambda v: np.nanmean(v) if np.isfinite(v).any() else np.inf)
 
 
-def _moved(seen, triangles, vertices, shares, times, pair, frames, most_points):
+def _moved(seen, body, shares, times, pair, frames, most_points):
     """Surfaces and clouds that the predictors put into a frame: ((predictor, "surface" or "cloud"), points)."""
     now, before = pair
-    cloud, surface = seen.cloud(frames[before]), vertices[before]
+    cloud, surface = seen.cloud(frames[before]), body.vertices[before]
     yield (trivial.HELD, "surface"), surface
     if len(cloud):
         yield (trivial.HELD, "cloud"), cloud
@@ -80,8 +115,9 @@ def _moved(seen, triangles, vertices, shares, times, pair, frames, most_points):
         if len(cloud):
             near = cKDTree(surface).query(cloud)[1]
             yield (trivial.CONTROL, "cloud"), trivial.go_along(cloud, shares[near], handles, np.full(len(cloud), times[before]), times[now])
-    if len(cloud) and np.isfinite(vertices[now]).all():
-        yield (trivial.CARRIED, "surface"), vertices[now] + surface_residual(distances.thinned(cloud, most_points), surface, triangles)
+    if len(cloud) and body.there[now]:
+        residual = surface_residual(distances.thinned(cloud, most_points), surface, body.triangles)
+        yield (trivial.CARRIED, "surface"), body.vertices[now] + residual
 
 
 def surface_residual(cloud: np.ndarray, surface: np.ndarray, triangles: np.ndarray) -> np.ndarray:

@@ -1,0 +1,100 @@
+"""Points on the body, from depth cameras or scanners, as a term of a fit: their distance from its surface."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from physsim.errors import InputError
+from physsim.twin.linear import Linear, measured
+from physsim.twin.surface import BodySurface
+
+COUNT = 400  # points of a frame
+
+
+class CloudTerm:
+    """Distances of measured points from the nearest places of the body's surface [m].
+
+    Along the surface a point tells nothing but where the surface ends: within it the residual is the distance from the triangle's plane,
+    beyond a border the distance from the border, too. What one camera cannot see does not enter. Nearest places are found anew at every
+    linearisation; that they move along does not change the distance to first order.
+
+    Args:
+        name: "depth" or "points".
+        frames: numbers of the frames, shape [f].
+        points: of each frame [m], shape [p, 3].
+        surface: BodySurface.
+        sigma: standard deviation of the distance [m], above 0.
+        eyes: where the points of each frame were seen from [m], each [p, 3], or None.
+        count: of points that are taken of each frame, by chance.
+        seed: of that chance.
+
+    Raises:
+        InputError: lengths that do not fit, a sigma not above 0.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        frames: np.ndarray,
+        points: Sequence,
+        surface: BodySurface,
+        sigma: float,
+        eyes: Sequence | None = None,
+        count: int = COUNT,
+        seed: int = 0,
+    ) -> None:
+        self.name, self.surface, self.sigma = name, surface, float(sigma)
+        self.frames = np.asarray(frames, dtype=int)
+        if len(points) != len(self.frames) or (eyes is not None and len(eyes) != len(points)):
+            raise InputError(f"CloudTerm: {len(points)} clouds for {len(self.frames)} frames; one a frame is needed")
+        if not sigma > 0:
+            raise InputError(f"CloudTerm: sigma = {sigma}: must lie above 0")
+        self.points, self.eyes = {}, {}
+        for i, frame in enumerate(self.frames):
+            cloud = np.asarray(points[i], dtype=float).reshape(-1, 3)
+            chance = np.random.default_rng((seed, int(frame)))
+            chosen = np.sort(chance.permutation(len(cloud))[:count])
+            self.points[int(frame)] = cloud[chosen]
+            self.eyes[int(frame)] = None if eyes is None or eyes[i] is None else np.broadcast_to(eyes[i], cloud.shape)[chosen]
+
+    def linearise(self, frame: int, x: np.ndarray) -> Linear:
+        """As every term: Linear at positions x [n, 3]."""
+        y, eye = self.points[int(frame)], self.eyes[int(frame)]
+        if not len(y):
+            return measured(np.zeros((0, 1)), np.zeros(0), np.zeros((0, 1), int), np.zeros((0, 1, 1, 3)), len(x), self.sigma)
+        foot = self.surface.nearest(y, x, eye)
+        target = self._target(y, foot, eye)
+        away = target - foot.place
+        if self.surface.is_rod:  # across the axis in both directions, and along it beyond the ends
+            directions = _frame(x[foot.nodes[:, 1]] - x[foot.nodes[:, 0]], foot.normal)
+        else:
+            along = away - np.einsum("pd,pd->p", away, foot.normal)[:, None] * foot.normal
+            size = np.linalg.norm(along, axis=1, keepdims=True)
+            beyond = (size[:, 0] > 0.1 * self.sigma) & ~foot.inner
+            directions = np.stack([foot.normal, np.where(beyond[:, None], along / np.maximum(size, 1e-300), 0.0)], axis=1)
+        residuals = np.einsum("prd,pd->pr", directions, away)
+        slope = -directions[:, :, None, :] * foot.weights[:, None, :, None]
+        linear = measured(residuals, np.ones(len(y)), foot.nodes, slope, len(x), self.sigma)
+        across = residuals[:, :2] if self.surface.is_rod else residuals[foot.inner, :1]
+        return Linear(linear.residuals, linear.weights, linear.apply, linear.shrink, linear.pull, across)
+
+    def _target(self, y, foot, eye):
+        """Where the middle surface, or the axis, of what was measured lies."""
+        half = self.surface.half
+        if half == 0.0:
+            return y
+        if self.surface.is_rod:
+            return y - half * foot.normal
+        towards = y - foot.place if eye is None else eye - y
+        side = np.sign(np.einsum("pd,pd->p", foot.normal, towards))
+        return y - half * side[:, None] * foot.normal
+
+    def data(self) -> list:
+        """Arrays that make this term what it is, for a fingerprint."""
+        return [self.frames, *(self.points[int(f)] for f in self.frames)]
+
+
+def _frame(along, across):
+    """Orthonormal directions [p, 3, 3]: across, across again, along."""
+    along = along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-300)
+    return np.stack([across, np.cross(along, across), along], axis=1)

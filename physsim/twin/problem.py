@@ -1,0 +1,331 @@
+"""A fit as a least-squares problem: one simulation gives residuals and Jacobians of all candidates, one environment each.
+
+Every frame is linearised when the simulation reaches it. Of its m residuals r and their Jacobian J [m, p] only the triangle of
+[J r] = Q [R c; 0 d] is kept: p rows R with residuals c, and one row d that nothing moves. Costs and normal equations are the same, and
+memory does not grow with the number of points.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from physsim.errors import InputError
+from physsim.physics.diff.adjoint import Rollout, backward
+from physsim.physics.diff.sampling import plan
+from physsim.physics.diff.tangent import equilibrium_tangent
+from physsim.physics.solvers.implicit import SolverImplicit
+from physsim.physics.solvers.static import SolverStatic
+from physsim.real2sim.sampled_run import run_sampled
+from physsim.twin.linear import deviation
+from physsim.twin.unknowns import GRAVITY, PARAMETER, PLACE, POSE, SPEED, TIME
+
+MOST_ITERATIONS = 80  # of Newton in a step: a candidate that needs more is no good one
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """What scaled unknowns [k, p] mean for the simulation; slopes are by the scaled unknowns.
+
+    Args:
+        parameters: ParameterSet.
+        tangents: parameter name -> [p, k, *shape].
+        offset: of time [s], shape [k]; offset_slope: [p, k].
+        turn: rotation vector of the cameras' world [rad], and shift [m], shapes [k, 6]; pose_slope: [p, k, 6].
+        place, speed: amplitudes along the start's ways, [k, q]; place_slope, speed_slope: [p, k, q].
+    """
+
+    parameters: object
+    tangents: dict
+    offset: np.ndarray
+    offset_slope: np.ndarray
+    pose: np.ndarray
+    pose_slope: np.ndarray
+    place: np.ndarray
+    place_slope: np.ndarray
+    speed: np.ndarray
+    speed_slope: np.ndarray
+
+
+class TwinProblem:
+    """Residuals and Jacobian of a fit, as `least_squares` asks for them.
+
+    Args:
+        scene: TwinScene.
+        terms: those of `physsim.twin.terms`.
+        unknowns: list of Unknown.
+        start: Start.
+        frames: numbers of the frames; None: those to fit.
+        envs: candidates that are simulated side by side.
+
+    Raises:
+        InputError: no frame, or none that a term covers.
+    """
+
+    def __init__(self, scene: object, terms: list, unknowns: list, start: object, frames: np.ndarray | None = None, envs: int = 1) -> None:
+        self.scene, self.terms, self.unknowns, self.start = scene, list(terms), list(unknowns), start
+        frames = scene.capture.fit if frames is None else np.asarray(frames, dtype=int)
+        covered = np.isin(frames, np.concatenate([term.frames for term in self.terms]))
+        self.frames = frames[covered]
+        if not len(self.frames):
+            raise InputError("frames: no term covers any of the frames to fit")
+        self.model = scene.model.replicated(envs) if scene.model.envs == 1 else scene.model
+        self.solver = SolverImplicit(self.model, scene.dt, scene.integrator, strict=False, max_iterations=MOST_ITERATIONS)
+        self._static = None
+        self._covers = [{int(f) for f in term.frames} for term in self.terms]
+        self.centre = start.positions[scene.body.particles].mean(axis=0)
+        self._priors = [i for i, u in enumerate(self.unknowns) if u.prior is not None]
+        self._middle = np.array([float(u.variable.scaled(np.mean(u.variable.start))) for u in self.unknowns])
+        self.runs = 0
+        self.noise = np.full((envs, len(self.terms)), np.nan)  # that the residuals of the last call show, [k, terms]
+
+    @property
+    def variables(self) -> list:
+        """Variables of the unknowns."""
+        return [u.variable for u in self.unknowns]
+
+    @property
+    def prior_rows(self) -> int:
+        """Rows at the end that hold what is assumed beforehand."""
+        return len(self._priors)
+
+    def assume(self, middle: np.ndarray) -> None:
+        """Set what the priors are about, scaled [p]: the first starts, wherever a later stage begins."""
+        self._middle = np.asarray(middle, dtype=float)
+
+    def settings(self, scaled: np.ndarray) -> Settings:
+        """What scaled unknowns [k, p] mean for the simulation."""
+        k, p = scaled.shape
+        ways = len(self.start.ways)
+        sizes = {TIME: 1, POSE: 6, GRAVITY: 2, PLACE: ways, SPEED: ways}
+        made = {role: np.zeros((k, size)) for role, size in sizes.items()}
+        slopes = {role: np.zeros((p, *values.shape)) for role, values in made.items()}
+        params, tangents = {}, {}
+        for i, u in enumerate(self.unknowns):
+            value = np.clip(u.variable.user(scaled[:, i]), u.variable.lower, u.variable.upper)
+            slope = u.variable.slope(scaled[:, i])
+            if u.role == PARAMETER:
+                self._feed(u, i, value, slope, params, tangents, p)
+            else:
+                made[u.role][:, u.index], slopes[u.role][i, :, u.index] = value, slope
+        if any(u.role == GRAVITY for u in self.unknowns):
+            params["gravity"], tangents["gravity"] = _tilted(self.model.parameters["gravity"], made[GRAVITY], slopes[GRAVITY])
+        parameters = self.model.parameters.replace(params)
+        parts = [part for role in (POSE, PLACE, SPEED) for part in (made[role], slopes[role])]
+        return Settings(parameters, tangents, made[TIME][:, 0], slopes[TIME][:, :, 0], *parts)
+
+    def _feed(self, u, i, value, slope, params, tangents, p):
+        name = u.parameter
+        k, shape = len(value), self.model.parameters.find(name).shape
+        if name not in params:
+            params[name] = self.model.parameters[name]
+            tangents[name] = np.zeros((p, k, *shape))
+        pattern = np.ones(shape) if u.pattern is None else u.pattern
+        column = (slice(None), *([None] * len(shape)))
+        params[name] = np.where(pattern != 0, value[column] * pattern, params[name])
+        tangents[name][i] = slope[column] * pattern
+
+    def begin(self, s: Settings, slopes: bool = True) -> tuple:
+        """(State, tangents of positions and of velocities [p, k, n, 3] or None, mask [k] of environments without a start)."""
+        start, envs = self.start, self.model.envs
+        base = np.broadcast_to(start.positions, (envs, *start.positions.shape))
+        x = base + np.einsum("kq,qnd->knd", s.place, start.ways)
+        v = np.broadcast_to(start.velocities, base.shape) + np.einsum("kq,qnd->knd", s.speed, start.ways)
+        dx = np.einsum("pkq,qnd->pknd", s.place_slope, start.ways) if slopes else None
+        dv = np.einsum("pkq,qnd->pknd", s.speed_slope, start.ways) if slopes else None
+        state = self.scene_state(x, v)
+        if not start.at_rest:
+            return state, dx, dv, np.zeros(envs, bool)
+        return self._at_rest(state, s, dx, dv)
+
+    def scene_state(self, x: np.ndarray, v: np.ndarray) -> object:
+        """State of this problem's model at the start's time from positions and velocities [k, n, 3]."""
+        return self.model.state(x, v, self.start.time)
+
+    def _at_rest(self, state, s, dx, dv):
+        """The equilibrium at the start's place; it begins anew from there at every call, so that a fit can be repeated to the bit."""
+        if self._static is None:
+            self._static = SolverStatic(self.model, strict=False)
+        control = self.scene.control
+        rest, report = self._static.solve(state, control, s.parameters)
+        bad = ~np.atleast_1d(report.converged)
+        if dx is not None:
+            p = len(self.unknowns)
+            dx = equilibrium_tangent(self._static, rest, s.tangents, p, params=s.parameters, control=control)
+            bad |= ~np.isfinite(dx).all(axis=(0, 2, 3))
+            dx = np.where(bad[:, None, None], 0.0, dx)
+        x = np.where(bad[:, None, None], state.x.numpy(), rest.x.numpy())
+        return self.scene_state(x, state.v.numpy()), dx, dv, bad
+
+    def times(self, s: Settings, frames: np.ndarray | None = None) -> np.ndarray:
+        """When the frames are in the handles' time, [k, frames]."""
+        frames = self.frames if frames is None else frames
+        return self.scene.frames_times(frames)[None] + s.offset[:, None]
+
+    def __call__(self, scaled: np.ndarray, active: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Residuals [k, rows] and Jacobian [k, rows, p]; NaN where a simulation failed. Rows: p + 1 a frame, then the priors'."""
+        self.runs += 1
+        k, p = scaled.shape
+        s = self.settings(scaled)
+        state, dx, dv, bad = self.begin(s)
+        rows = np.zeros((k, len(self.frames), p + 1, p + 1))
+        errors = [[[] for _ in self.terms] for _ in range(k)]
+
+        def take(env, f, x, v, moved):
+            moved = moved + s.offset_slope[:, env, None, None] * v
+            x, moved = seen_by_cameras(x, moved, s.pose[env], s.pose_slope[:, env], self.centre)
+            rows[env, f] = self._frame(int(self.frames[f]), x, moved, errors[env])
+
+        moves = {"directions": p, "tangents": s.tangents, "positions": dx, "velocities": dv}
+        failed = run_sampled(self.solver, state, s.parameters, self.scene.control, self.times(s), take, **moves)
+        rows = np.concatenate([rows.reshape(k, -1, p + 1), self._prior(scaled)], axis=1)
+        rows[failed | bad] = np.nan
+        self.noise = np.array([[deviation(np.concatenate(e)) if e else np.nan for e in env] for env in errors])
+        self.noise[failed | bad] = np.nan
+        return rows[..., p], rows[..., :p]
+
+    def _frame(self, frame, x, moved, errors):
+        """[J r] of a frame as a triangle, [p + 1, p + 1]."""
+        p = len(moved)
+        parts = []
+        for t, term in enumerate(self.terms):
+            if frame not in self._covers[t]:
+                continue
+            linear = term.linearise(frame, x)
+            residuals, jacobian = linear.rows(term.sigma, moved)
+            parts.append(np.column_stack([jacobian, residuals]))
+            errors[t].append(np.ravel(linear.spread))
+        whole = np.concatenate(parts)
+        if not np.isfinite(whole).all():
+            return np.full((p + 1, p + 1), np.nan)
+        out = np.zeros((p + 1, p + 1))
+        if len(whole):
+            triangle = np.linalg.qr(whole, mode="r")
+            out[: len(triangle)] = triangle
+        return out
+
+    def _prior(self, scaled):
+        """[J r] of what is assumed beforehand, [k, priors, p + 1]."""
+        k, p = scaled.shape
+        out = np.zeros((k, len(self._priors), p + 1))
+        for row, i in enumerate(self._priors):
+            out[:, row, i] = 1.0 / self.unknowns[i].prior
+            out[:, row, p] = (scaled[:, i] - self._middle[i]) / self.unknowns[i].prior
+        return out
+
+    def simulate(self, scaled: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        """Positions as cameras see them [m], shape [k, frames, n, 3]; NaN where the simulation failed."""
+        s = self.settings(scaled)
+        state, _, _, bad = self.begin(s, slopes=False)
+        out = np.full((len(scaled), len(frames), self.model.particle_count, 3), np.nan)
+
+        def take(env, f, x, v, moved):
+            out[env, f] = seen_by_cameras(x, None, s.pose[env], None, self.centre)[0]
+
+        run_sampled(self.solver, state, s.parameters, self.scene.control, self.times(s, frames), take)
+        out[bad] = np.nan
+        return out
+
+    def loss_gradient(self, scaled: np.ndarray, parameters: object = None, tolerance: float = 1e-8) -> tuple:
+        """Cost of the frames and its gradient by every parameter of the model at once, by the adjoint of the whole run.
+
+        Args:
+            scaled: unknowns [k, p].
+            parameters: ParameterSet to simulate with in place of what the unknowns set; None: theirs.
+            tolerance: relative residual of the linear solves.
+
+        Returns:
+            (costs [k], infinite where the simulation failed; `Gradients`, whose `parameters` are dict name -> [k, *shape]; of a start at
+            rest the derivative by its equilibrium is left out).
+
+        Raises:
+            InputError: a term without the transpose of its derivative.
+        """
+        s = self.settings(scaled)
+        values = s.parameters if parameters is None else parameters
+        if parameters is not None:
+            s = Settings(**{**s.__dict__, "parameters": parameters})
+        state, _, _, bad = self.begin(s, slopes=False)
+        times = self.times(s)
+        plans = [plan(np.maximum(row, state.time), state.time, self.solver.dt) for row in times]
+        steps = max(one.step_count for one in plans)
+        rollout = Rollout(self.solver, state, values, self.scene.control, keep_every=max(1, int(np.sqrt(steps))))
+        shape = (len(scaled), self.model.particle_count, 3)
+        pulls = {}
+        costs = np.where(bad, np.inf, 0.0)
+        old = state
+        for k in range(steps):
+            new = rollout.advance()
+            costs[~np.atleast_1d(rollout.reports[-1].converged)] = np.inf
+            for e, one in enumerate(plans):
+                for f in np.flatnonzero(one.step == k):
+                    w = one.position[f]
+                    x = one.mix(w, *((a.x.numpy()[e], a.v.numpy()[e]) for a in (old, new)))
+                    cost, pull = self._pull(int(self.frames[f]), x, s.pose[e])
+                    costs[e] += cost
+                    for step, kind, weight in ((k, 0, w[0]), (k, 1, w[1]), (k + 1, 0, w[2]), (k + 1, 1, w[3])):
+                        if weight != 0.0:
+                            pulls.setdefault(step, (np.zeros(shape), np.zeros(shape)))[kind][e] += weight * pull
+            old = new
+        return costs, backward(rollout, lambda k: pulls.get(k, (None, None)), tolerance)
+
+    def _pull(self, frame, x, pose):
+        """Cost of a frame and its derivative by the positions in the handles' world."""
+        seen, _ = seen_by_cameras(x, None, pose, None, self.centre)
+        turn = Rotation.from_rotvec(pose[:3]).as_matrix()
+        cost, total = 0.0, np.zeros_like(x)
+        for t, term in enumerate(self.terms):
+            if frame in self._covers[t]:
+                linear = term.linearise(frame, seen)
+                if linear.pull is None:
+                    raise InputError(f"term {term.name!r}: it gives no transpose of its derivative (`Linear.pull`), which an adjoint needs")
+                cost += linear.cost(term.sigma)
+                total += linear.gradient(term.sigma) @ turn.T
+        return cost, total
+
+
+def seen_by_cameras(x: np.ndarray, moved: np.ndarray | None, pose: np.ndarray, slope: np.ndarray | None, centre: np.ndarray) -> tuple:
+    """Positions in the cameras' world from those in the handles' world, and their tangents.
+
+    Args:
+        x: [m], shape [n, 3]; moved: their tangents [p, n, 3], or None.
+        pose: rotation vector [rad] and shift [m] that take the cameras' world to the handles', shape [6]: handles = R (cameras - centre)
+            + centre + shift.
+        slope: of the pose, [p, 6].
+        centre: [m], shape [3].
+    """
+    if not pose.any() and (slope is None or not slope.any()):
+        return x, moved
+    turn = Rotation.from_rotvec(pose[:3]).as_matrix()
+    arm = x - centre - pose[3:]
+    seen = arm @ turn + centre
+    if moved is None:
+        return seen, None
+    # d(exp(-[w]) a) = exp(-[w]) [a]x Jr(-w) dw
+    spin = slope[:, :3] @ _right_jacobian(-pose[:3]).T
+    along = np.cross(arm[None], spin[:, None]) + moved - slope[:, None, 3:]
+    return seen, along @ turn
+
+
+def _right_jacobian(w):
+    """Of the exponential map of rotations, shape [3, 3]."""
+    angle = float(np.linalg.norm(w))
+    k = np.array([[0, -w[2], w[1]], [w[2], 0, -w[0]], [-w[1], w[0], 0]])
+    if angle < 1e-6:
+        return np.eye(3) - k / 2
+    return np.eye(3) - (1 - np.cos(angle)) / angle**2 * k + (angle - np.sin(angle)) / angle**3 * (k @ k)
+
+
+def _tilted(gravity, tilt, slope):
+    """Gravity [k, 3] tilted about two axes across it by [k, 2] rad, and its tangents [p, k, 3]."""
+    size = np.maximum(np.linalg.norm(gravity, axis=1, keepdims=True), 1e-300)
+    down = gravity / size
+    first = np.eye(3)[np.abs(down[0]).argmin()] - down * down[:, [np.abs(down[0]).argmin()]]
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    second = np.cross(down, first)
+    raw = down + tilt[:, :1] * first + tilt[:, 1:] * second
+    length = np.linalg.norm(raw, axis=1, keepdims=True)
+    unit = raw / length
+    moved = slope[..., :1] * first + slope[..., 1:] * second
+    moved = (moved - np.einsum("pkd,kd->pk", moved, unit)[..., None] * unit) / length
+    return size * unit, size * moved

@@ -1,0 +1,76 @@
+"""Tracks as a term of a fit: material points that are bound to the body where they are first seen."""
+
+import numpy as np
+
+from physsim.errors import InputError
+from physsim.twin.linear import Linear, measured
+from physsim.twin.surface import BodySurface, Spots
+
+FAR = 10.0  # noises from the surface, beside an edge of it, beyond which a track is of something else
+
+
+class TrackTerm:
+    """Distances of tracked points from the material points that they follow [m].
+
+    A track is bound by `bind` to the place of the surface, or above it, where it is when it is first seen. Until then it has no weight.
+
+    Args:
+        frames: numbers of the frames, shape [f].
+        positions: measured [m], shape [f, p, 3]; NaN: not seen.
+        surface: BodySurface.
+        sigma: standard deviation of one coordinate [m], above 0.
+
+    Raises:
+        InputError: shapes that do not fit, a sigma not above 0.
+    """
+
+    name = "tracks"
+
+    def __init__(self, frames: np.ndarray, positions: np.ndarray, surface: BodySurface, sigma: float) -> None:
+        self.frames = np.asarray(frames, dtype=int)
+        self.positions = np.asarray(positions, dtype=float)
+        if self.positions.ndim != 3 or self.positions.shape[::2] != (len(self.frames), 3):
+            raise InputError(
+                f"TrackTerm: positions of shape {list(self.positions.shape)} for {len(self.frames)} frames; [frames, points, 3]"
+            )
+        if not sigma > 0:
+            raise InputError(f"TrackTerm: sigma = {sigma}: must lie above 0")
+        self.surface, self.sigma = surface, float(sigma)
+        self._seen = np.isfinite(self.positions).all(axis=2)
+        ever = self._seen.any(axis=0)
+        self._first = np.where(ever, self.frames[self._seen.argmax(axis=0)], -1)
+        count, k = self.positions.shape[1], surface.elements.shape[1]
+        self._nodes, self._weights = np.zeros((count, k), int), np.zeros((count, k))
+        self._height, self.bound = np.zeros(count), np.zeros(count, bool)
+        self._row = {int(f): i for i, f in enumerate(self.frames)}
+
+    @property
+    def first_frames(self) -> np.ndarray:
+        """Frames in which a track is seen for the first time, increasing."""
+        return np.unique(self._first[self._first >= 0])
+
+    def bind(self, frame: int, x: np.ndarray) -> None:
+        """Bind the tracks that are first seen in a frame to the body as it lies there, positions x [n, 3] [m].
+
+        Those that are farther from it than ten noises and an edge stay unbound: they follow something else.
+        """
+        new = np.flatnonzero(self._first == frame)
+        if not len(new):
+            return
+        y = self.positions[self._row[int(frame)], new]
+        spots = Spots.at(self.surface, y, x)
+        corners = x[self.surface.elements]
+        edge = float(np.median(np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1)))
+        away = np.linalg.norm(np.einsum("pk,pkd->pd", spots.weights, x[spots.nodes]) - y, axis=1)
+        self._nodes[new], self._weights[new], self._height[new] = spots.nodes, spots.weights, spots.height
+        self.bound[new] = away < FAR * self.sigma + edge + self.surface.half
+
+    def linearise(self, frame: int, x: np.ndarray) -> Linear:
+        """As every term: Linear at positions x [n, 3]."""
+        place, slope = Spots(self._nodes, self._weights, self._height).places(x)
+        row = self._row[int(frame)]
+        return measured(place - self.positions[row], self._seen[row] & self.bound, self._nodes, slope, len(x), self.sigma)
+
+    def data(self) -> list:
+        """Arrays that make this term what it is, for a fingerprint."""
+        return [self.frames, np.nan_to_num(self.positions, nan=-1e9)]
