@@ -155,8 +155,9 @@ def _tracks(parts, listing, problems):
     if headers is None:
         return
     for key in headers:
-        if key not in ("xyz", "visible"):
-            problems.warning(name, f"unknown array {key!r:.80}, it is not read", "arrays are xyz and visible", None, (name, "of arrays"))
+        if key not in ("xyz", "visible", "rest"):
+            told = f"unknown array {key!r:.80}, it is not read"
+            problems.warning(name, told, "arrays are xyz, visible and rest", None, (name, "of arrays"))
     if "xyz" not in headers:
         problems.error(
             name, f"holds no array xyz (it has {', '.join(headers)[:200] or 'none'})", "write numpy.savez(file, xyz=..., visible=...)"
@@ -174,6 +175,9 @@ def _tracks(parts, listing, problems):
             name, f"visible has shape {list(headers['visible'].shape)} of {headers['visible'].dtype}", f"{list(shape[:2])} bool is needed"
         )
         return
+    if "rest" in headers and (headers["rest"].shape != shape[1:] or headers["rest"].dtype.kind not in "fiu"):
+        problems.error(name, f"rest has shape {list(headers['rest'].shape)} of {headers['rest'].dtype}", f"{list(shape[1:])} is needed")
+        return
     if count is not None and shape[0] != count:
         problems.error(name, f"xyz has {shape[0]} frames, there are {count} times", "give a row for each time, NaN where nothing was seen")
         return
@@ -182,10 +186,10 @@ def _tracks(parts, listing, problems):
         return
     arrays = problems.attempt(name, read_npz, path, None, limit)
     if arrays is not None:
-        parts.tracks = _checked_tracks(name, arrays["xyz"].astype(float, copy=False), arrays.get("visible"), problems)
+        parts.tracks = _checked_tracks(name, arrays["xyz"].astype(float, copy=False), arrays.get("visible"), arrays.get("rest"), problems)
 
 
-def _checked_tracks(name, xyz, visible, problems):
+def _checked_tracks(name, xyz, visible, rest, problems):
     infinite = np.isinf(xyz).any(axis=2)
     hidden = np.isnan(xyz).any(axis=2)
     said = ~(hidden | infinite) if visible is None else visible.astype(bool)
@@ -205,7 +209,10 @@ def _checked_tracks(name, xyz, visible, problems):
     never = np.flatnonzero(~said.any(axis=0))
     if len(never):
         problems.warning(name, f"{len(never)} points are never seen, the first is number {never[0]}", "leave them out")
-    return SeenTracks(xyz, said)
+    if rest is not None and not np.isfinite(rest).all():
+        problems.error(name, "rest holds NaN or infinite values", "give a place for every point, or leave the array out")
+        return None
+    return SeenTracks(xyz, said, rest)
 
 
 def _handles(parts, listing, problems):
