@@ -33,7 +33,9 @@ def test_other_sizes_are_refused_by_name(film):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"nonsense", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n", b"ffconcat version 1.0\nfile '/etc/hostname'\n"]
+    "content",
+    [b"", b"nonsense", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n", b"ffconcat version 1.0\nfile '/etc/hostname'\n"],
+    ids=["empty", "nonsense", "playlist", "list of files"],
 )
 def test_what_is_no_mp4_is_refused(tmp_path, content):
     (tmp_path / "a.mp4").write_bytes(content)
