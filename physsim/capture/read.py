@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
@@ -10,11 +10,13 @@ import numpy as np
 
 from physsim.capture import layout
 from physsim.capture.capture import Capture, Handle, SeenTracks
-from physsim.capture.facts import FILE, Facts, parse_facts
+from physsim.capture.entries import FILE
+from physsim.capture.facts import Facts, parse_facts
 from physsim.capture.handle_files import inside, read_handle, robot_handles
 from physsim.capture.listing import Listing
 from physsim.capture.problems import Problems
 from physsim.capture.rest_shape import read_rest_shape
+from physsim.capture.strangers import check_strangers
 from physsim.capture.streams import FileFrames, VideoFrames, colour_shown, depth_shown, read_colour, read_depth, read_mask, read_points
 from physsim.errors import InputError
 from physsim.io.files import read_json
@@ -36,6 +38,7 @@ class Parts:
     points: FileFrames | None = None
     tracks: SeenTracks | None = None
     mesh: object = None
+    mesh_file: str = ""
     handles: dict[str, Handle] = field(default_factory=dict)
 
     def sensors(self) -> tuple[str, ...]:
@@ -99,6 +102,7 @@ def read_parts(path: str | PathLike[str], problems: Problems) -> Parts | None:
     _tracks(parts, listing, problems)
     _handles(parts, listing, problems)
     _mesh(parts, listing, problems)
+    check_strangers(folder, listing, problems)
     if not {"depth", "points", "tracks"} & set(parts.sensors()) and not problems.errors:
         problems.error("", "holds neither depth nor points nor tracks", "give one of them; colour alone is not enough yet")
     return parts
@@ -146,7 +150,7 @@ def _tracks(parts, listing, problems):
     if not listing.has(name):
         return
     path = problems.attempt(name, inside, parts.folder, name)
-    limit = 40 * layout.MAX_TRACK_VALUES
+    limit = 30 * layout.MAX_TRACK_VALUES  # bytes: three numbers and a flag of each, and two headers
     headers = None if path is None else problems.attempt(name, npz_headers, path, limit)
     if headers is None:
         return
@@ -164,7 +168,7 @@ def _tracks(parts, listing, problems):
         problems.error(name, f"xyz has shape {list(shape)}", "it must be [frames, points, 3], numbers")
         return
     if shape[1] > layout.MAX_TRACKS or shape[0] * shape[1] > layout.MAX_TRACK_VALUES:
-        problems.error(name, f"xyz has shape {list(shape)}", f"at most {layout.MAX_TRACKS} points are followed; thin them out")
+        problems.error(name, f"xyz has shape {list(shape)}", f"at most {layout.MAX_TRACK_VALUES} positions are read: thin the points out")
         return
     if "visible" in headers and (headers["visible"].shape != shape[:2] or headers["visible"].dtype.kind not in "bui"):
         problems.error(
@@ -182,7 +186,7 @@ def _tracks(parts, listing, problems):
         return
     arrays = problems.attempt(name, read_npz, path, None, limit)
     if arrays is not None:
-        parts.tracks = _checked_tracks(name, arrays["xyz"].astype(float), arrays.get("visible"), arrays.get("rest"), problems)
+        parts.tracks = _checked_tracks(name, arrays["xyz"].astype(float, copy=False), arrays.get("visible"), arrays.get("rest"), problems)
 
 
 def _checked_tracks(name, xyz, visible, rest, problems):
@@ -212,12 +216,12 @@ def _checked_tracks(name, xyz, visible, rest, problems):
 
 
 def _handles(parts, listing, problems):
-    radii = parts.facts.radii
+    holds = parts.facts.holds
     names = listing.handles()
     for name in names:
         file = f"handles/{name}.csv"
         path = problems.attempt(file, inside, parts.folder, file)
-        handle = None if path is None else read_handle(path, file, radii.get(name), problems)
+        handle = None if path is None else read_handle(path, file, holds.get(name, {}), problems)
         if handle is not None:
             parts.handles[name] = handle
     if parts.facts.robot is not None:
@@ -225,12 +229,9 @@ def _handles(parts, listing, problems):
         both = sorted(set(links if isinstance(links, dict) else ()) & set(names))
         if both:
             problems.error(FILE, f"robot.links.{both[0]} stands in handles/ as well", "keep one of them")
-        parts.handles |= robot_handles(parts.folder, parts.facts.robot, radii, inside, problems)
+        parts.handles |= robot_handles(parts.folder, parts.facts.robot, holds, problems)
         names = [*names, *(links if isinstance(links, dict) else ())]
-    for name, places in parts.facts.places.items():
-        if places is not None and name in parts.handles:
-            parts.handles[name] = replace(parts.handles[name], places=places)
-    for name in radii:
+    for name in holds:
         if name not in names:
             problems.warning(FILE, f"handles.{name}: there is no handles/{name}.csv", "write it, or leave the entry out")
 
@@ -252,4 +253,5 @@ def _mesh(parts, listing, problems):
         return
     path = problems.attempt(str(file)[:200], inside, parts.folder, file)
     if path is not None:
+        parts.mesh_file = file
         parts.mesh = problems.attempt(file, read_rest_shape, path, told or {}, parts.facts.kind)

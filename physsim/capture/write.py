@@ -241,7 +241,7 @@ class CaptureWriter:
             facts["missing"] = {stream: frames for stream, frames in lost.items() if frames}
         if self._handles:
             (self._folder / "handles").mkdir()
-            facts["handles"] = {name: handle_facts(handle) for name, handle in self._handles.items()}
+            facts["handles"] = {name: hold_facts(handle) for name, handle in self._handles.items()}
             for name, handle in self._handles.items():
                 write_handle(self._folder / "handles" / f"{name}.csv", handle)
         if self._mesh is not None:
@@ -302,10 +302,10 @@ def camera_facts(camera: Camera) -> dict:
     }
 
 
-def handle_facts(handle: Handle) -> dict:
-    """What capture.json holds of a handle."""
-    facts = {} if handle.radius is None else {"radius": handle.radius}
-    return facts if handle.places is None else facts | {"places": handle.places.tolist()}
+def hold_facts(handle: Handle) -> dict:
+    """What capture.json says of a handle beside its table; what is not known is left out."""
+    found = {} if handle.radius is None else {"radius": handle.radius}
+    return found if handle.places is None else found | {"places": handle.places.tolist()}
 
 
 def known_facts(known: Known) -> dict:
