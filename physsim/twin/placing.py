@@ -1,5 +1,7 @@
 """Where a known shape lies in a frame, and what kind of body a cloud looks like."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from physsim.appearance.nearest import nearest_element
@@ -45,6 +47,20 @@ def sight_at(capture: Capture, mesh: object, kind: str, frame: int, seed: int, b
     return Sight(few, points, nodes, weights, noise, whole)
 
 
+def with_held(capture: Capture, mesh: object, frame: int, sight: Sight) -> Sight:
+    """A sight of known points to which those are added that handles hold where the mesh, as it is given, lies in them already."""
+    rest = rest_points(mesh)
+    parts, known = [(sight.points, sight.nodes, sight.weights)], len(sight.points)
+    for handle in capture.handles.values():
+        within = np.flatnonzero(handle.distances(capture.times[frame], rest) <= (handle.radius or 0.0))
+        nodes = np.tile(within[:, None], (1, sight.nodes.shape[1]))
+        weights = np.zeros(nodes.shape)
+        weights[:, 0] = 1.0
+        parts.append((rest[within], nodes, weights))
+    points, nodes, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return replace(sight, points=points, nodes=nodes, weights=weights, held=len(points) - known)
+
+
 def shows_all(cloud: np.ndarray, mesh: object, kind: str) -> bool:
     """Whether a cloud shows all of a body, so that it reaches no further."""
     if kind == "rod":
@@ -55,7 +71,14 @@ def shows_all(cloud: np.ndarray, mesh: object, kind: str) -> bool:
 
 
 def own_tracks(capture: Capture, mesh: object, frame: int) -> tuple | None:
-    """(tracks, nodes, weights) where the tracks are the mesh's points, one by one: their edges are about as long. Else None."""
+    """(tracks, nodes, weights) where it is known which points of the mesh the tracks are. Else None.
+
+    It is where the capture says where they are at rest, or where they are the mesh's points one by one: their edges are about as long.
+    """
+    if capture.tracks is not None and capture.tracks.rest is not None:
+        elements = elements_of(mesh)
+        which, weights, _ = nearest_element(capture.tracks.rest, rest_points(mesh)[elements])
+        return np.arange(len(which)), elements[which], weights
     if capture.tracks is None or capture.tracks.positions.shape[1] != len(rest_points(mesh)):
         return None
     places, rest, edges = capture.tracks.positions[frame], rest_points(mesh), mesh_edges(mesh)
@@ -73,11 +96,13 @@ def laid(capture: Capture, mesh: object, kind: str, frame: int, seed: int) -> tu
     rest = rest_points(mesh)
     bound = own_tracks(capture, mesh, frame)
     sight = sight_at(capture, mesh, kind, frame, seed, bound)
+    if bound is not None:
+        sight = with_held(capture, mesh, frame, sight)
     if len(sight.cloud) < 3 and bound is None:
         return rest, [f"frame {frame} shows {len(sight.cloud)} points: the mesh is taken to lie as it is given"]
     if bound is None and kind == "rod" and isinstance(mesh, Curve) and not mesh.closed:
         return _laid_rod(capture, mesh, frame, sight), []
-    pose, misfit = bent_to(mesh, kind, rest, sight, only_if_near=True)
+    pose, misfit = bent_to(mesh, kind, rest, sight, only_if_near=not sight.held)
     if pose is None:
         pose, misfit = register(mesh, kind, rest, sight)
     remarks = []

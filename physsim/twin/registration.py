@@ -44,6 +44,7 @@ class Sight:
         nodes, weights: which ones, shape [p, k].
         noise: standard deviation of a coordinate [m].
         whole: whether the cloud shows all sides, so that the body reaches no further than it.
+        held: how many of the points, the last ones, are known by what holds them: they do not count in the misfit.
     """
 
     cloud: np.ndarray
@@ -52,6 +53,7 @@ class Sight:
     weights: np.ndarray
     noise: float
     whole: bool = False
+    held: int = 0
 
     @classmethod
     def of_cloud(cls, cloud: np.ndarray, noise: float | None = None, whole: bool = False, seed: int = 0) -> "Sight":
@@ -223,7 +225,7 @@ class _Bending:
             away.append(np.linalg.norm(lags, axis=0) / MEDIAN[len(lags)])
         if len(self.sight.points):
             lags = np.einsum("pk,pkc->pc", self.sight.weights, x[self.sight.nodes]) - self.sight.points
-            size = np.linalg.norm(lags, axis=1)
+            size = np.linalg.norm(lags, axis=1)[: len(lags) - self.sight.held]
             away.append(size[np.isfinite(size)] / MEDIAN[3])
         size = float(np.median(np.concatenate(away))) / self.sight.noise if away else 0.0
         if self.sight.whole and len(self.sight.cloud):
