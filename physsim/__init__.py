@@ -98,6 +98,7 @@ _HOMES = {
     "compare_frames": "physsim.appearance.fit_quality",
     "Capture": "physsim.capture.capture",
     "CaptureWriter": "physsim.capture.write",
+    "check_capture": "physsim.capture.check",
     "Handle": "physsim.capture.capture",
     "Known": "physsim.capture.capture",
     "SeenTracks": "physsim.capture.capture",

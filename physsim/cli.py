@@ -1,4 +1,4 @@
-"""The command ``physsim``: demo, convert, grasp, view, render, fit-appearance, warmup and bench.
+"""The command ``physsim``: demo, convert, check, grasp, view, render, fit-appearance, warmup and bench.
 
 Arguments are checked here, before anything heavy is imported. Each subcommand then imports its worker and hands over plain keyword
 arguments; options that were not given are left out, so that a worker's own defaults hold. Wrong input ends in one line and exit code 2.
@@ -28,6 +28,7 @@ _EXAMPLES = """examples:
   physsim view results                          look at it in the browser, and pull at it
   physsim render results --out film.mp4         the same as a film
   physsim fit-appearance pictures --asset toy --out toy2    make an asset look like pictures of it
+  physsim check my-capture                      say what is wrong with a recording's folder before any work
   physsim warmup                                compile the kernels now, so that later runs start at once
   physsim bench --case cloth --json bench.json  time this machine
   physsim bench --peers --json bench.json       the same, next to MuJoCo, Taichi and PyBullet where installed
@@ -320,6 +321,20 @@ def _add_fit_appearance(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_fit_appearance)
 
 
+def _add_check(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "check",
+        help="say what is wrong with a capture before any work",
+        description="Read every frame of a capture's folder and list all that is wrong with it: file, frame and what to do; then what it "
+        "holds. Exit code 0 where a fit can be made, 2 where it cannot.",
+        epilog="examples:\n  physsim check my-capture\n\ndocs/capture.md describes the folder\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("path", type=_existing_folder, metavar="CAPTURE", help="folder that holds capture.json")
+    parser.set_defaults(run=_check)
+
+
 def _add_warmup(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "warmup",
@@ -373,6 +388,10 @@ def _fit_appearance(**arguments: object) -> int | None:
     return _worker("physsim.real2sim.appearance")(**arguments)
 
 
+def _check(**arguments: object) -> int | None:
+    return _worker("physsim.capture.command")(**arguments)
+
+
 def _warmup(**arguments: object) -> int | None:
     return _worker("physsim.warmup")(**arguments)
 
@@ -395,7 +414,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"physsim {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for add in (_add_demo, _add_convert, _add_grasp, _add_view, _add_render, _add_fit_appearance, _add_warmup, _add_bench):
+    for add in (_add_demo, _add_convert, _add_check, _add_grasp, _add_view, _add_render, _add_fit_appearance, _add_warmup, _add_bench):
         add(commands)
     return parser
 

@@ -51,6 +51,7 @@ def run(capsys, *words):
         (["grasp", "--hold", "glue"], "invalid choice: 'glue'"),
         (["grasp", "--seconds", "0"], "'0' is not a positive"),
         (["view"], "ASSET_OR_RUN"),
+        (["check", "no/such"], "'no/such' is not a folder"),
         (["view", "no/such"], "'no/such' is not a folder"),
         (["view", ".", "--port", "0"], "'0' is not a whole number"),
         (["view", ".", "--hold", "left"], "invalid choice: 'left'"),
@@ -122,11 +123,13 @@ def test_only_what_was_given_reaches_the_worker(capsys, worker, tmp_path):
     assert run(capsys, *words, "--show", "strain")[0] == 0
     given = {"path": tmp_path, "out": tmp_path / "f.mp4", "camera": "orbit", "size": [64, 48], "frames": 3, "show": "strain"}
     assert worker[-2:] == ["physsim.viewer.film", given]
+    assert run(capsys, "check", str(tmp_path))[0] == 0
+    assert worker[-2:] == ["physsim.capture.command", {"path": tmp_path}]
     assert run(capsys, "bench", "--case", "cloth", "--peers", "--json", str(tmp_path / "b.json"))[0] == 0
     assert worker[-2:] == ["physsim.bench", {"case": "cloth", "peers": True, "json_path": tmp_path / "b.json"}]
 
 
-@pytest.mark.parametrize("command", [None, "demo", "grasp", "view", "render", "warmup", "bench"])
+@pytest.mark.parametrize("command", [None, "demo", "grasp", "view", "render", "check", "warmup", "bench"])
 def test_help_shows_examples(capsys, command):
     code, out, _ = run(capsys, *([command] if command else []), "--help")
     assert code == 0

@@ -65,7 +65,7 @@ def test_the_wheel_holds_the_tree(project, tmp_path):
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
         licences = {name for name in archive.namelist() if "/licenses/" in name}
     assert held == set(files_of_the_tree(project))
-    shipped = {f"assets/{name}/LICENSE" for name in ("cube_toss", "plush", "silicone_beam", "starfish")}
+    shipped = {f"assets/{name}/LICENSE" for name in ("cube_toss", "plush", "silicone_beam", "starfish", "twin_capture")}
     assert {name.rsplit("/licenses/", 1)[1] for name in licences} == {"LICENSE", *shipped}
 
 

@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation, Slerp
 
 from physsim.appearance.camera import Camera
@@ -69,6 +70,12 @@ class Handle:
         turns = Slerp(self.times, Rotation.from_matrix(self.rotations))(times.ravel()).as_matrix()
         return places, turns.reshape(*times.shape, 3, 3)
 
+    def distances(self, time: float, points: np.ndarray) -> np.ndarray:
+        """Distance of points [n, 3] from the nearest of the handle's places at a time [s]: [m], shape [n]."""
+        place, turn = self.at(np.array(time))
+        spots = place[None] if self.places is None or len(self.places) == 0 else place + self.places @ turn.T
+        return cKDTree(spots).query(points)[0]
+
 
 @dataclass(frozen=True)
 class Known:
@@ -103,10 +110,12 @@ class SeenTracks:
     Args:
         positions: in the world [m], shape [frames, points, 3]; NaN: not seen.
         visible: shape [frames, points]; None: where positions are finite.
+        rest: where the points are at rest, in the mesh's coordinates [m], shape [points, 3]; None: where they are first seen tells.
     """
 
     positions: np.ndarray
     visible: np.ndarray | None = None
+    rest: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         positions = np.asarray(self.positions, dtype=float)
@@ -117,6 +126,8 @@ class SeenTracks:
         if visible.shape != positions.shape[:2]:
             raise InputError(f"tracks.visible: shape {list(visible.shape)}; {list(positions.shape[:2])} is needed")
         visible = visible & finite
+        if self.rest is not None:
+            object.__setattr__(self, "rest", validation.array("tracks.rest", self.rest, (positions.shape[1], 3)))
         object.__setattr__(self, "positions", np.where(visible[..., None], positions, np.nan))
         object.__setattr__(self, "visible", visible)
 
@@ -273,7 +284,7 @@ class Capture:
             return {name: part(s) for name, s in getattr(self, kind).items()}
 
         kept = {name: np.flatnonzero(np.isin(frames, getattr(self, name))) for name in ("fit", "test")}
-        tracks = self.tracks and SeenTracks(self.tracks.positions[frames], self.tracks.visible[frames])
+        tracks = self.tracks and SeenTracks(self.tracks.positions[frames], self.tracks.visible[frames], self.tracks.rest)
         parts = {kind: streams(kind) for kind in ("colour", "depth", "mask")}
         return replace(self, times=self.times[frames], points=part(self.points), tracks=tracks, **parts, **kept)
 

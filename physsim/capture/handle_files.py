@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from physsim.capture.capture import Handle
-from physsim.capture.facts import FILE, known_keys, vector
+from physsim.capture.entries import FILE, known_keys, vector
 from physsim.capture.layout import is_name
 from physsim.capture.problems import Problems
 from physsim.errors import InputError
@@ -18,13 +18,13 @@ UNIT = 0.02  # how far from 1 a quaternion's length may be
 MAX_BYTES = 64_000_000
 
 
-def read_handle(path: Path, file: str, radius: float | None, problems: Problems) -> Handle | None:
+def read_handle(path: Path, file: str, hold: dict, problems: Problems) -> Handle | None:
     """The Handle of a table with columns time, x, y, z, and where it has them qw, qx, qy, qz and opening; None where it is wrong.
 
     Args:
         path: the file.
         file: what problems call it.
-        radius: of the handle [m], or None.
+        hold: what capture.json says of it: "radius" [m] and "places", or None.
         problems: where what is wrong is noted.
     """
     columns = problems.attempt(file, read_table, path, POSE, max_bytes=MAX_BYTES)
@@ -49,7 +49,7 @@ def read_handle(path: Path, file: str, radius: float | None, problems: Problems)
     if len(problems.errors) > before:
         return None
     positions = np.stack([columns[name] for name in "xyz"], axis=1)
-    return problems.attempt(file, Handle, columns["time"], positions, rotations, opening, radius)
+    return problems.attempt(file, Handle, columns["time"], positions, rotations, opening, **hold)
 
 
 def _tell_times(file, times, problems):
@@ -79,15 +79,14 @@ def write_handle(path: Path, handle: Handle) -> None:
     path.write_text("\n".join([",".join(names), *(",".join(map(repr, row)) for row in rows)]) + "\n", encoding="utf-8")
 
 
-def robot_handles(folder: Path, told: dict, radii: dict, inside, problems: Problems) -> dict[str, Handle]:
+def robot_handles(folder: Path, told: dict, holds: dict, problems: Problems) -> dict[str, Handle]:
     """Handles that links of a robot make, by the robot's URDF and the positions of its joints.
 
     Args:
         folder: of the capture.
         told: "urdf" and "joints", names of files (robot.urdf, joints.csv); "links": handle -> link, or an object of link, "point" in the
             link's frame [m] and "opening", joints whose positions add up to the opening [m]; "base": "position" [m] and "quaternion".
-        radii: handle -> [m] or None.
-        inside: gives the path of a file that must lie in the folder.
+        holds: handle -> "radius" [m] and "places", where capture.json says so.
         problems: where what is wrong is noted.
     """
     from physsim.io.urdf import load_urdf
@@ -123,9 +122,8 @@ def robot_handles(folder: Path, told: dict, radii: dict, inside, problems: Probl
         number = robot.links.index(link)
         turns = Rotation.from_quat(quaternions[:, number], scalar_first=True)
         wide = sum(q[:, robot.joints.index(joint)] for joint in opening) if opening else None
-        handle = problems.attempt(
-            FILE, Handle, columns["time"], positions[:, number] + turns.apply(point), turns.as_matrix(), wide, radii.get(name)
-        )
+        places = positions[:, number] + turns.apply(point)
+        handle = problems.attempt(FILE, Handle, columns["time"], places, turns.as_matrix(), wide, **holds.get(name, {}))
         if handle is not None:
             found[name] = handle
     return found
@@ -205,6 +203,8 @@ def inside(folder: Path, name: object) -> Path:
             raise InputError(f"{name}: leads out of the folder; copy the file into it")
         if not real.is_file():
             raise InputError(f"{name}: no such file; put it there or correct its name")
-    except (OSError, RuntimeError, ValueError):
+    except InputError:
+        raise
+    except (OSError, RuntimeError, ValueError):  # a name too long for the system, or links in a circle
         raise InputError(f"{name}: is no usable path; put a plain file there") from None
     return path

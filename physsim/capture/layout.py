@@ -15,7 +15,7 @@ MAX_CAMERAS = 64
 MAX_HANDLES = 64
 MAX_POINTS = 5_000_000  # of one frame
 MAX_TRACKS = 1_000_000  # points that are followed
-MAX_TRACK_VALUES = 100_000_000  # frames x points
+MAX_TRACK_VALUES = 10_000_000  # frames x points
 MAX_FILE = 256_000_000  # bytes of points or a mesh
 MAX_FILES = 5_000_000  # in a folder, before it is not looked at any further
 

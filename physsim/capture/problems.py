@@ -66,8 +66,8 @@ class Problems(list):
         head = text[:at]
         if at >= 0 and ": " not in head:
             text = text[at + len(file) :].lstrip(":, ")
-        message, _, remedy = text.partition("; ")
-        self.error(file, message[:400], remedy[:300], frame, kind)
+        message, _, remedy = text.rpartition("; ") if "; " in text else (text, "", "")
+        self.error(file, message[:400], remedy[:300] or "write the file anew", frame, kind)
 
     @property
     def errors(self) -> list[Problem]:

@@ -10,11 +10,13 @@ import numpy as np
 
 from physsim.capture import layout
 from physsim.capture.capture import Capture, Handle, SeenTracks
-from physsim.capture.facts import FILE, Facts, parse_facts
+from physsim.capture.entries import FILE
+from physsim.capture.facts import Facts, parse_facts
 from physsim.capture.handle_files import inside, read_handle, robot_handles
 from physsim.capture.listing import Listing
 from physsim.capture.problems import Problems
 from physsim.capture.rest_shape import read_rest_shape
+from physsim.capture.strangers import check_strangers
 from physsim.capture.streams import FileFrames, VideoFrames, colour_shown, depth_shown, read_colour, read_depth, read_mask, read_points
 from physsim.errors import InputError
 from physsim.io.files import read_json
@@ -36,6 +38,7 @@ class Parts:
     points: FileFrames | None = None
     tracks: SeenTracks | None = None
     mesh: object = None
+    mesh_file: str = ""
     handles: dict[str, Handle] = field(default_factory=dict)
 
     def sensors(self) -> tuple[str, ...]:
@@ -99,6 +102,7 @@ def read_parts(path: str | PathLike[str], problems: Problems) -> Parts | None:
     _tracks(parts, listing, problems)
     _handles(parts, listing, problems)
     _mesh(parts, listing, problems)
+    check_strangers(folder, listing, problems)
     if not {"depth", "points", "tracks"} & set(parts.sensors()) and not problems.errors:
         problems.error("", "holds neither depth nor points nor tracks", "give one of them; colour alone is not enough yet")
     return parts
@@ -146,13 +150,14 @@ def _tracks(parts, listing, problems):
     if not listing.has(name):
         return
     path = problems.attempt(name, inside, parts.folder, name)
-    limit = 40 * layout.MAX_TRACK_VALUES
+    limit = 30 * layout.MAX_TRACK_VALUES  # bytes: three numbers and a flag of each, and two headers
     headers = None if path is None else problems.attempt(name, npz_headers, path, limit)
     if headers is None:
         return
     for key in headers:
-        if key not in ("xyz", "visible"):
-            problems.warning(name, f"unknown array {key!r:.80}, it is not read", "arrays are xyz and visible", None, (name, "of arrays"))
+        if key not in ("xyz", "visible", "rest"):
+            told = f"unknown array {key!r:.80}, it is not read"
+            problems.warning(name, told, "arrays are xyz, visible and rest", None, (name, "of arrays"))
     if "xyz" not in headers:
         problems.error(
             name, f"holds no array xyz (it has {', '.join(headers)[:200] or 'none'})", "write numpy.savez(file, xyz=..., visible=...)"
@@ -163,12 +168,15 @@ def _tracks(parts, listing, problems):
         problems.error(name, f"xyz has shape {list(shape)}", "it must be [frames, points, 3], numbers")
         return
     if shape[1] > layout.MAX_TRACKS or shape[0] * shape[1] > layout.MAX_TRACK_VALUES:
-        problems.error(name, f"xyz has shape {list(shape)}", f"at most {layout.MAX_TRACKS} points are followed; thin them out")
+        problems.error(name, f"xyz has shape {list(shape)}", f"at most {layout.MAX_TRACK_VALUES} positions are read: thin the points out")
         return
     if "visible" in headers and (headers["visible"].shape != shape[:2] or headers["visible"].dtype.kind not in "bui"):
         problems.error(
             name, f"visible has shape {list(headers['visible'].shape)} of {headers['visible'].dtype}", f"{list(shape[:2])} bool is needed"
         )
+        return
+    if "rest" in headers and (headers["rest"].shape != shape[1:] or headers["rest"].dtype.kind not in "fiu"):
+        problems.error(name, f"rest has shape {list(headers['rest'].shape)} of {headers['rest'].dtype}", f"{list(shape[1:])} is needed")
         return
     if count is not None and shape[0] != count:
         problems.error(name, f"xyz has {shape[0]} frames, there are {count} times", "give a row for each time, NaN where nothing was seen")
@@ -178,10 +186,10 @@ def _tracks(parts, listing, problems):
         return
     arrays = problems.attempt(name, read_npz, path, None, limit)
     if arrays is not None:
-        parts.tracks = _checked_tracks(name, arrays["xyz"].astype(float), arrays.get("visible"), problems)
+        parts.tracks = _checked_tracks(name, arrays["xyz"].astype(float, copy=False), arrays.get("visible"), arrays.get("rest"), problems)
 
 
-def _checked_tracks(name, xyz, visible, problems):
+def _checked_tracks(name, xyz, visible, rest, problems):
     infinite = np.isinf(xyz).any(axis=2)
     hidden = np.isnan(xyz).any(axis=2)
     said = ~(hidden | infinite) if visible is None else visible.astype(bool)
@@ -201,16 +209,19 @@ def _checked_tracks(name, xyz, visible, problems):
     never = np.flatnonzero(~said.any(axis=0))
     if len(never):
         problems.warning(name, f"{len(never)} points are never seen, the first is number {never[0]}", "leave them out")
-    return SeenTracks(xyz, said)
+    if rest is not None and not np.isfinite(rest).all():
+        problems.error(name, "rest holds NaN or infinite values", "give a place for every point, or leave the array out")
+        return None
+    return SeenTracks(xyz, said, rest)
 
 
 def _handles(parts, listing, problems):
-    radii = parts.facts.radii
+    holds = parts.facts.holds
     names = listing.handles()
     for name in names:
         file = f"handles/{name}.csv"
         path = problems.attempt(file, inside, parts.folder, file)
-        handle = None if path is None else read_handle(path, file, radii.get(name), problems)
+        handle = None if path is None else read_handle(path, file, holds.get(name, {}), problems)
         if handle is not None:
             parts.handles[name] = handle
     if parts.facts.robot is not None:
@@ -218,9 +229,9 @@ def _handles(parts, listing, problems):
         both = sorted(set(links if isinstance(links, dict) else ()) & set(names))
         if both:
             problems.error(FILE, f"robot.links.{both[0]} stands in handles/ as well", "keep one of them")
-        parts.handles |= robot_handles(parts.folder, parts.facts.robot, radii, inside, problems)
+        parts.handles |= robot_handles(parts.folder, parts.facts.robot, holds, problems)
         names = [*names, *(links if isinstance(links, dict) else ())]
-    for name in radii:
+    for name in holds:
         if name not in names:
             problems.warning(FILE, f"handles.{name}: there is no handles/{name}.csv", "write it, or leave the entry out")
 
@@ -242,4 +253,5 @@ def _mesh(parts, listing, problems):
         return
     path = problems.attempt(str(file)[:200], inside, parts.folder, file)
     if path is not None:
+        parts.mesh_file = file
         parts.mesh = problems.attempt(file, read_rest_shape, path, told or {}, parts.facts.kind)

@@ -138,12 +138,12 @@ class CaptureWriter:
         self._times.append(time)
         return frame
 
-    def set_tracks(self, positions: np.ndarray, visible: np.ndarray | None = None) -> None:
-        """All followed points at once: positions [m], shape [frames, points, 3], NaN where not seen; visible, shape [frames, points]."""
+    def set_tracks(self, positions: np.ndarray, visible: np.ndarray | None = None, rest: np.ndarray | None = None) -> None:
+        """All followed points at once; arguments as those of SeenTracks: positions [m], shape [frames, points, 3], NaN where not seen."""
         self._open()
         if self._tracks:
             raise InputError("tracks: they were given frame by frame; give them one way")
-        self._given_tracks = SeenTracks(positions, visible)
+        self._given_tracks = SeenTracks(positions, visible, rest)
 
     def set_handle(self, name: str, handle: Handle) -> None:
         """Where a hand, gripper or clamp was; a handle of the same name is replaced."""
@@ -227,7 +227,8 @@ class CaptureWriter:
         if tracks is not None:
             if len(tracks.positions) != count:
                 raise InputError(f"tracks: {len(tracks.positions)} frames for {count} times; one for each is needed")
-            np.savez_compressed(self._folder / "tracks.npz", xyz=tracks.positions, visible=tracks.visible)
+            rest = {} if tracks.rest is None else {"rest": tracks.rest}
+            np.savez_compressed(self._folder / "tracks.npz", xyz=tracks.positions, visible=tracks.visible, **rest)
         facts = {"format": layout.FORMAT, "version": layout.VERSION, "units": UNITS, **self._facts, "times": self._times}
         for key, frames in self._split.items():
             if frames is not None:
@@ -240,7 +241,7 @@ class CaptureWriter:
             facts["missing"] = {stream: frames for stream, frames in lost.items() if frames}
         if self._handles:
             (self._folder / "handles").mkdir()
-            facts["handles"] = {name: {} if h.radius is None else {"radius": h.radius} for name, h in self._handles.items()}
+            facts["handles"] = {name: hold_facts(handle) for name, handle in self._handles.items()}
             for name, handle in self._handles.items():
                 write_handle(self._folder / "handles" / f"{name}.csv", handle)
         if self._mesh is not None:
@@ -276,7 +277,7 @@ def save_capture(capture: Capture, folder: str | PathLike[str]) -> Path:
             }
             writer.add_frame(time, **pictures, points=None if capture.points is None else capture.points[frame])
         if capture.tracks is not None:
-            writer.set_tracks(capture.tracks.positions, capture.tracks.visible)
+            writer.set_tracks(capture.tracks.positions, capture.tracks.visible, capture.tracks.rest)
         for name, handle in capture.handles.items():
             writer.set_handle(name, handle)
         if capture.mesh is not None:
@@ -301,6 +302,12 @@ def camera_facts(camera: Camera) -> dict:
     }
 
 
+def hold_facts(handle: Handle) -> dict:
+    """What capture.json says of a handle beside its table; what is not known is left out."""
+    found = {} if handle.radius is None else {"radius": handle.radius}
+    return found if handle.places is None else found | {"places": handle.places.tolist()}
+
+
 def known_facts(known: Known) -> dict:
     """What is known as capture.json holds it; what is not is left out."""
     validation.instance("known", known, Known)
@@ -313,6 +320,8 @@ def known_facts(known: Known) -> dict:
     if known.ground is not None:
         ground = validation.array("known.ground", known.ground, (2, 3))
         found["ground"] = {"point": ground[0].tolist(), "normal": ground[1].tolist()}
+    if known.weights is not None:
+        found["weights"] = validation.array("known.weights", known.weights, (None, 4)).tolist()
     return found
 
 

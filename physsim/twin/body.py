@@ -7,11 +7,12 @@ import numpy as np
 from physsim.capture.capture import KINDS, Capture
 from physsim.errors import InputError
 from physsim.physics import validation
-from physsim.physics.mesh import TetMesh
-from physsim.physics.rods import Curve
-from physsim.physics.sheets import TriMesh
-
-MESHES = {"solid": TetMesh, "sheet": TriMesh, "rod": Curve}
+from physsim.twin.elements import MESHES, kind_of, mesh_edges, rest_points, surface_triangles
+from physsim.twin.placing import along_line, carried, guessed_kind, laid, meshed_surface, sensor_noise
+from physsim.twin.registration import bent_to
+from physsim.twin.rod_shape import rod_shape
+from physsim.twin.sheet_shape import sheet_shape
+from physsim.twin.solid_shape import solid_shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,55 +79,73 @@ class SoftBody:
         return replace(self, mesh=mesh, pose=pose)
 
 
-def rest_points(mesh: TetMesh | TriMesh | Curve) -> np.ndarray:
-    """Rest positions that a pose gives anew [m], shape [n, 3]: a mesh's points, a rod's centreline."""
-    return mesh.line if isinstance(mesh, Curve) else mesh.points
-
-
-def mesh_edges(mesh: TetMesh | TriMesh | Curve) -> np.ndarray:
-    """Pairs of points that an edge joins, each once, shape [e, 2]; of ten-node tetrahedra the half edges."""
-    if isinstance(mesh, Curve):
-        return mesh.edges
-    if isinstance(mesh, TriMesh):
-        return mesh.edges()
-    if mesh.order == 1:
-        pairs = np.array([[0, 1], [1, 2], [2, 0], [0, 3], [1, 3], [2, 3]])
-    else:
-        pairs = np.array([[0, 4], [4, 1], [1, 5], [5, 2], [2, 6], [6, 0], [0, 7], [7, 3], [1, 8], [8, 3], [2, 9], [9, 3]])
-    return np.unique(np.sort(mesh.cells[:, pairs].reshape(-1, 2), axis=1), axis=0)
-
-
-def surface_triangles(mesh: TetMesh | TriMesh | Curve) -> np.ndarray | None:
-    """Triangles that can be seen, shape [t, 3]; None of a rod."""
-    if isinstance(mesh, Curve):
-        return None
-    return mesh.triangles if isinstance(mesh, TriMesh) else mesh.surface()
-
-
-def kind_of(mesh: object) -> str:
-    """The kind of body that a mesh is the rest shape of.
-
-    Raises:
-        InputError: none of TetMesh, TriMesh, Curve.
-    """
-    for kind, made in MESHES.items():
-        if isinstance(mesh, made):
-            return kind
-    raise InputError(f"mesh: {type(mesh).__name__} was given; a TetMesh, TriMesh, Curve or closed SurfaceMesh is needed")
-
-
 def reconstruct(capture: Capture, kind: str | None = None, cell_size: float | None = None, seed: int = 0) -> SoftBody:
-    """A body to simulate: the capture's mesh.
+    """A body to simulate: the capture's mesh laid into the first fitted frame, or a shape made of what is seen.
+
+    Without a mesh: a rod is a smooth line through ordered markers or points, straight at rest. A sheet is the outline of the frame in which
+    it lies flattest, or, where it never does, what is seen in the first frame unrolled. A solid is the convex hull of the points, or the
+    box that it nearly is; what no camera saw is closed by the ground, or by what is known of mass and density.
 
     Args:
         capture: Capture.
-        kind: "solid", "sheet" or "rod"; None: the capture's.
-        cell_size: of the mesh that is made [m].
-        seed: of random choices.
+        kind: "solid", "sheet" or "rod"; None: of the mesh, or the capture's own, or what the points look like.
+        cell_size: length of the edges of a mesh that is made [m]; None: some hundreds of points.
+        seed: of the points that are used where there are many.
 
     Returns:
-        SoftBody, posed as in the first fitted frame.
+        SoftBody, posed as in the first fitted frame; its remarks say what was assumed.
+
+    Raises:
+        InputError: an unknown kind, a mesh of another kind, too few points in the first fitted frame.
     """
     validation.instance("capture", capture, Capture)
-    mesh = capture.mesh
-    return SoftBody(kind_of(mesh), mesh)
+    if kind is not None and kind not in KINDS:
+        raise InputError(f'kind = {kind!r}: must be "solid", "sheet" or "rod"')
+    if cell_size is not None:
+        cell_size = float(validation.array("cell_size", cell_size, (), lower=0.0, lower_open=True))
+    frame = int(capture.fit[0]) if len(capture.fit) else 0
+    if capture.mesh is not None:
+        return _laid(capture, kind, cell_size, frame, seed)
+    remarks = []
+    kind = kind or capture.kind
+    if kind is None:
+        kind, text = guessed_kind(capture, frame)
+        remarks.append(text)
+    make = {"rod": _rod_body, "sheet": _sheet_body, "solid": _solid_body}[kind]
+    return make(capture, frame, cell_size, seed, remarks)
+
+
+def _source(capture):
+    return next(s for s in ("points", "depth", "tracks") if s in capture.sensors)
+
+
+def _laid(capture, kind, cell_size, frame, seed):
+    """The capture's mesh, posed as what is seen in the frame says."""
+    mesh, remarks = capture.mesh, []
+    if hasattr(mesh, "points") and not isinstance(mesh, tuple(MESHES.values())) and hasattr(mesh, "triangles"):
+        mesh, text = meshed_surface(mesh, cell_size)
+        remarks.append(text)
+    own = kind_of(mesh)
+    if kind not in (None, own):
+        raise InputError(f"kind = {kind!r}: the capture's mesh is that of a {own}; leave the kind out, or the mesh")
+    pose, texts = laid(capture, mesh, own, frame, seed)
+    return SoftBody(own, mesh, pose, "mesh", (*remarks, *texts))
+
+
+def _rod_body(capture, frame, cell_size, seed, remarks):
+    mesh, pose, texts = rod_shape(capture, frame, cell_size)
+    noise = sensor_noise(capture, 1e-3 * float(mesh.lengths.sum()))
+    pose, _ = bent_to(mesh, "rod", pose, along_line(pose, noise))
+    return SoftBody("rod", mesh, pose, _source(capture), (*remarks, *texts))
+
+
+def _sheet_body(capture, frame, cell_size, seed, remarks):
+    mesh, pose, number, texts = sheet_shape(capture, frame, cell_size)
+    pose = carried(capture, mesh, "sheet", pose, number, frame, seed)
+    return SoftBody("sheet", mesh, pose, _source(capture), (*remarks, *texts))
+
+
+def _solid_body(capture, frame, cell_size, seed, remarks):
+    mesh, texts = solid_shape(capture, frame, cell_size)
+    texts.append("it is taken to be free of stress in the first fitted frame")
+    return SoftBody("solid", mesh, None, _source(capture), (*remarks, *texts))

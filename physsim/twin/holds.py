@@ -71,8 +71,8 @@ def closed_times(handle: Handle, begin: float) -> tuple[float, float]:
 def find_holds(capture: Capture, body: SoftBody, positions: np.ndarray | None = None) -> tuple[list[Hold], list[str]]:
     """Which points of the body each handle holds.
 
-    Those within the handle's radius when the motion begins. Where no radius is known, or too few lie within it to fix the body to the
-    handle, those nearest: as many as a rigid hold needs.
+    Those within the handle's radius of one of its places when the motion begins. Where no radius is known, or too few lie within it to
+    fix the body to the handle, those nearest: as many as a rigid hold needs.
 
     Args:
         capture: Capture.
@@ -94,8 +94,7 @@ def find_holds(capture: Capture, body: SoftBody, positions: np.ndarray | None = 
         if begin > capture.times[-1] or end <= time:
             remarks.append(f"handle {name!r} is open throughout the motion: it holds nothing")
             continue
-        place, _ = handle.at(np.array([max(time, begin) if np.isfinite(begin) else time]))
-        distances[name] = np.linalg.norm(positions - place[0], axis=1)
+        distances[name] = handle.distances(max(time, begin) if np.isfinite(begin) else time, positions)
         points, text = _held(body, distances[name], handle.radius)
         if text:
             remarks.append(f"handle {name!r}: {text}")

@@ -7,37 +7,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from physsim.appearance.nearest import nearest_element
 from physsim.capture.capture import Capture
 from physsim.errors import InputError
 from physsim.physics import validation
-from physsim.physics.mesh import TetMesh
 from physsim.physics.rods import Curve
 from physsim.twin import distances, trivial
+from physsim.twin.association import Association
 from physsim.twin.judge_clouds import Moving, judge_clouds
 from physsim.twin.judgement import TWIN, Judgement
 from physsim.twin.seen import Seen
 
-MOST_POINTS = 3000  # of a frame's cloud that distances are taken of
-
-
-def material_points(mesh: object, positions: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The material points of a body that are nearest to points in one frame: of the surface of a solid, of a sheet, of a rod's line.
-
-    Args:
-        mesh: TetMesh, TriMesh, SpringNet or Curve.
-        positions: of its points [m], shape [n, 3].
-        points: [m], shape [p, 3].
-
-    Returns:
-        (nodes, weights), shape [p, 2 or 3] each: a material point is the sum over weights * positions[nodes].
-    """
-    if isinstance(mesh, TetMesh):
-        elements = mesh.surface()
-    else:
-        elements = mesh.triangles if hasattr(mesh, "triangles") else mesh.edges
-    which, weights, _ = nearest_element(points, positions[elements])
-    return elements[which], weights
+MOST_POINTS = 1500  # of a frame's cloud that distances are taken of
 
 
 def judge(
@@ -56,13 +36,14 @@ def judge(
 
     Args:
         capture: what was seen; its `fit` and `test` say which frames are which.
-        scene: has `soft_body.mesh`, and `thickness` [m] of rods: what the positions belong to.
-        positions: of the particles in these frames [m], shape [f, n, 3]; the mesh's points come first. NaN: not simulated.
+        scene: TwinScene that the positions belong to; its `soft_body.mesh`, `surface`, `edges` and `thickness` are used.
+        positions: of the particles in these frames, in the cameras' world, as `predict` gives them [m], shape [f, n, 3]; the mesh's points
+            come first. NaN: not simulated.
         frames: of the capture, increasing, shape [f]; None: all. For the trivial predictors the last fitted frames must be among them.
         fit: TwinFit, whose `time_offset`, `camera_pose` and `noise` are used; None: none of them is known.
         association: of the tracks with the body: (nodes [p, k], weights [p, k]) of material points, a row of NaN weights where there is
-            none; or a function that gives their places [p, 3], NaN where there is none, from positions [n, 3]; None: the nearest material
-            points in the first fitted frame that shows a track.
+            none; or a function that gives their places [p, 3], NaN where there is none, from positions [n, 3]; None: found by
+            `Association` in the first fitted frames.
         replay: another recording of the same thing, to be replayed as a predictor.
         draw: (Camera, positions [n, 3] m) -> what `physsim.twin.pictures.painter` returns; None: pictures are not judged.
         most_points: of a frame's cloud that distances are taken of, evenly chosen.
@@ -85,10 +66,10 @@ def judge(
     fitted, tested = (np.isin(frames, part) for part in (capture.fit, capture.test))
     out = Judgement(capture.name, frames, capture.times[frames], fitted, tested, {TWIN: {}}, depth_noise=seen.noise("depth"))
     if seen.tracks is not None:
-        _judge_tracks(out, seen, mesh, positions, association, replay)
+        _judge_tracks(out, seen, scene, positions, association, replay)
     body = Moving.of(mesh, positions[:, :least], thickness=getattr(scene, "thickness", None))
-    _judge_surfaces(out, seen, body, most_points)
     judge_clouds(out, seen, body, replay, most_points)
+    _judge_surfaces(out, seen, body, most_points)
     if draw is not None:
         _judge_pictures(out, seen, positions, draw)
     if not out.errors[TWIN]:
@@ -96,15 +77,22 @@ def judge(
     return out
 
 
-def _judge_tracks(out, seen, mesh, positions, association, replay):
+def _judge_tracks(out, seen, scene, positions, association, replay):
     """Track errors of the twin and of the trivial predictors."""
     capture = seen.capture
     whole = np.full((capture.frame_count, *positions.shape[1:]), np.nan)
     whole[out.frames] = positions
+    if association is None:
+        if not np.isfinite(whole[capture.fit][:, :1]).all(axis=(1, 2)).any():
+            raise InputError(
+                "positions: no fitted frame is among them, so that nobody knows which material points the tracks follow; "
+                "simulate some, or give the association"
+            )
+        association = Association(scene, seen.tracks, seen.visible, whole, capture.fit)
     if callable(association):
         simulated = np.stack([association(x) for x in whole])
     else:
-        nodes, weights = association if association is not None else _first_places(seen, mesh, whole, capture.fit)
+        nodes, weights = association
         simulated = np.einsum("pk,fpkc->fpc", weights, whole[:, nodes])
     known = np.isfinite(simulated).all(axis=2).any(axis=0) & seen.visible[capture.fit].any(axis=0)
     lost = distances.strayed(seen.tracks, seen.visible)
@@ -114,8 +102,7 @@ def _judge_tracks(out, seen, mesh, positions, association, replay):
     if known.sum() < len(known):
         out.remarks.append(f"{len(known) - known.sum()} of {len(known)} tracks were not seen on the body in a fitted frame; not judged.")
     predicted = {TWIN: out.simulated}
-    handles = capture.handles
-    predicted |= trivial.predict_tracks(seen.tracks, seen.visible, simulated, out.frames, capture.fit, handles, seen.times)
+    predicted |= trivial.predict_tracks(seen.tracks, seen.visible, simulated, out.frames, capture.fit, seen.handles, seen.times)
     if replay is not None:
         again = _replayed_tracks(out, seen, replay)
         if again is not None:
@@ -134,31 +121,13 @@ def _mean(values, how=np.mean):
     return np.array([how(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan for row in values])
 
 
-def _first_places(seen, mesh, whole, fitted):
-    """Association by the first fitted frame that shows a track and was simulated."""
-    simulated = fitted[np.isfinite(whole[fitted, 0]).all(axis=1)]
-    if not len(simulated):
-        raise InputError(
-            "positions: no fitted frame is among them, so that tracks cannot be tied to material points; simulate one, or give "
-            "the association"
-        )
-    count = seen.tracks.shape[1]
-    first = np.where(seen.visible[simulated].any(axis=0), simulated[np.argmax(seen.visible[simulated], axis=0)], -1)
-    width = 3 if isinstance(mesh, TetMesh) or hasattr(mesh, "triangles") else 2
-    nodes, weights = np.zeros((count, width), dtype=int), np.full((count, width), np.nan)
-    for frame in np.unique(first[first >= 0]):
-        these = first == frame
-        nodes[these], weights[these] = material_points(mesh, whole[frame], seen.tracks[frame, these])
-    return nodes, weights
-
-
 def _replayed_tracks(out, seen, replay):
     """Tracks of another recording at the same time since its first frame; None, with a remark, where they cannot be matched."""
     if replay.tracks is None or replay.tracks.positions.shape[1] != seen.tracks.shape[1]:
         out.remarks.append("The other recording has no tracks of the same number, so that its tracks are not replayed.")
         return None
     chosen = trivial.replayed_frames(seen.capture.times, replay.times, out.frames)
-    return np.where((chosen >= 0)[:, None, None], seen.placed(replay.tracks.positions[np.maximum(chosen, 0)]), np.nan)
+    return np.where((chosen >= 0)[:, None, None], replay.tracks.positions[np.maximum(chosen, 0)], np.nan)
 
 
 def _judge_surfaces(out, seen, body, most_points):
@@ -181,11 +150,10 @@ def _judge_surfaces(out, seen, body, most_points):
                 depths.append(distances.depth_error(depth, measured, mask))
             if mask is not None:
                 overlaps.append(distances.overlap(shown, mask, distances.hidden(depth, measured, mask, sigma)))
-        cloud = seen.cloud(frame)
         model = distances.thinned(np.concatenate(parts), most_points) if parts else np.zeros((0, 3))
-        if len(cloud) and len(model):
-            there = body.distances(distances.thinned(cloud, most_points), i).mean()
-            found["chamfer_two_way"][i] = 0.5 * (there + distances.cloud_distances(model, cloud).mean())
+        if len(model) and np.isfinite(out.series("chamfer")[i]):
+            back = distances.cloud_distances(model, seen.cloud(frame)).mean()
+            found["chamfer_two_way"][i] = 0.5 * (out.series("chamfer")[i] + back)
         found["depth"][i] = _finite_mean(depths)
         found["iou"][i] = _finite_mean(overlaps)
     out.errors[TWIN].update({metric: values for metric, values in found.items() if np.isfinite(values).any()})

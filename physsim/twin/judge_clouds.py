@@ -79,7 +79,7 @@ def judge_clouds(out, seen, body, replay, most_points):
 
 
 def _trivial(out, seen, body, clouds, most_points):
-    handles, fitted = seen.capture.handles, seen.capture.fit
+    handles, fitted = seen.handles, seen.capture.fit
     place = {int(frame): i for i, frame in enumerate(out.frames)}
     learned = np.array([place[int(f)] for f in fitted if int(f) in place and body.there[place[int(f)]]], dtype=int)
     if not len(learned):
@@ -110,7 +110,7 @@ def _moved(seen, body, shares, times, pair, frames, most_points):
     if len(cloud):
         yield (trivial.HELD, "cloud"), cloud
     if shares is not None:
-        handles, then = seen.capture.handles, np.full(len(surface), times[before])
+        handles, then = seen.handles, np.full(len(surface), times[before])
         yield (trivial.CONTROL, "surface"), trivial.go_along(surface, shares, handles, then, times[now])
         if len(cloud):
             near = cKDTree(surface).query(cloud)[1]
@@ -141,7 +141,7 @@ def _replay(out, seen, replay, clouds, most_points):
     chosen = trivial.replayed_frames(seen.capture.times, replay.times, out.frames)
     found = np.full(len(clouds), np.nan)
     for i in np.flatnonzero(out.tested & (chosen >= 0)):
-        away = distances.cloud_distances(clouds[i], seen.placed(replay.cloud(int(chosen[i]))))
+        away = distances.cloud_distances(clouds[i], replay.cloud(int(chosen[i])))
         found[i] = away.mean() if len(away) else np.nan
     if np.isfinite(found).any():
         out.errors.setdefault(trivial.REPLAYED, {})["chamfer"] = found

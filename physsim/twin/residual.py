@@ -31,7 +31,6 @@ from physsim.errors import InputError
 from physsim.physics.mesh import TetMesh
 from physsim.physics.rods import Curve
 from physsim.twin import distances
-from physsim.twin.judge import material_points
 from physsim.twin.judge_clouds import Moving
 from physsim.twin.seen import Seen
 
@@ -184,6 +183,25 @@ def smooth_modes(mesh: object, count: int, modes: int = MODES) -> np.ndarray:
     return values * np.sqrt(count)
 
 
+def _material_points(mesh: object, positions: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The material points of a body that are nearest to points in one frame: of the surface of a solid, of a sheet, of a rod's line.
+
+    Args:
+        mesh: TetMesh, TriMesh, SpringNet or Curve.
+        positions: of its points [m], shape [n, 3].
+        points: [m], shape [p, 3].
+
+    Returns:
+        (nodes, weights), shape [p, 2 or 3] each: a material point is the sum over weights * positions[nodes].
+    """
+    if isinstance(mesh, TetMesh):
+        elements = mesh.surface()
+    else:
+        elements = mesh.triangles if hasattr(mesh, "triangles") else mesh.edges
+    which, weights, _ = nearest_element(points, positions[elements])
+    return elements[which], weights
+
+
 def _features(times, handles, names, origins):
     """1, and translation [m] and rotation vector [rad] of each handle since its origin, shape [f, 1 + 6 handles]."""
     columns = [np.ones((len(times), 1))]
@@ -200,12 +218,12 @@ def _residuals(seen, mesh, frames, positions, simulated, body, i):
     if simulated is not None and seen.tracks is not None:
         kept = seen.visible[frame] & np.isfinite(simulated[i]).all(axis=1) & ~distances.strayed(seen.tracks, seen.visible)[frame]
         if kept.any():
-            nodes, weights = material_points(mesh, positions[i], simulated[i, kept])
+            nodes, weights = _material_points(mesh, positions[i], simulated[i, kept])
             return nodes, weights, seen.tracks[frame, kept] - simulated[i, kept]
     cloud = distances.thinned(seen.cloud(frame), MOST_POINTS)
     if not len(cloud):
         return np.zeros((0, 3), int), np.zeros((0, 3)), np.zeros((0, 3))
-    nodes, weights = material_points(mesh, positions[i], cloud)
+    nodes, weights = _material_points(mesh, positions[i], cloud)
     which, inside, away = nearest_element(cloud, body.vertices[i][body.triangles])
     foot = np.einsum("mk,mkc->mc", inside, body.vertices[i][body.triangles[which]])
     outwards = (cloud - foot) / np.maximum(away, 1e-12)[:, None]

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from physsim.appearance.nearest import nearest_element
 from physsim.capture.capture import Capture
 from physsim.errors import InputError
 from physsim.physics import validation
@@ -14,6 +15,7 @@ from physsim.physics.shapes import Plane
 from physsim.physics.solvers.implicit import SolverImplicit
 from physsim.physics.solvers.static import SolverStatic
 from physsim.twin.body import SoftBody
+from physsim.twin.elements import elements_of
 from physsim.twin.holds import Hold, find_holds
 from physsim.twin.material import first_material
 
@@ -113,6 +115,8 @@ class TwinScene:
         if self.holds:
             held = np.concatenate([hold.points for hold in self.holds])
             attachment = builder.attach(self.body, held, stiffness=hold_stiffness, name=HOLDS)
+        if self.capture.known.weights is not None:
+            self._weigh_down(builder)
         pair = self._touch(builder) if self.contact != "none" else None
         self.model = builder.finalize(device=device, dtype=dtype, envs=envs)
         self.parameters = dict(self.body.parameters) | {"gravity": self.model.parameters.find("gravity")}
@@ -120,6 +124,20 @@ class TwinScene:
             self.parameters |= {"friction": pair.friction, "contact_stiffness": pair.stiffness, "contact_damping": pair.damping}
         if attachment is not None and attachment.stiffness is not None:
             self.parameters["hold_stiffness"] = attachment.stiffness
+
+    def _weigh_down(self, builder):
+        """Each weight hangs on the element that is nearest at rest, its mass shared out to the corners."""
+        weights = validation.array("known.weights", self.capture.known.weights, (None, 4))
+        rest, elements = self.soft_body.points, elements_of(self.soft_body.mesh)
+        which, shares, away = nearest_element(weights[:, :3], rest[elements])
+        if (away > self.soft_body.cell_size).any():
+            far = int(away.argmax())
+            raise InputError(
+                f"known.weights[{far}] lies {away[far]:.3g} m from the body at rest; give its place in the coordinates of the mesh"
+            )
+        masses = np.bincount(elements[which].ravel(), (shares * weights[:, 3:]).ravel(), minlength=len(rest))
+        points = np.flatnonzero(masses > 0.0)
+        builder.add_mass(self.body, points, masses.sum(), weights=masses[points])
 
     def _touch(self, builder):
         known = self.capture.known

@@ -1,13 +1,12 @@
-"""What a capture saw, in the world of the handles: moved by the camera pose and clock that a fit found."""
+"""What a capture saw, and its handles in that world: a fit may have found the cameras turned and moved against the handles."""
 
 import numpy as np
 
-from physsim.appearance.camera import Camera
-from physsim.capture.capture import Capture
+from physsim.capture.capture import Capture, Handle
 
 
 class Seen:
-    """A capture's data in the world and on the clock in which the body is simulated.
+    """A capture's data in the world of its cameras, to which `physsim.twin.identification.predict` brings simulated positions.
 
     Args:
         capture: Capture.
@@ -17,26 +16,26 @@ class Seen:
     Attributes:
         capture: Capture.
         times: of the frames on the handles' clock [s], shape [frames].
+        handles: name -> Handle in the world of the cameras.
         tracks: positions [m], shape [frames, p, 3], NaN where not seen; None: there are none.
         visible: shape [frames, p]; None: there are no tracks.
-        cameras: name -> Camera, as they stand in the handles' world.
+        cameras: name -> Camera.
     """
 
     def __init__(self, capture: Capture, fit: object = None) -> None:
         self.capture, self._fit = capture, fit
-        self._turn, self._shift = (np.eye(3), np.zeros(3)) if fit is None else (np.asarray(part, float) for part in fit.camera_pose)
         self.times = capture.times + (0.0 if fit is None else fit.time_offset)
-        self.tracks = None if capture.tracks is None else self.placed(capture.tracks.positions)
+        self.handles = dict(capture.handles)
+        if fit is not None:
+            turn, shift = (np.asarray(part, float) for part in fit.camera_pose)
+            self.handles = {name: _moved(handle, turn, shift) for name, handle in self.handles.items()}
+        self.tracks = None if capture.tracks is None else capture.tracks.positions
         self.visible = None if capture.tracks is None else capture.tracks.visible
-        self.cameras = {name: self._moved(camera) for name, camera in capture.cameras.items()}
-
-    def placed(self, points: np.ndarray) -> np.ndarray:
-        """Points that cameras saw [m], shape [..., 3], in the handles' world."""
-        return np.asarray(points, float) @ self._turn.T + self._shift
+        self.cameras = capture.cameras
 
     def cloud(self, frame: int, camera: str | None = None) -> np.ndarray:
-        """Points of the body in the handles' world [m], shape [n, 3], as `Capture.cloud` gives them."""
-        return self.placed(self.capture.cloud(frame, camera))
+        """Points of the body [m], shape [n, 3], as `Capture.cloud` gives them."""
+        return self.capture.cloud(int(frame), camera)
 
     def noise(self, sensor: str) -> float | None:
         """Standard deviation of a sensor that the capture states, or else that the fit found; None: not known."""
@@ -46,13 +45,13 @@ class Seen:
     def image(self, kind: str, camera: str, frame: int) -> np.ndarray | None:
         """A picture of "depth", "mask" or "colour"; depth has NaN where nothing was measured. None: there is none."""
         streams = getattr(self.capture, kind)
-        picture = streams[camera][frame] if camera in streams else None
+        picture = streams[camera][int(frame)] if camera in streams else None
         if picture is None:
             return None
         picture = np.asarray(picture)
         return np.where(picture > 0.0, picture, np.nan) if kind == "depth" else picture
 
-    def _moved(self, camera: Camera) -> Camera:
-        """x_camera = R x_seen + t, and x_seen = turn^T (x_world - shift)."""
-        rotation = camera.rotation @ self._turn.T
-        return camera.moved(rotation, camera.translation - rotation @ self._shift)
+
+def _moved(handle, turn, shift):
+    """x_seen = turn^T (x_world - shift)."""
+    return Handle(handle.times, (handle.positions - shift) @ turn, turn.T @ handle.rotations, handle.opening, handle.radius)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import linalg
 
-from physsim.twin.body import mesh_edges, rest_points
+from physsim.twin.elements import mesh_edges, rest_points
 
 STRETCH = {"solid": 3.0, "sheet": 30.0, "rod": 30.0}  # weight of strain: sheets and rods bend a hundred times more easily than they stretch
 

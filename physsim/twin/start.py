@@ -7,6 +7,7 @@ import numpy as np
 from physsim.appearance.nearest import nearest_element
 from physsim.capture.capture import Capture
 from physsim.physics.model import State
+from physsim.twin.registration import across_elements
 from physsim.twin.scene import TwinScene
 from physsim.twin.smooth import follow, smooth_ways
 
@@ -198,24 +199,11 @@ def _cloud_looks(capture, frames, x, elements, scene, seed):
         nodes = elements[element]
         arm = cloud - np.einsum("pk,pkc->pc", weights, x[nodes])
         time = float(capture.times[frame] - scene.start_time)
-        for axis in _normals(x, nodes):
+        for axis in across_elements(x, nodes):
             rows = np.full(len(cloud), time)
             none = np.full(len(cloud), -1)
             parts.append(_Looks(nodes, weights, axis, rows, (arm * axis).sum(axis=1), none, np.full(len(cloud), frame)))
     return _joined(parts) if parts else None
-
-
-def _normals(x, nodes):
-    """Directions across elements in which a seen point tells of a displacement: one of a triangle, two of an edge; each [p, 3]."""
-    along = x[nodes[:, 1]] - x[nodes[:, 0]]
-    if nodes.shape[1] == 3:
-        across = np.cross(along, x[nodes[:, 2]] - x[nodes[:, 0]])
-        return [across / np.maximum(np.linalg.norm(across, axis=1), 1e-30)[:, None]]
-    along = along / np.maximum(np.linalg.norm(along, axis=1), 1e-30)[:, None]
-    other = np.eye(3)[np.abs(along).argmin(axis=1)]
-    first = np.cross(along, other)
-    first /= np.linalg.norm(first, axis=1)[:, None]
-    return [first, np.cross(along, first)]
 
 
 def _rates(looks, ways, moves, extent):

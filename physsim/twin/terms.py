@@ -40,7 +40,7 @@ def default_terms(scene: object, frames: np.ndarray | None = None, sensors: tupl
     surface = BodySurface.of(scene)
     terms = []
     if "tracks" in chosen:
-        terms.append(_tracks(capture, frames, surface))
+        terms.append(_tracks(capture, frames, surface, scene.model.rest))
     if "points" in chosen:
         terms.append(_points(capture, frames, surface, seed))
     if "depth" in chosen:
@@ -53,9 +53,10 @@ def default_terms(scene: object, frames: np.ndarray | None = None, sensors: tupl
     return terms
 
 
-def _tracks(capture, frames, surface):
+def _tracks(capture, frames, surface, particles):
     positions = capture.tracks.positions[frames]
-    return TrackTerm(frames, positions, surface, _noise(capture, "tracks", lambda: track_noise(positions)))
+    rest = None if capture.tracks.rest is None else (capture.tracks.rest, particles)
+    return TrackTerm(frames, positions, surface, _noise(capture, "tracks", lambda: track_noise(positions)), rest)
 
 
 def _points(capture, frames, surface, seed):

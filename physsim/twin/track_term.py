@@ -19,6 +19,8 @@ class TrackTerm:
         positions: measured [m], shape [f, p, 3]; NaN: not seen.
         surface: BodySurface.
         sigma: standard deviation of one coordinate [m], above 0.
+        rest: (where the tracked points are at rest [m], shape [p, 3], and the particles then, shape [n, 3]), where that is known: they
+            are bound there.
 
     Raises:
         InputError: shapes that do not fit, a sigma not above 0.
@@ -26,7 +28,7 @@ class TrackTerm:
 
     name = "tracks"
 
-    def __init__(self, frames: np.ndarray, positions: np.ndarray, surface: BodySurface, sigma: float) -> None:
+    def __init__(self, frames: np.ndarray, positions: np.ndarray, surface: BodySurface, sigma: float, rest: tuple | None = None) -> None:
         self.frames = np.asarray(frames, dtype=int)
         self.positions = np.asarray(positions, dtype=float)
         if self.positions.ndim != 3 or self.positions.shape[::2] != (len(self.frames), 3):
@@ -35,7 +37,7 @@ class TrackTerm:
             )
         if not sigma > 0:
             raise InputError(f"TrackTerm: sigma = {sigma}: must lie above 0")
-        self.surface, self.sigma = surface, float(sigma)
+        self.surface, self.sigma, self.rest = surface, float(sigma), rest
         self._seen = np.isfinite(self.positions).all(axis=2)
         ever = self._seen.any(axis=0)
         self._first = np.where(ever, self.frames[self._seen.argmax(axis=0)], -1)
@@ -58,6 +60,8 @@ class TrackTerm:
         if not len(new):
             return
         y = self.positions[self._row[int(frame)], new]
+        if self.rest is not None:
+            y, x = self.rest[0][new], self.rest[1]
         spots = Spots.at(self.surface, y, x)
         corners = x[self.surface.elements]
         edge = float(np.median(np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1)))

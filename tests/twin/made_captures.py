@@ -10,7 +10,10 @@ from physsim.twin.distances import Eye
 
 def scene_of(mesh, thickness=None):
     """What judgement asks of a scene."""
-    return SimpleNamespace(soft_body=SimpleNamespace(mesh=mesh, kind="solid", remarks=[], source="given"), thickness=thickness)
+    rod = isinstance(mesh, ps.Curve)
+    soft_body = SimpleNamespace(mesh=mesh, kind="rod" if rod else "solid", remarks=[], source="mesh")
+    surface = None if rod else mesh.surface()
+    return SimpleNamespace(soft_body=soft_body, thickness=thickness or 0.0, surface=surface, edges=mesh.edges if rod else None)
 
 
 def block():

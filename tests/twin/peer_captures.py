@@ -5,12 +5,15 @@ temporary folder, under a name made of the arguments and of these sources.
 """
 
 import hashlib
+import shutil
+import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from peer_flex import FlexWorld, Thing
+from peer_static import static_stiffness
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
@@ -134,6 +137,12 @@ def block(young=3.0e4, size=(0.05, 0.05, 0.12), cells=(4, 4, 9), dt=1 / 3840, **
     return replace(Specimen("block", thing, Wave(), dt), **changes)
 
 
+def shaken_block() -> Specimen:
+    """The small block of the shipped capture: short enough that a parallel gripper takes it."""
+    wave = Wave(sway=(0.028, 0.018, 0.012), hertz=(1.9, 1.3, 2.3), turn=(0.0, 0.12, 0.0), turn_hertz=1.1)
+    return block(2.5e4, (0.045, 0.045, 0.09), (3, 3, 6), 1 / 7680, damping=0.003, wave=wave, name="shaken block", distance=0.45)
+
+
 def two_part_block(young=(2.0e4, 1.0e5), size=(0.05, 0.05, 0.12), cells=(4, 4, 8), dt=1 / 3840, **changes) -> Specimen:
     """The block with an upper half of one stuff and a lower half of another."""
     plain = block(young[0], size, cells, dt, **changes)
@@ -242,7 +251,7 @@ def _kept(key, make):
 def painted(thing: Thing, seed: int = 0) -> Surface:
     """The body's surface at rest, with a texture that has detail of every size on each side."""
     random = np.random.default_rng(seed)
-    texture = sum(gaussian_filter(random.standard_normal((256, 256, 3)), (s, s, 0), mode="wrap") * s for s in (1.5, 4, 12))
+    texture = sum(gaussian_filter(random.standard_normal((256, 256, 3)), (s, s, 0), mode="wrap") * s for s in (4, 10, 30))
     texture = 0.5 + 0.22 * texture / texture.std() * np.array([1.0, 0.8, 0.6])
     triangles = thing.elements if not thing.solid else TetMesh(thing.points, thing.elements).surface()
     corners = thing.points[triangles]
@@ -308,3 +317,22 @@ def _seen(camera, depth, points, margin=0.003):
     inside = (column >= 0) & (row >= 0) & (column < camera.width) & (row < camera.height)
     there = depth[np.clip(row, 0, camera.height - 1), np.clip(column, 0, camera.width - 1)]
     return inside & (there > 0) & (np.abs(there - away) < margin)
+
+
+def write_shipped_capture(folder: str) -> None:
+    """Write the capture that `physsim demo twin` fits, and print what MuJoCo's static tests say of its stiffness.
+
+    Args:
+        folder: that it goes to; files of the same names are replaced.
+    """
+    specimen = shaken_block()
+    sensor = DepthNoise(axial=(0.001, 0.0, 0.0, 0.0001), baseline=None, near=0.1, far=0.8)
+    capture = capture_of(specimen, 160, 120, tracks=60, depth_noise=sensor, seed=5)
+    with tempfile.TemporaryDirectory() as scratch:
+        shutil.copytree(capture.save(Path(scratch) / "capture"), folder, dirs_exist_ok=True)
+    for way, gravity in (("along", (0.0, 0.0, -9.81)), ("across", (1.0, 0.0, 0.0))):
+        print(f"hung {way} its length: {static_stiffness(specimen.thing, gravity):.0f} Pa")
+
+
+if __name__ == "__main__":
+    write_shipped_capture(sys.argv[1])

@@ -84,16 +84,36 @@ def test_tracks_that_strayed_are_set_aside_and_counted():
     assert found.strayed == pytest.approx(3 / (9 * found.tracks))
 
 
-def test_the_pose_of_the_cameras_that_a_fit_found_is_used():
+def test_the_pose_and_clock_of_the_cameras_that_a_fit_found_are_used_for_the_handles():
     turn, shift = Rotation.from_rotvec([0.1, -0.2, 0.3]).as_matrix(), np.array([0.3, 0.1, -0.2])
-    mesh, positions, capture, association = made()
-    moved = positions @ turn.T + shift  # the same, in the world of the handles
-    fit = SimpleNamespace(camera_pose=(turn, shift), time_offset=0.0, noise={"depth": 0.002})
-    found = judge(capture, scene_of(mesh), moved, association=association, fit=fit)
-    for metric in ("track", "chamfer", "depth"):
-        assert found.mean(metric).value == pytest.approx(0.0, abs=1e-6)
-    assert found.mean("iou").value > 0.99
+    way = TIMES[:, None] * np.array([0.05, 0, 0])
+    hand = ps.Handle(
+        TIMES + 0.4, way @ turn.T + shift, np.tile(turn, (9, 1, 1))
+    )  # the same motion, in the world and on the clock of the hand
+    mesh, positions, capture, association = made(handles={"hand": hand})
+    fit = SimpleNamespace(camera_pose=(turn, shift), time_offset=0.4, noise={"depth": 0.002})
+    found = judge(capture, scene_of(mesh), positions, association=association, fit=fit)
+    assert found.mean("track", trivial.CONTROL).value < 2e-4
+    assert found.mean("track").value < 1e-6
     assert found.depth_noise == 0.002
+
+
+def test_tracks_are_tied_by_several_frames_so_that_noise_of_one_does_not_stay():
+    mesh, positions, capture, association = made(noise=1e-3)
+    known = judge(capture, scene_of(mesh), positions, association=association).mean("track").value
+    found = judge(capture, scene_of(mesh), positions)
+    assert known == pytest.approx(1e-3 * np.sqrt(8 / np.pi), rel=0.15)  # of a normal vector in space
+    assert found.mean("track").value < 1.15 * known  # tied by one frame it would be 1.4 times that
+
+
+def test_tracks_of_something_else_are_not_judged():
+    mesh, positions, capture, _ = made()
+    seen = capture.tracks.positions.copy()
+    seen[:, 2] += [0.0, 0.0, 0.1]
+    wall = ps.Capture(TIMES, tracks=ps.SeenTracks(seen), fit=FIT, test=TEST)
+    found = judge(wall, scene_of(mesh), positions)
+    assert found.tracks == seen.shape[1] - 1
+    assert found.mean("track_all").value < 1e-6
 
 
 def test_another_recording_is_replayed():

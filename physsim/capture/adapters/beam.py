@@ -92,7 +92,7 @@ def _capture(path: Path, facts: dict, release: float | None, begin: float | None
     cells = np.ceil(2.0 * size / size.min() - 1e-9).astype(int)
     return Capture(
         times[used],
-        tracks=SeenTracks(points + measured[used] - measured[held].mean(axis=0)),
+        tracks=SeenTracks(points + measured[used] - measured[held].mean(axis=0), rest=points),
         mesh=box_mesh(size, cells, origin=origin),
         handles={"clamp": _clamp(times[used][:1], origin, size)},
         kind="solid",

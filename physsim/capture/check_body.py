@@ -1,0 +1,107 @@
+"""Do tracks, handles, rest shape and what was seen belong to one thing of one size?"""
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from physsim.capture.check_frames import Seen
+from physsim.capture.entries import FILE
+from physsim.capture.problems import Problems
+from physsim.capture.read import Parts
+
+LEAVES, FAR = 2.0, 1.0  # sizes of the body that a handle may be away from it: beyond, an error and a warning
+WILD = 20.0  # spreads of the tracks from their middle beyond which one lies far outside
+LET_GO = 0.001  # [m] that an opening grows by when it lets go
+FRAMES = 40  # that are looked at for a handle's distance
+
+
+def body_size(seen: Seen) -> float | None:
+    """Diagonal of the box around what was seen of the body [m]: the median of the frames, each without its outermost points."""
+    boxes = [np.linalg.norm(np.ptp(np.percentile(c, (2, 98), axis=0), axis=0)) for c in seen.clouds if len(c) >= 8]
+    size = float(np.median(boxes)) if boxes else 0.0
+    return size if size > 0.0 else None
+
+
+def check_body(parts: Parts, seen: Seen, problems: Problems) -> None:
+    """Note what does not fit the body that was seen."""
+    size = body_size(seen)
+    if parts.tracks is not None:
+        _wild_tracks(parts.tracks, problems)
+    for name, handle in parts.handles.items():
+        file = f"handles/{name}.csv" if parts.facts.robot is None or name not in parts.facts.robot.get("links", ()) else FILE
+        if parts.facts.times is not None:
+            _handle_times(file, handle, parts.facts.times, problems)
+            if size is not None:
+                _handle_distance(file, handle, parts, seen, size, problems)
+    if size is not None and seen.masked:
+        _sizes(parts, size, problems)
+
+
+def _wild_tracks(tracks, problems):
+    """Points far outside the others of their frame, as a mistaken track or another unit leaves them."""
+    wild = np.zeros(tracks.visible.shape, bool)
+    for frame, (positions, visible) in enumerate(zip(tracks.positions, tracks.visible)):
+        if visible.sum() >= 5:
+            away = np.linalg.norm(positions - np.median(positions[visible], axis=0), axis=1)
+            wild[frame] = visible & (away > WILD * np.median(away[visible]))
+    for frame in np.flatnonzero(wild.any(axis=1)):
+        points = np.flatnonzero(wild[frame])
+        what = f"xyz: {len(points)} points lie far outside the others, the first is number {points[0]}"
+        problems.warning("tracks.npz", what, "say visible = False there if they are mistaken", int(frame), ("tracks.npz", "of far points"))
+
+
+def _handle_times(file, handle, times, problems):
+    first, last = handle.times[[0, -1]]
+    if last < times[0] or first > times[-1]:
+        what = f"its times, {first:g} to {last:g} s, miss the frames', {times[0]:g} to {times[-1]:g} s"
+        problems.error(file, what, "give both by the same clock")
+        return
+    slack = 1.5 * (np.median(np.diff(times)) if len(times) > 1 else 0.0)
+    if first > times[0] + slack or last < times[-1] - slack:
+        what = f"its times, {first:g} to {last:g} s, do not cover the frames', {times[0]:g} to {times[-1]:g} s"
+        problems.warning(file, what, "it is held still outside them; record it longer if it moved")
+
+
+def _handle_distance(file, handle, parts, seen, size, problems):
+    """A handle that holds the body cannot be far from all that is seen of it, unless it opened."""
+    times = parts.facts.times
+    frames = [f for f in range(len(times)) if len(seen.clouds[f])]
+    frames = np.array(frames)[np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))]
+    places = handle.at(times[frames])[0]
+    with np.errstate(all="ignore"):
+        away = np.array([cKDTree(seen.clouds[f]).query(place)[0] for f, place in zip(frames, places)])
+    reach = max(size, parts.facts.known.length or 0.0) + (handle.radius or 0.0)
+    beyond = ~(away <= LEAVES * reach)
+    far = ~(away <= FAR * reach)
+    never = far.all() and beyond.any()
+    if handle.opening is not None and not never:
+        wide = np.interp(times[frames], handle.times, handle.opening)
+        beyond &= wide <= wide[int(np.argmin(away))] + max(0.1 * np.ptp(wide), LET_GO)
+    if not far.any():
+        return
+    worst = int(np.argmax(np.where(beyond, away, -1.0) if beyond.any() else away))
+    what = f"the handle is {away[worst]:.3g} m from all that is seen of the body, whose size is {size:.3g} m"
+    if never:
+        problems.error(file, f"{what}, and never near", "give metres in the cameras' world", int(frames[worst]))
+    elif beyond.any():
+        first = int(frames[np.argmax(beyond)])
+        problems.error(file, f"the handle leaves the body: {what}", "end its rows where it let go, or add its opening", first)
+    else:
+        problems.warning(file, what, "right if it had let go or holds a part that is hidden", int(frames[worst]))
+
+
+def _sizes(parts, size, problems):
+    """A rest shape or a known length in other units than what was seen."""
+    told = []
+    points = None if parts.mesh is None else getattr(parts.mesh, "points", None)
+    if points is None and parts.mesh is not None:
+        points = parts.mesh.line
+    if points is not None:
+        told.append((parts.mesh_file, "the rest shape", float(np.linalg.norm(np.ptp(points, axis=0)))))
+    if parts.facts.known.length is not None:
+        told.append((FILE, "known.length", parts.facts.known.length))
+    for file, what, length in told:
+        factor = length / size
+        if not 1 / 4 < factor < 4:
+            remedy = "is it in millimetres? give metres" if 200 < factor < 5000 else "give both in metres"
+            note = problems.warning if 1 / 50 < factor < 50 else problems.error
+            note(file, f"{what} measures {length:.3g} m, what is seen {size:.3g} m", remedy)

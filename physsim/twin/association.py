@@ -1,0 +1,59 @@
+"""Which material point of a body each track follows, when nobody says so."""
+
+import numpy as np
+
+from physsim.physics.rods import Curve
+from physsim.twin.surface import BodySurface, Spots
+
+FRAMES = 8  # that a track is tied by: noise of the place is halved and more, and a frame in which it is wrong does not count
+FAR = 2.0  # edges from the surface beyond which a track is of something else
+
+
+class Association:
+    """Tracks tied to material points, on the surface of a body or above it.
+
+    In each of the first eight fitted frames that show a track the nearest place on the simulated surface is taken; the track's material
+    point is where the median of these lies on the rest shape, its height above the surface the median of the heights.
+
+    Args:
+        scene: has `soft_body.mesh`, `surface` (None of rods), `edges`, `thickness`.
+        tracks: measured positions [m], shape [frames, p, 3].
+        visible: shape [frames, p].
+        positions: simulated, in all frames [m], shape [frames, n, 3]; NaN where not simulated.
+        fitted: fitted frames, increasing.
+
+    Attributes:
+        bound: whether a track lies on the body, shape [p].
+    """
+
+    def __init__(self, scene: object, tracks: np.ndarray, visible: np.ndarray, positions: np.ndarray, fitted: np.ndarray) -> None:
+        mesh = scene.soft_body.mesh
+        rest = np.asarray(mesh.line if isinstance(mesh, Curve) else mesh.points)
+        surface = BodySurface.of(scene)
+        usable = fitted[np.isfinite(positions[fitted][:, : len(rest)]).all(axis=(1, 2))]
+        seen = visible[usable]
+        first = seen & (np.cumsum(seen, axis=0) <= FRAMES)
+        shape = (len(usable), tracks.shape[1])
+        places, heights, away = np.full((*shape, 3), np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
+        for row in np.flatnonzero(first.any(axis=1)):
+            these, x = first[row], positions[usable[row]]
+            y = tracks[usable[row], these]
+            spots = Spots.at(surface, y, x)
+            places[row, these] = np.einsum("pk,pkc->pc", spots.weights, rest[spots.nodes])
+            heights[row, these] = spots.height
+            away[row, these] = np.linalg.norm(np.einsum("pk,pkc->pc", spots.weights, x[spots.nodes]) - y, axis=1)
+        ever = first.any(axis=0)
+        foot = surface.nearest(np.nanmedian(places[:, ever], axis=0), rest)
+        self.nodes = np.zeros((shape[1], foot.nodes.shape[1]), int)
+        self.weights, self.height = np.full(self.nodes.shape, np.nan), np.zeros(shape[1])
+        self.nodes[ever], self.weights[ever] = foot.nodes, foot.weights
+        self.height[ever] = np.nanmedian(heights[:, ever], axis=0)
+        corners = rest[surface.elements]
+        edge = float(np.median(np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1)))
+        self.bound = ever.copy()
+        self.bound[ever] = np.nanmedian(away[:, ever], axis=0) < FAR * edge + surface.half
+        self.weights[~self.bound] = np.nan
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Where the tracks' material points are [m], shape [p, 3], of positions [n, 3] [m]; NaN where a track is not on the body."""
+        return Spots(self.nodes, self.weights, self.height).places(np.asarray(x, float))[0]

@@ -1,0 +1,149 @@
+"""Clouds of points that were seen of a body: thinned, cleaned, measured along the body, unrolled."""
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
+from scipy.spatial import ConvexHull, QhullError, cKDTree
+
+from physsim.capture.capture import Capture
+
+NEIGHBOURS = 8  # of the graph along which distances on the body are measured
+UNROLLED = 500  # points that are unrolled
+ROUNDS = 60  # of fitting unrolled distances to near ones
+
+
+def thinned(cloud: np.ndarray, count: int) -> np.ndarray:
+    """About `count` points, evenly spread: the mean of those in each cube of a grid whose size is found by halving."""
+    if len(cloud) <= count:
+        return cloud
+    low, high = 0.0, float(np.ptp(cloud, axis=0).max())
+    for _ in range(20):
+        size = (low + high) / 2
+        number = _cubes(cloud, size)
+        found = int(number.max()) + 1
+        if abs(found - count) <= 0.05 * count:
+            break
+        low, high = (size, high) if found > count else (low, size)
+    sums = np.zeros((number.max() + 1, 3))
+    np.add.at(sums, number, cloud)
+    return sums / np.bincount(number)[:, None]
+
+
+def _cubes(cloud, size):
+    return np.unique(np.floor((cloud - cloud.min(axis=0)) / size).astype(np.int64), axis=0, return_inverse=True)[1].ravel()
+
+
+def sampled(cloud: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
+    """At most `count` of the points, drawn at random, in their order."""
+    if len(cloud) <= count:
+        return cloud
+    return cloud[np.sort(np.random.default_rng(seed).choice(len(cloud), count, replace=False))]
+
+
+def inliers(cloud: np.ndarray, neighbours: int = 12) -> np.ndarray:
+    """Points that are not far from their neighbours: within four times the median of the mean distance to them."""
+    cloud = cloud[np.isfinite(cloud).all(axis=1)]
+    if len(cloud) <= neighbours:
+        return cloud
+    distance = cKDTree(cloud).query(cloud, neighbours + 1)[0][:, 1:].mean(axis=1)
+    return cloud[distance <= 4.0 * np.median(distance)]
+
+
+def cloud_noise(cloud: np.ndarray, neighbours: int = 16) -> float:
+    """Standard deviation of points across the surface that they lie on [m], from planes through neighbours."""
+    if len(cloud) <= neighbours:
+        return 1e-3 * float(np.ptp(cloud, axis=0).max(initial=1e-3))
+    near = cKDTree(cloud).query(cloud, neighbours)[1]
+    patch = cloud[near] - cloud[near].mean(axis=1, keepdims=True)
+    least = np.linalg.eigvalsh(np.einsum("pki,pkj->pij", patch, patch) / (neighbours - 3))[:, 0]
+    floor = 1e-5 * float(np.ptp(cloud, axis=0).max())
+    return max(float(np.sqrt(np.median(np.maximum(least, 0.0)))), floor)
+
+
+def seen_at(capture: Capture, frame: int) -> np.ndarray:
+    """All points of the body that were seen in a frame, without outliers [m], shape [n, 3]: of points, depth and tracks."""
+    parts = [capture.cloud(frame)]
+    if capture.tracks is not None:
+        parts.append(capture.tracks.positions[frame][capture.tracks.visible[frame]])
+    return inliers(np.concatenate(parts))
+
+
+def singular_extents(cloud: np.ndarray) -> np.ndarray:
+    """Root mean square extents along the principal axes [m], the largest first, shape [3]."""
+    arm = cloud - cloud.mean(axis=0)
+    return np.linalg.svd(arm, compute_uv=False) / np.sqrt(len(cloud))
+
+
+def area_of(cloud: np.ndarray) -> float:
+    """Area of the surface on which points lie [m^2]: of squares about thinned points."""
+    few = thinned(cloud, 400)
+    if len(few) < 4:
+        return 0.0
+    spacing = cKDTree(few).query(few, 5)[0][:, 1:].mean()
+    # points on a square lattice have their four neighbours one spacing away; thinned ones lie about as densely
+    return float(len(few) * spacing**2)
+
+
+def hull_of(points: np.ndarray) -> ConvexHull | None:
+    """Convex hull, or None of points in one plane."""
+    try:
+        return ConvexHull(points)
+    except (QhullError, ValueError):
+        return None
+
+
+def graph_distances(points: np.ndarray, begin: np.ndarray | None = None) -> np.ndarray:
+    """Distances along the body [m] from the points of numbers `begin` (None: from all), shape [b, n], by steps to near points.
+
+    Parts of the graph that are apart are joined where they are nearest to each other.
+    """
+    count = min(NEIGHBOURS + 1, len(points))
+    distance, number = cKDTree(points).query(points, count)
+    rows = np.repeat(np.arange(len(points)), count - 1)
+    graph = sparse.csr_matrix((distance[:, 1:].ravel(), (rows, number[:, 1:].ravel())), (len(points),) * 2)
+    graph = graph.maximum(graph.T)
+    while True:
+        parts, label = csgraph.connected_components(graph, directed=False)
+        if parts == 1:
+            break
+        own = label == label[0]
+        away, nearest = cKDTree(points[own]).query(points[~own])
+        k = int(away.argmin())
+        a, b = np.flatnonzero(own)[nearest[k]], np.flatnonzero(~own)[k]
+        graph = graph.tolil()
+        graph[a, b] = graph[b, a] = max(away[k], 1e-12)
+        graph = graph.tocsr()
+    return csgraph.dijkstra(graph, directed=False, indices=begin)
+
+
+def unrolled(points: np.ndarray) -> np.ndarray:
+    """Places in the plane [m], shape [n, 2], of points of a curved sheet, so that distances along the sheet are kept.
+
+    Classical scaling of the distances along the sheet (Tenenbaum et al. 2000), whose zigzag makes them too long; then those between near
+    points, which are straight, are fitted by majorisation.
+    """
+    far = graph_distances(points)
+    n = len(points)
+    centre = np.eye(n) - 1 / n
+    values, vectors = np.linalg.eigh(-0.5 * centre @ far**2 @ centre)
+    uv = vectors[:, -2:] * np.sqrt(np.maximum(values[-2:], 0.0))
+    count = min(2 * NEIGHBOURS + 1, n)
+    distance, number = cKDTree(points).query(points, count)
+    a, b = np.repeat(np.arange(n), count - 1), number[:, 1:].ravel()
+    wanted = distance[:, 1:].ravel()
+    along = uv[b] - uv[a]
+    size = np.linalg.norm(along, axis=1)
+    uv = uv * np.median(wanted / np.maximum(size, 1e-12))
+    ones = np.ones(len(a))
+    joined = sparse.coo_matrix((ones, (a, b)), (n, n))
+    joined = (joined + joined.T).tocsr()
+    laplacian = sparse.diags(np.asarray(joined.sum(axis=1)).ravel()) - joined
+    solve = sparse.linalg.splu((laplacian + 1e-9 * sparse.identity(n)).tocsc())
+    for _ in range(ROUNDS):
+        along = uv[b] - uv[a]
+        aim = along * (wanted / np.maximum(np.linalg.norm(along, axis=1), 1e-12))[:, None]
+        right = np.zeros((n, 2))
+        np.add.at(right, b, aim)
+        np.add.at(right, a, -aim)
+        uv = solve.solve(right)
+    return uv - uv.mean(axis=0)

@@ -1,0 +1,301 @@
+"""A rest shape laid into what was seen: turned and shifted first, then bent as little as the data ask for."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse import linalg
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from physsim.appearance.nearest import nearest_element
+from physsim.physics.solvers.linear import one_blas_thread
+from physsim.twin.clouds import cloud_noise, inliers, sampled
+from physsim.twin.elements import elements_of, mesh_edges, rest_points
+from physsim.twin.smooth import rough_rows, strain_rows
+
+SAMPLED = 2000  # points of a cloud that are used
+TURNED = 12  # rounds of a rigid fit
+FEW, PROMISING = 120, 6  # points of a first look from every direction, and directions that are looked at again
+BENT = 6  # rounds at one stiffness
+STRAINS = {"solid": (3e-3, 1e-2, 3e-2, 0.1, 0.3), "sheet": (1e-3, 3e-3, 1e-2, 3e-2), "rod": (1e-3, 3e-3, 1e-2)}  # spreads that are tried
+FLAT = {"solid": 10.0, "sheet": 1.0, "rod": 1.0}  # spread of the roughness of displacements, over that of the strain times the cell
+EXPLAINED = 1.1  # misfit over noise at which more strain explains nothing, or over the least that any strain reaches
+LOST = 4.0  # noises beyond which a point counts for less
+MEDIAN = {1: 0.6745, 2: 1.1774, 3: 1.5382}  # median length of as many normal numbers
+NEAR = 0.03  # median distance over the extent below which a body lies as it is given
+NEARER = 1.05  # misfit over the best below which a rigid fit that turns less is preferred
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """What was seen of a body at one time.
+
+    Args:
+        cloud: points of its surface, not in any order [m], shape [c, 3].
+        points: points that are known to be some of the mesh's [m], shape [p, 3]; NaN: not seen.
+        nodes, weights: which ones, shape [p, k].
+        noise: standard deviation of a coordinate [m].
+        whole: whether the cloud shows all sides, so that the body reaches no further than it.
+        held: how many of the points, the last ones, are known by what holds them: they do not count in the misfit.
+    """
+
+    cloud: np.ndarray
+    points: np.ndarray
+    nodes: np.ndarray
+    weights: np.ndarray
+    noise: float
+    whole: bool = False
+    held: int = 0
+
+    @classmethod
+    def of_cloud(cls, cloud: np.ndarray, noise: float | None = None, whole: bool = False, seed: int = 0) -> "Sight":
+        """Of a cloud alone; the noise is estimated where none is given, and outliers are left out."""
+        cloud = sampled(inliers(cloud), SAMPLED, seed)
+        noise = cloud_noise(cloud) if noise is None else noise
+        return cls(cloud, np.zeros((0, 3)), np.zeros((0, 1), int), np.zeros((0, 1)), noise, whole)
+
+
+def register(mesh: object, kind: str, guess: np.ndarray, sight: Sight, *, search: bool = True) -> tuple[np.ndarray, float]:
+    """Positions of a mesh's points that agree with what was seen.
+
+    Args:
+        mesh: TetMesh, TriMesh or Curve.
+        kind: of body.
+        guess: positions to begin with [m], shape [n, 3].
+        sight: Sight.
+        search: whether the body may lie anywhere; else it lies near the guess.
+
+    Returns:
+        (positions [m], shape [n, 3], misfit: median distance over the noise).
+    """
+    x = guess
+    if search:
+        x = turned_to(mesh, x, sight)
+    return bent_to(mesh, kind, x, sight)
+
+
+def turned_to(mesh: object, x: np.ndarray, sight: Sight) -> np.ndarray:
+    """The body as it is, turned and shifted to where it was seen: from many directions, and the smallest turn of those that fit."""
+    if len(sight.points):
+        seen = np.isfinite(sight.points).all(axis=1)
+        own = np.einsum("pk,pkc->pc", sight.weights, x[sight.nodes])[seen]
+        turn, shift = robust_pose(own, sight.points[seen])
+        return x @ turn.T + shift
+    elements = elements_of(mesh)
+    used = np.unique(elements)
+    cloud = sampled(sight.cloud, 500)
+    middle, aim = x[used].mean(axis=0), cloud.mean(axis=0)
+    own, theirs = (_axes(points) for points in (x[used], cloud))
+    begins = [(np.eye(3), np.zeros(3)), (np.eye(3), aim - middle)]
+    for turn in Rotation.create_group("O").as_matrix():
+        R = theirs @ turn @ own.T
+        begins.append((R, aim - R @ middle))
+    few = sampled(cloud, FEW)
+    rough = [_rigid_rounds(x, elements, few, R, t, sight) for R, t in begins]
+    begins = sorted(rough, key=lambda fit: fit[2])[:PROMISING]
+    begins.append(rough[0])  # where the smallest turn leads, should it fit as well
+    fits = []
+    for R, t, _ in begins:
+        fitted = _rigid_rounds(x, elements, cloud, R, t, sight)
+        fits.append((*fitted, float(Rotation.from_matrix(fitted[0]).magnitude())))
+    least = min(fit[2] for fit in fits)
+    good = [fit for fit in fits if fit[2] <= NEARER * least + 0.2 * sight.noise]
+    R, t, _, _ = min(good, key=lambda fit: round(fit[3], 2))
+    return x @ R.T + t
+
+
+def robust_pose(own: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation [3, 3] and shift [3] that take points to where they were seen, some of them wrongly; shapes [p, 3]."""
+    weight = np.ones(len(own))
+    R, t = np.eye(3), np.zeros(3)
+    for _ in range(10):
+        share = weight / weight.sum()
+        a, b = share @ own, share @ seen
+        R = rotation_between((own - a) * share[:, None], seen - b)
+        t = b - R @ a
+        away = np.linalg.norm(own @ R.T + t - seen, axis=1)
+        scale = max(float(np.median(away)), 1e-12)
+        weight = 1.0 / (1.0 + (away / (2 * scale)) ** 2) ** 2
+    return R, t
+
+
+def rotation_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The rotation that best takes vectors a to b, shapes [p, 3] (Kabsch 1976)."""
+    u, _, vt = np.linalg.svd(a.T @ b)
+    flip = np.diag([1.0, 1.0, np.sign(np.linalg.det(vt.T @ u.T))])
+    return vt.T @ flip @ u.T
+
+
+def _axes(points: np.ndarray) -> np.ndarray:
+    axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2].T
+    axes[:, 2] = np.cross(axes[:, 0], axes[:, 1])
+    return axes
+
+
+def _rigid_rounds(x, elements, cloud, R, t, sight):
+    """Iterated closest points; (rotation, shift, misfit [m])."""
+    used = np.unique(elements)
+    misfit = np.inf
+    for _ in range(TURNED):
+        moved = x @ R.T + t
+        element, weights, away = nearest_element(cloud, moved[elements])
+        own, seen = np.einsum("pk,pkc->pc", weights, moved[elements[element]]), cloud
+        back, number = cKDTree(cloud).query(moved[used])
+        size = _trimmed(away)
+        if sight.whole:
+            own, seen = np.concatenate([own, moved[used]]), np.concatenate([seen, cloud[number]])
+        size += (1.0 if sight.whole else 0.1) * _trimmed(back)
+        turn, shift = robust_pose(own, seen)
+        R, t = turn @ R, turn @ t + shift
+        if size > 0.999 * misfit:
+            break
+        misfit = size
+    return R, t, min(size, misfit)
+
+
+def _trimmed(away: np.ndarray) -> float:
+    """Root mean square of the nearer nineteen twentieths."""
+    return float(np.sqrt(np.mean(np.sort(away)[: max(1, int(0.95 * len(away)))] ** 2)))
+
+
+def bent_to(mesh: object, kind: str, x: np.ndarray, sight: Sight, only_if_near: bool = False) -> tuple[np.ndarray | None, float]:
+    """The body bent to what was seen, as stiff as the data allow: ever softer until the misfit is noise; not at all where it is already.
+
+    Args:
+        mesh, kind, x, sight: as `register`, whose guess is x.
+        only_if_near: give None where most of the points are more than a tenth of the extent away.
+
+    Returns:
+        (positions [m], shape [n, 3], misfit: median distance over the noise).
+    """
+    problem = _Bending(mesh, kind, x, sight)
+    misfit = problem.misfit(x)
+    if only_if_near and misfit * sight.noise > NEAR * float(np.ptp(x, axis=0).max()):
+        return None, misfit
+    found = [(x, misfit)]
+    if misfit <= EXPLAINED and not sight.whole:
+        return found[0]
+    for strain in STRAINS[kind]:
+        x = problem.solve(x, strain)
+        found.append((x, problem.misfit(x)))
+        if found[-1][1] <= EXPLAINED:
+            break
+    enough = EXPLAINED * max(1.0, min(size for _, size in found))
+    return next(fit for fit in found if fit[1] <= enough)
+
+
+class _Bending:
+    """Least squares of strain, roughness of the displacement and misfit."""
+
+    def __init__(self, mesh, kind, x, sight):
+        self.kind, self.sight, self.begin = kind, sight, x
+        self.elements = elements_of(mesh)
+        self.edges = mesh_edges(mesh)
+        rest = rest_points(mesh)
+        self.lengths = np.linalg.norm(rest[self.edges[:, 1]] - rest[self.edges[:, 0]], axis=1)
+        self.cell = float(np.median(self.lengths))
+        self.rough = sparse.kron(rough_rows(len(x), self.edges), sparse.identity(3)).tocsr() / self.cell
+        self.used = np.unique(self.elements)
+        cloud, points = len(sight.cloud), int(np.isfinite(sight.points).all(axis=1).sum())
+        # many points on one cell tell of it together, but their errors are partly alike: count at most ten a point of the mesh
+        self.share = min(1.0, 10.0 * len(self.used) / max(cloud + points, 1))
+
+    def misfit(self, x):
+        """Median distance over what the noise would make it."""
+        away = []
+        if len(self.sight.cloud):
+            lags = np.array([lag for _, lag in self._across(x)])
+            away.append(np.linalg.norm(lags, axis=0) / MEDIAN[len(lags)])
+        if len(self.sight.points):
+            lags = np.einsum("pk,pkc->pc", self.sight.weights, x[self.sight.nodes]) - self.sight.points
+            size = np.linalg.norm(lags, axis=1)[: len(lags) - self.sight.held]
+            away.append(size[np.isfinite(size)] / MEDIAN[3])
+        return float(np.median(np.concatenate(away))) / self.sight.noise if away else 0.0
+
+    def _across(self, x):
+        """Pairs (rows [c, 3 n], distances [c]) of the cloud from the body, across its surface: one, or two of a rod."""
+        cloud = self.sight.cloud
+        element, weights, _ = nearest_element(cloud, x[self.elements])
+        nodes = self.elements[element]
+        arm = np.einsum("pk,pkc->pc", weights, x[nodes]) - cloud
+        axes = across_elements(x, nodes)
+        rim = (weights < 1e-6).any(axis=1) if len(axes) == 1 else np.zeros(len(arm), bool)
+        away = np.linalg.norm(arm, axis=1)
+        out = []
+        for axis in axes:
+            # beyond the rim the nearest point lies on it: then along the way to it
+            axis = np.where((rim & (away > 1e-12))[:, None], arm / np.maximum(away, 1e-12)[:, None], axis)
+            out.append((_rows(nodes, weights, axis, len(x)), (axis * arm).sum(axis=1)))
+        return out
+
+    def _reach(self, x):
+        """Of a cloud that shows the whole body: rows and distances of the body's points from it, along the surface only."""
+        tree = cKDTree(self.sight.cloud)
+        near, number = tree.query(x[self.used], min(4, len(self.sight.cloud)))
+        number = number.reshape(len(self.used), -1)
+        aim = self.sight.cloud[number].mean(axis=1)
+        spacing = float(np.median(tree.query(self.sight.cloud, 2)[0][:, 1])) if len(self.sight.cloud) > 1 else self.cell
+        beyond = np.flatnonzero(near.reshape(len(self.used), -1)[:, 0] > 2.0 * spacing + 3.0 * self.sight.noise)
+        arm = x[self.used[beyond]] - aim[beyond]
+        away = np.maximum(np.linalg.norm(arm, axis=1), 1e-12)
+        nodes = self.used[beyond][:, None]
+        return _rows(nodes, np.ones(nodes.shape), arm / away[:, None], len(x)), away
+
+    def _data(self, x):
+        noise, parts = self.sight.noise, []
+        if len(self.sight.cloud):
+            parts += [(*part, noise) for part in self._across(x)]
+            if self.sight.whole:
+                parts.append((*self._reach(x), max(noise, 0.2 * self.cell)))
+        if len(self.sight.points):
+            seen = np.flatnonzero(np.isfinite(self.sight.points).all(axis=1))
+            nodes, weights = self.sight.nodes[seen], self.sight.weights[seen]
+            lags = np.einsum("pk,pkc->pc", weights, x[nodes]) - self.sight.points[seen]
+            for axis in np.eye(3):
+                parts.append((_rows(nodes, weights, np.tile(axis, (len(seen), 1)), len(x)), lags @ axis, noise))
+        return parts
+
+    def solve(self, x, strain):
+        """Gauss-Newton rounds with new nearest points each, at one spread of strain."""
+        x = x.copy()
+        rough = FLAT[self.kind] * strain if self.kind == "solid" else FLAT[self.kind]
+        for _ in range(BENT):
+            along = np.linalg.norm(x[self.edges[:, 1]] - x[self.edges[:, 0]], axis=1)
+            rows = strain_rows(x, self.edges, self.lengths) / strain
+            terms = [(rows, (along / self.lengths - 1) / strain)]
+            terms.append((self.rough / rough, self.rough @ (x - self.begin).ravel() / rough))
+            for matrix, lags, noise in self._data(x):
+                size = np.abs(lags) / noise
+                weight = np.sqrt(self.share) * np.where(size < LOST, 1.0, LOST / np.maximum(size, LOST)) / noise
+                terms.append((sparse.diags(weight) @ matrix, weight * lags))
+            normal = sum(m.T @ m for m, _ in terms)
+            normal = normal + 1e-9 * float(normal.diagonal().mean()) * sparse.identity(x.size)
+            right = sum(m.T @ r for m, r in terms)
+            with one_blas_thread():
+                step = linalg.spsolve(normal.tocsc(), -right).reshape(x.shape)
+            longest = float(np.abs(step).max())
+            x += step * min(1.0, 2.0 * self.cell / max(longest, 1e-30))
+            if longest < 0.02 * self.sight.noise:
+                break
+        return x
+
+
+def across_elements(x: np.ndarray, nodes: np.ndarray) -> list[np.ndarray]:
+    """Unit directions across triangles [p, 3] (one), or edges [p, 2] of nodes (two), each of shape [p, 3]."""
+    along = x[nodes[:, 1]] - x[nodes[:, 0]]
+    if nodes.shape[1] == 3:
+        across = np.cross(along, x[nodes[:, 2]] - x[nodes[:, 0]])
+        return [across / np.maximum(np.linalg.norm(across, axis=1), 1e-30)[:, None]]
+    along = along / np.maximum(np.linalg.norm(along, axis=1), 1e-30)[:, None]
+    first = np.cross(along, np.eye(3)[np.abs(along).argmin(axis=1)])
+    first /= np.linalg.norm(first, axis=1)[:, None]
+    return [first, np.cross(along, first)]
+
+
+def _rows(nodes, weights, axes, count):
+    """Sparse rows [p, 3 n] of points that are sums of weights * x[nodes], along axes [p, 3]."""
+    p, k = nodes.shape
+    rows = np.repeat(np.arange(p), 3 * k)
+    columns = (3 * nodes[:, :, None] + np.arange(3)).ravel()
+    return sparse.csr_matrix(((weights[:, :, None] * axes[:, None, :]).ravel(), (rows, columns)), (p, 3 * count))

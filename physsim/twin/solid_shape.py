@@ -1,0 +1,226 @@
+"""A solid from what was seen: a closed hull about its points, completed where no camera looked, filled with tetrahedra."""
+
+import numpy as np
+from scipy.spatial import ConvexHull, Delaunay, cKDTree
+
+from physsim.capture.capture import Capture
+from physsim.errors import InputError
+from physsim.physics.mesh import TetMesh, box_mesh
+from physsim.twin.clouds import cloud_noise, hull_of, seen_at, thinned
+
+CELLS = 350  # cubes of the cell size in the body where none is given
+CLOSED = 0.85  # share of the hull that points cover where the body is seen from all sides
+BOX = 0.9  # share of its bounding box that a box fills, as it is seen
+FLATTEST = 1e-3  # volume of a tetrahedron over that of a regular one of its longest edge, below which it is left out
+
+
+def solid_shape(capture: Capture, frame: int, cell_size: float | None) -> tuple[TetMesh, list[str]]:
+    """(TetMesh where the body was seen in a frame, remarks).
+
+    Raises:
+        InputError: too few points, or all in one plane.
+    """
+    cloud = seen_at(capture, frame)
+    if len(cloud) < 20 or hull_of(cloud) is None:
+        raise InputError(f"solid: {len(cloud)} points are seen in frame {frame}; at least 20 that do not lie in one plane are needed")
+    remarks = []
+    if closed_share(cloud) < CLOSED:
+        cloud, text = completed(capture, cloud, frame)
+        remarks.append(text)
+    hull = ConvexHull(cloud)
+    axes, low, high = bounding_box(cloud, _up(capture))
+    size = high - low
+    if cell_size is None:
+        cell_size = float((hull.volume / CELLS) ** (1 / 3))
+    if hull.volume > BOX * size.prod():
+        low, high = _flat_faces(cloud @ axes.T, low, high)
+        size = high - low
+        counts = np.maximum(1, np.round(size / cell_size).astype(int))
+        mesh = box_mesh(size, counts, origin=low)
+        remarks.append(f"the solid is taken for a box of {' x '.join(f'{1e3 * s:.1f}' for s in size)} mm")
+        return TetMesh(mesh.points @ axes, mesh.cells), remarks
+    remarks.append("the solid is taken for the convex hull of what is seen of it")
+    return filled_hull(cloud, cell_size), remarks
+
+
+def _up(capture):
+    """Upward direction, of the ground or against gravity, or None."""
+    if capture.known.ground is not None:
+        normal = np.asarray(capture.known.ground[1], float)
+        return normal / np.linalg.norm(normal)
+    size = np.linalg.norm(capture.gravity)
+    return None if size == 0 else -capture.gravity / size
+
+
+def closed_share(cloud: np.ndarray) -> float:
+    """Share of the convex hull's area that has points near by."""
+    points, _, spacing = _hull_samples(cloud)
+    return float((cKDTree(cloud).query(points)[0] < 2.5 * spacing).mean())
+
+
+def _hull_samples(cloud, count=600):
+    """(points evenly over the convex hull, outward normals, spacing of thinned points of the cloud)."""
+    hull = ConvexHull(cloud)
+    corners = cloud[hull.simplices]
+    area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    random = np.random.default_rng(0)
+    which = random.choice(len(area), count, p=area / area.sum())
+    points = np.einsum("pk,pkc->pc", random.dirichlet(np.ones(3), count), corners[which])
+    few = thinned(cloud, 300)
+    spacing = float(np.median(cKDTree(few).query(few, 2)[0][:, 1]))
+    return points, hull.equations[which, :3], max(spacing, float(np.sqrt(hull.area / count)))
+
+
+def completed(capture: Capture, cloud: np.ndarray, frame: int) -> tuple[np.ndarray, str]:
+    """The cloud with points where the body's hidden side may be, and what was assumed."""
+    known = capture.known
+    if known.ground is not None:
+        point, normal = np.asarray(known.ground, float)
+        normal = normal / np.linalg.norm(normal)
+        dropped = cloud - ((cloud - point) @ normal)[:, None] * normal
+        return np.concatenate([cloud, dropped]), "the side that no camera saw is taken to reach straight down to the ground"
+    away = _viewing_direction(capture, cloud, frame)
+    depth = cloud @ away
+    if known.mass is not None and known.density is not None:
+        volume, text = known.mass / known.density, "so far behind that the volume is mass over density"
+    else:
+        across = np.linalg.svd(cloud - cloud.mean(axis=0), full_matrices=False)[2]
+        extents = np.ptp(cloud @ across.T, axis=0)
+        thick = max(float(np.sort(extents)[1]), float(np.ptp(depth)))
+        volume, text = None, f"a plane {1e3 * thick:.0f} mm behind its nearest point, as wide as it is seen across"
+    if volume is None:
+        back = depth.min() + thick
+    else:
+        back = _plane_of_volume(cloud, away, depth, volume)
+    hidden = cloud + np.maximum(back - depth, 0.0)[:, None] * away
+    return np.concatenate([cloud, hidden]), f"one side alone was seen: the hidden one is taken to be {text}"
+
+
+def _plane_of_volume(cloud, away, depth, volume):
+    """Where a plane behind the cloud closes a hull of a volume, by bisection."""
+    low, high = float(depth.min()), float(depth.max()) + 3.0 * float(np.ptp(cloud, axis=0).max())
+    for _ in range(40):
+        middle = (low + high) / 2
+        hull = hull_of(np.concatenate([cloud, cloud + np.maximum(middle - depth, 0.0)[:, None] * away]))
+        low, high = (middle, high) if hull is None or hull.volume < volume else (low, middle)
+    return high
+
+
+def _viewing_direction(capture, cloud, frame):
+    """From the cameras that saw the body in a frame to it; without one, across the cloud."""
+    rays = [cloud.mean(axis=0) - capture.cameras[name].position for name in capture.depth if len(capture.cloud(frame, name))]
+    if rays:
+        total = sum(ray / np.linalg.norm(ray) for ray in rays)
+        if np.linalg.norm(total) > 1e-6:
+            return total / np.linalg.norm(total)
+    across = np.linalg.svd(cloud - cloud.mean(axis=0), full_matrices=False)[2][2]
+    up = _up(capture)
+    return -across if up is not None and across @ up > 0 else across
+
+
+def bounding_box(cloud: np.ndarray, up: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(axes, rows of a rotation [3, 3], lowest and highest corner along them) of the smallest box about points.
+
+    One of its faces lies on a face of the convex hull, or stands across `up`.
+    """
+    hull = ConvexHull(cloud)
+    corners = cloud[hull.vertices]
+    directions = np.unique(np.round(hull.equations[:, :3], 2), axis=0)
+    directions = directions / np.linalg.norm(directions, axis=1)[:, None]
+    if len(directions) > 200:
+        directions = directions[np.linspace(0, len(directions) - 1, 200).astype(int)]
+    if up is not None:
+        directions = np.concatenate([up[None], directions])
+    best = None
+    for n in directions:
+        first = np.cross(n, np.eye(3)[np.abs(n).argmin()])
+        first /= np.linalg.norm(first)
+        plane = np.stack([first, np.cross(n, first)])
+        flat = corners @ plane.T
+        outline = hull_of(flat)
+        if outline is None:
+            continue
+        sides = np.diff(flat[np.append(outline.vertices, outline.vertices[0])], axis=0)
+        angle = np.unique(np.round(np.arctan2(sides[:, 1], sides[:, 0]) % (np.pi / 2), 2))
+        c, s = np.cos(angle), np.sin(angle)
+        turned = np.einsum("aij,nj->ani", np.stack([np.stack([c, s], -1), np.stack([-s, c], -1)], axis=1), flat[outline.vertices])
+        areas = np.ptp(turned, axis=1).prod(axis=1)
+        k = int(areas.argmin())
+        volume = areas[k] * np.ptp(corners @ n)
+        if best is None or volume < (0.97 if up is not None and best[1] is up else 1.0) * best[0]:
+            turn = np.array([[c[k], s[k]], [-s[k], c[k]]])
+            best = volume, n if best is not None or up is None else up, np.concatenate([turn @ plane, n[None]])
+    axes = best[2]
+    own = cloud @ axes.T
+    return axes, own.min(axis=0), own.max(axis=0)
+
+
+def _flat_faces(own, low, high):
+    """Corners of a box whose faces go through the middle of the noise of the points on them, not through the outermost ones."""
+    noise = cloud_noise(own)
+    low, high = low.copy(), high.copy()
+    size = high - low
+    for axis in range(3):
+        others = [k for k in range(3) if k != axis]
+        inner = ((own[:, others] > low[others] + 0.15 * size[others]) & (own[:, others] < high[others] - 0.15 * size[others])).all(axis=1)
+        for corner, sign in ((low, 1.0), (high, -1.0)):
+            reach = sign * (own[inner, axis] - corner[axis])
+            face = reach[reach < max(8.0 * noise, 0.02 * size[axis])]
+            if len(face) >= 10:
+                corner[axis] += sign * float(np.median(face))
+    return low, high
+
+
+def filled_hull(cloud: np.ndarray, cell_size: float) -> TetMesh:
+    """The convex hull of points in tetrahedra of about a size [m]: Delaunay's, of points on the hull and of a body-centred lattice in it.
+
+    The same each time, unlike `tetrahedralize`, so that a fit that is resumed goes on with the same body.
+
+    Raises:
+        InputError: a hull that is thinner than the cells.
+    """
+    surface = _hull_points(cloud, cell_size)
+    hull = ConvexHull(surface)
+    low, high = surface.min(axis=0), surface.max(axis=0)
+    counts = np.ceil((high - low) / cell_size).astype(int) + 1
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in counts), indexing="ij"), axis=-1).reshape(-1, 3)
+    lattice = np.concatenate([grid, grid + 0.5]) * cell_size + (low + high - (counts - 0.5) * cell_size) / 2
+    depth = -(lattice @ hull.equations[:, :3].T + hull.equations[:, 3]).max(axis=1)
+    points = np.concatenate([surface, lattice[depth > 0.45 * cell_size]])
+    cells = Delaunay(points).simplices
+    a, b, c, d = (points[cells[:, k]] for k in range(4))
+    volume = np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a) / 6
+    cells = np.where((volume < 0)[:, None], cells[:, [0, 2, 1, 3]], cells)
+    longest = np.max([np.linalg.norm(p - q, axis=1) for p, q in ((a, b), (a, c), (a, d), (b, c), (b, d), (c, d))], axis=0)
+    cells = cells[np.abs(volume) > FLATTEST * longest**3 / (6 * np.sqrt(2))]
+    if len(cells) == 0:
+        raise InputError(f"solid: a hull of {hull.volume:.3g} m^3 holds no tetrahedron of {cell_size:g} m; take a smaller cell_size")
+    used, cells = np.unique(cells, return_inverse=True)
+    return TetMesh(points[used], cells.reshape(-1, 4))
+
+
+def _hull_points(cloud, cell_size):
+    """Points on the convex hull, about a cell apart, its sharp corners among them."""
+    hull = ConvexHull(cloud)
+    corners = cloud[hull.simplices]
+    area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    random = np.random.default_rng(0)
+    count = int(np.clip(20 * hull.area / cell_size**2, 1000, 60_000))
+    which = random.choice(len(area), count, p=area / area.sum())
+    points = np.concatenate([cloud[hull.vertices], np.einsum("pk,pkc->pc", random.dirichlet(np.ones(3), count), corners[which])])
+    return points[_apart(points, 0.85 * cell_size)]
+
+
+def _apart(points, distance):
+    """Numbers of points no two of which are nearer than a distance; of near ones the first is kept (Luby 1986)."""
+    a, b = cKDTree(points).query_pairs(distance, output_type="ndarray").T  # a < b
+    open_, kept = np.ones(len(points), bool), np.zeros(len(points), bool)
+    while open_.any():
+        both = open_[a] & open_[b]
+        a, b = a[both], b[both]
+        first = open_.copy()
+        first[b] = False  # an earlier one is near
+        kept |= first
+        open_ &= ~first
+        open_[b[first[a]]] = False
+    return np.flatnonzero(kept)
