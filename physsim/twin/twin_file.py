@@ -108,7 +108,7 @@ def with_twin(asset: Asset, twin: Twin | None) -> Asset:
     if len(validation.instance("twin", twin, Twin).pose) != rest_count(asset.mesh):
         raise InputError(f"twin: its body has {len(twin.pose)} points, the mesh {rest_count(asset.mesh)}; give those that belong together")
     told = {f.name: getattr(twin, f.name) for f in fields(Twin) if f.name not in ("fit", "material")}
-    told["fit"] = _fit_told(twin.fit)
+    told["fit"] = fit_told(twin.fit)
     facts, parts = pack_material(twin.material)
     told["material"] = {"facts": facts, "arrays": parts}
     written, arrays = packed(told)
@@ -132,7 +132,7 @@ def twin_of(asset: Asset) -> Twin:
         given = ", ".join(sorted(map(str, told))) if isinstance(told, dict) else type(told).__name__
         raise InputError(f"{WHERE}: it holds {given[:200]}; {', '.join(sorted(known))} are needed")
     try:
-        twin = Twin(**told | {"fit": _fit_of(told["fit"]), "material": _material_of(told["material"])})
+        twin = Twin(**told | {"fit": fit_of(told["fit"]), "material": _material_of(told["material"])})
     except TypeError as error:
         raise InputError(f"{WHERE}: {str(error)[:200]}; the file is damaged") from None
     if len(twin.pose) != rest_count(asset.mesh):
@@ -146,19 +146,28 @@ def _material_of(told):
     return unpack_material(f"{WHERE}: material", told["facts"], told["arrays"])
 
 
-def _fit_told(fit):
+def fit_told(fit: TwinFit) -> dict:
+    """A fit as `physsim.io.packing` writes it."""
     told = {f.name: getattr(fit, f.name) for f in fields(fit)}
     return told | {"stages": [vars(stage) for stage in fit.stages]}
 
 
-def _fit_of(told):
+def fit_of(told: object) -> TwinFit:
+    """The fit of `fit_told`.
+
+    Raises:
+        InputError: unknown or missing parts.
+    """
     known = {f.name for f in fields(TwinFit)}
     if not isinstance(told, dict) or not set(told) <= known:
         raise InputError(f"{WHERE}: its fit is damaged; {', '.join(sorted(known))} may be in it")
     stages = told.get("stages", [])
     if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
         raise InputError(f"{WHERE}: fit: stages must be a list of named numbers")
-    return TwinFit(**told | {"stages": [Stage(**stage) for stage in stages]})
+    try:
+        return TwinFit(**told | {"stages": [Stage(**stage) for stage in stages]})
+    except TypeError as error:
+        raise InputError(f"{WHERE}: fit: {str(error)[:200]}; the file is damaged") from None
 
 
 def _check_holds(holds, particles):
