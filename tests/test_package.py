@@ -112,10 +112,10 @@ def test_the_readme_says_the_two_commands():
 
 
 def test_what_ships_comes_with_its_licence_and_its_facts():
-    assert assets.names() == ["cube_toss", "plush", "silicone_beam", "starfish"]
+    assert assets.names() == ["cube_toss", "plush", "silicone_beam", "starfish", "twin_capture"]
     beam = assets.folder("silicone_beam")
     facts = json.loads((beam / "experiment.json").read_text(encoding="utf-8"))
     assert all((beam / recording["file"]).is_file() for recording in facts["recordings"].values())
     assert "MIT License" in (beam / "LICENSE").read_text(encoding="utf-8")
-    with pytest.raises(physsim.InputError, match="choose one of cube_toss, plush, silicone_beam, starfish"):
+    with pytest.raises(physsim.InputError, match="choose one of cube_toss, plush, silicone_beam, starfish, twin_capture"):
         assets.folder("teapot")
