@@ -39,7 +39,7 @@ class TrackTerm:
             )
         if not sigma > 0:
             raise InputError(f"TrackTerm: sigma = {sigma}: must lie above 0")
-        self.surface, self.sigma, self.rest = surface, float(sigma), rest
+        self.surface, self.sigma, self.rest, self.sharp = surface, float(sigma), rest, True
         self._seen = np.isfinite(self.positions).all(axis=2)
         ever = self._seen.any(axis=0)
         self._first = np.where(ever, self.frames[self._seen.argmax(axis=0)], -1)
@@ -47,6 +47,11 @@ class TrackTerm:
         self._nodes, self._weights = np.zeros((count, k), int), np.zeros((count, k))
         self._height, self.bound = np.zeros(count), np.zeros(count, bool)
         self._row = {int(f): i for i, f in enumerate(self.frames)}
+
+    @property
+    def free(self) -> bool:
+        """Whether each track has a constant offset that is not known: not where its rest place is, nor on rods, whose turn is not seen."""
+        return self.rest is None and not self.surface.is_rod
 
     @property
     def first_frames(self) -> np.ndarray:
@@ -74,7 +79,7 @@ class TrackTerm:
     def linearise(self, frame: int, x: np.ndarray) -> Linear:
         """As every term: Linear at positions x [n, 3], as if the places where tracks were bound were exact."""
         residuals, slope, seen = self.apart(frame, x)
-        return measured(residuals, seen, self._nodes, slope, len(x), self.sigma)
+        return measured(residuals, seen, self._nodes, slope, len(x), self.sigma, self.sharp)
 
     def apart(self, frame: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Distances in axes that turn with the surface, so that a track bound beside its point errs alike in every frame.
