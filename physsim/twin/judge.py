@@ -88,7 +88,7 @@ def _judge_tracks(out, seen, scene, positions, association, replay):
                 "positions: no fitted frame is among them, so that nobody knows which material points the tracks follow; "
                 "simulate some, or give the association"
             )
-        association = Association(scene, seen.tracks, seen.visible, whole, capture.fit)
+        association = Association(scene, seen.tracks, seen.visible, whole, capture.fit, capture.tracks.rest)
     if callable(association):
         simulated = np.stack([association(x) for x in whole])
     else:
