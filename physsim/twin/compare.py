@@ -14,8 +14,9 @@ from physsim.twin.page import write_report
 from physsim.twin.pictures import painter
 from physsim.twin.report import text_table, verdict
 from physsim.twin.residual import ResidualCorrection
+from physsim.twin.restart import restarted
 
-START = 0.3  # of another recording that may be looked at to find how its motion begins [s]
+START = 0.5  # of another recording that may be looked at to find how its motion begins [s]
 LEAST = 4  # frames of it at least
 
 
@@ -60,6 +61,8 @@ def compare(
             f"The capture is not the one that was fitted ({twin.capture.get('name') or 'unnamed'}): {told}, all others are predicted."
         )
     scene, fit = rebuilt(asset, capture)
+    if not same:
+        fit = restarted(scene, fit)
     correction = None
     if residual and twin.residual is not None:
         correction = ResidualCorrection.from_dict(twin.residual)
@@ -97,6 +100,16 @@ def _tells(capture, frame):
     return any(stream[frame] is not None for stream in capture.depth.values())
 
 
+def _checked(folder):
+    """The capture of a folder, unless something is wrong with it."""
+    from physsim.capture.check import check_capture
+
+    errors = [problem for problem in check_capture(folder) if problem.severity == "error"]
+    if errors:
+        raise InputError(f"{folder}: {str(errors[0]).removeprefix('error: ')}; `physsim check {folder}` tells all ({len(errors)})")
+    return Capture.load(folder)
+
+
 def main(
     asset: str | PathLike[str],
     capture: str | PathLike[str],
@@ -118,8 +131,8 @@ def main(
     Returns:
         Exit code.
     """
-    thing, seen = Asset.load(asset), Capture.load(capture)
-    again = None if replay is None else Capture.load(replay)
+    thing, seen = Asset.load(asset), _checked(capture)
+    again = None if replay is None else _checked(replay)
     judged, scene, fit, notes = compare(thing, seen, start_seconds=start, replay=again)
     draw = painter(thing) if thing.splats is not None and seen.colour else None
     page = write_report(

@@ -12,6 +12,7 @@ from physsim.errors import InputError
 from physsim.twin import trivial
 from physsim.twin.body import reconstruct
 from physsim.twin.compare import begun_only, compare
+from physsim.twin.judged import judge_twin
 from physsim.twin.results import TwinFit
 from physsim.twin.scene import TwinScene
 
@@ -73,9 +74,18 @@ def test_another_recording_begins_from_its_first_frames_and_all_others_are_predi
     other = recording(rate=9.0, name="b", seed=1)
     judged, scene, _, notes = compare(asset, other)
     assert "not the one that was fitted (a)" in notes[0]
-    assert scene.capture.fit.tolist() == list(range(10))
-    assert judged.judgement.mean("track").frames == 21
+    assert scene.capture.fit.tolist() == list(range(16))
+    assert judged.judgement.mean("track").frames == 15
     assert judged.judgement.ratio("track") < 0.5
+
+
+def test_a_recording_that_begins_in_the_middle_of_a_motion_is_begun_with_its_speed(asset):
+    late = recording(rate=9.0, name="b", seed=1).with_frames(np.arange(8, 31))
+    judged, scene, fit, _ = compare(asset, late)
+    assert np.abs(fit.start[1]).max() > 0.05  # [m/s]
+    assert judged.judgement.mean("track").value < 1.8e-3  # noise alone gives 0.8 mm
+    still = judge_twin(scene, replace(fit, start=(fit.start[0], 0 * fit.start[1])))
+    assert still.judgement.mean("track", part="fit").value > 2.0 * judged.judgement.mean("track", part="fit").value
 
 
 def test_the_command_writes_a_report_with_the_table_that_it_prints(asset, capture, tmp_path, capsys):
