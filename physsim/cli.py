@@ -76,6 +76,18 @@ a camera file is a JSON object as Camera.to_dict gives it (OpenCV's axes, from w
 """
 
 
+_FIT_CAPTURE_EXAMPLES = """examples:
+  physsim fit my-capture --out my-twin
+  physsim fit my-capture --out my-twin --test another-capture
+  physsim fit my-capture --out my-twin --kind sheet --cell-size 0.01 --stiffness parts
+  physsim fit my-capture --out my-twin --fit young viscosity hold_stiffness --known poisson=0.45 density=1100
+  physsim fit my-capture --out my-twin --fit young viscosity time_offset camera_pose --young-start 1e5 --seeds 3
+
+writes the asset with report.json, report.html and run/, which physsim view shows, to the folder given by --out; what an interrupted run
+found is kept beside it (OUT.partial) and gone on from. physsim check CAPTURE tells what is wrong with a capture; docs/capture.md
+describes the folder
+"""
+
 _FIT_EXAMPLES = """examples:
   physsim fit-appearance pictures --asset toy --out toy2
   physsim fit-appearance pictures --asset toy --out toy2 --splats 10000 --iterations 6000 --degree 3 --exposure
@@ -301,6 +313,37 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_render)
 
 
+def _add_fit(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "fit",
+        help="fit a twin to a recording: a body, its material and its look",
+        description="Reconstruct the soft thing that a capture shows, fit its material to the frames for fitting and its look to their "
+        "pictures, predict the frames held out, and write all of it as an asset with a report.",
+        epilog=_FIT_CAPTURE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("capture", type=_existing_folder, metavar="CAPTURE", help="folder of the recording")
+    parser.add_argument("--out", type=_output_folder, required=True, metavar="ASSET", help="folder for the asset")
+    parser.add_argument("--kind", choices=["solid", "sheet", "rod"], help="of the body (default: the capture's, or as it looks)")
+    parser.add_argument("--cell-size", type=_positive, metavar="M", help="of the mesh that is made [m] (default: from the body's size)")
+    parser.add_argument("--stiffness", choices=["one", "parts", "field"], help="one for the body, parts that are found, or a smooth field")
+    parser.add_argument("--test", type=_existing_folder, metavar="CAPTURE2", help="another recording of the same thing, to be predicted")
+    parser.add_argument("--fit", nargs="+", metavar="NAME", help="what is fitted (default: what is not known of the body)")
+    parser.add_argument("--known", nargs="+", metavar="NAME=VALUE", help="what is held fixed, in SI units")
+    parser.add_argument("--young-start", type=_positive, metavar="PA", help="Young's modulus that the fit starts from [Pa]")
+    parser.add_argument("--seeds", type=_count, metavar="N", help="fits from other starts, whose spread is told (default: 1)")
+    look = parser.add_mutually_exclusive_group()
+    look.add_argument("--appearance", dest="appearance", action="store_true", help="fit a look to the colour frames (the default)")
+    look.add_argument("--no-appearance", dest="appearance", action="store_false", help="fit none")
+    parser.add_argument("--joint", action="store_true", help="let pixels refine the physics, once there is a look")
+    parser.add_argument("--residual-correction", action="store_true", help="learn what the physics misses, as a step of its own")
+    parser.add_argument("--seed", type=_whole, metavar="N", help="of everything that is drawn (default: 0)")
+    parser.add_argument("--restart", action="store_true", help="do not go on from what an interrupted run left")
+    parser.add_argument("--quiet", action="store_true", help="no progress, only the tables")
+    parser.set_defaults(run=_fit)
+
+
 def _add_fit_appearance(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "fit-appearance",
@@ -413,6 +456,10 @@ def _render(**arguments: object) -> int | None:
     return _worker("physsim.viewer.film")(**arguments)
 
 
+def _fit(**arguments: object) -> int | None:
+    return _worker("physsim.twin.command")(**arguments)
+
+
 def _fit_appearance(**arguments: object) -> int | None:
     return _worker("physsim.real2sim.appearance")(**arguments)
 
@@ -447,8 +494,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"physsim {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    adders = (_add_demo, _add_convert, _add_check, _add_compare, _add_grasp, _add_view, _add_render, _add_fit_appearance)
-    for add in (*adders, _add_warmup, _add_bench):
+    capture = (_add_convert, _add_check, _add_fit, _add_compare)
+    for add in (_add_demo, *capture, _add_grasp, _add_view, _add_render, _add_fit_appearance, _add_warmup, _add_bench):
         add(commands)
     return parser
 
