@@ -9,12 +9,15 @@ import numpy as np
 from physsim.appearance.asset import Asset
 from physsim.capture.capture import Capture
 from physsim.errors import InputError
+from physsim.twin.fingerprint import capture_fingerprint
 from physsim.twin.judged import Judged, judge_twin
 from physsim.twin.page import write_report
 from physsim.twin.pictures import painter
+from physsim.twin.rebuild import rebuilt
 from physsim.twin.report import text_table, verdict
 from physsim.twin.residual import ResidualCorrection
 from physsim.twin.restart import restarted
+from physsim.twin.twin_file import twin_of
 
 START = 0.5  # of another recording that may be looked at to find how its motion begins [s]
 LEAST = 4  # frames of it at least
@@ -42,10 +45,6 @@ def compare(
         InputError: an asset without a twin; a capture of another kind of body, or in which the body cannot be laid.
         SolverError: a step failed.
     """
-    from physsim.twin.fingerprint import capture_fingerprint
-    from physsim.twin.rebuild import rebuilt
-    from physsim.twin.twin_file import twin_of
-
     twin = twin_of(asset)
     if capture.kind not in (None, twin.kind):
         raise InputError(
