@@ -146,7 +146,8 @@ def _errors(page, judgement):
     panels = [_panel(judgement, m) for m in series]
     if panels:
         noise = judgement.depth_noise
-        told = f" Depth noise: {digits(1e3 * noise)} mm." if noise and "chamfer" in series else ""
+        ratio = digits(judgement.chamfer_over_noise, 2)
+        told = f" Noise of depth: {digits(1e3 * noise)} mm; the Chamfer is {ratio} of it." if noise and "chamfer" in series else ""
         page.plots(panels, height=3.2, caption=f"Frame by frame; shaded: held-out frames, of which the fit knows nothing.{told}")
     further = [m for m in FURTHER if m in judgement.metrics]
     page.facts([(METRICS[m][0], DEFINITIONS[m]) for m in (*shown, *further)])
