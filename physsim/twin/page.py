@@ -14,7 +14,7 @@ from physsim.twin import trivial
 from physsim.twin.field_pictures import field_pictures
 from physsim.twin.judge_clouds import Moving
 from physsim.twin.judgement import METRICS, TWIN, Judgement
-from physsim.twin.report import coverage, digits, error_table, losses, ranges, report_numbers, scaled, span, words
+from physsim.twin.report import FURTHER, MAIN, coverage, digits, error_table, losses, ranges, report_numbers, scaled, span, words
 from physsim.twin.results import TwinFit
 from physsim.twin.seen import Seen
 from physsim.twin.strip import TITLES, make_strip
@@ -26,8 +26,6 @@ COLOURS = {
     trivial.CARRIED: PALETTE[2],
     trivial.REPLAYED: PALETTE[3],
 }
-MAIN = ("track", "chamfer", "chamfer_two_way", "depth", "iou", "psnr", "ssim")
-FURTHER = ("track_median", "track_all", "chamfer_l1")
 DEFINITIONS = {
     "track": "distance of a tracked point from its material point, mean over the tracks that a frame shows; tracks that left "
     "the body by the data alone are set aside.",
