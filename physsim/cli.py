@@ -109,6 +109,15 @@ sources are cases of PhysTwin (a folder with final_data.pkl), marker pickles of 
 frame (times.csv with a column `time`, or --rate), and CSV files like those of the shipped beam and starfish
 """
 
+_COMPARE_EXAMPLES = """examples:
+  physsim compare my-twin my-capture
+  physsim compare my-twin another-recording --start 0.5 --out results
+
+ASSET is a folder that physsim fit wrote. Of the capture that was fitted the held-out frames are predicted; of another recording of the same
+thing the first frames tell how its motion begins, and all others are predicted. The table holds the errors beside those of predictors that
+anybody could use without a simulation; report.json and report.html go to the folder given by --out
+"""
+
 
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors take one line."""
@@ -364,6 +373,26 @@ def _add_fit_appearance(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_fit_appearance)
 
 
+def _add_compare(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "compare",
+        help="hold what a twin predicts beside what a capture shows",
+        description="Predict the frames of a capture that a fitted asset has not seen, and judge them beside trivial predictors.",
+        epilog=_COMPARE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("asset", type=_existing_folder, metavar="ASSET", help="folder that physsim fit wrote")
+    parser.add_argument("capture", type=_existing_folder, metavar="CAPTURE", help="folder of the capture")
+    parser.add_argument("--out", type=_output_folder, default=Path("physsim-compare"), metavar="DIR", help="folder for the report")
+    parser.add_argument(
+        "--start", type=_positive, metavar="S", help="of another recording, how much tells how its motion begins [s] (default: 0.3)"
+    )
+    parser.add_argument("--replay", type=_existing_folder, metavar="CAPTURE", help="a recording to replay as one more predictor")
+    parser.add_argument("--quiet", action="store_true", help="only the table")
+    parser.set_defaults(run=_compare)
+
+
 def _add_check(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "check",
@@ -435,6 +464,10 @@ def _fit_appearance(**arguments: object) -> int | None:
     return _worker("physsim.real2sim.appearance")(**arguments)
 
 
+def _compare(**arguments: object) -> int | None:
+    return _worker("physsim.twin.compare")(**arguments)
+
+
 def _check(**arguments: object) -> int | None:
     return _worker("physsim.capture.command")(**arguments)
 
@@ -461,18 +494,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"physsim {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for add in (
-        _add_demo,
-        _add_convert,
-        _add_check,
-        _add_grasp,
-        _add_view,
-        _add_render,
-        _add_fit,
-        _add_fit_appearance,
-        _add_warmup,
-        _add_bench,
-    ):
+    adders = (_add_demo, _add_convert, _add_check, _add_fit, _add_compare, _add_grasp, _add_view, _add_render, _add_fit_appearance)
+    for add in (*adders, _add_warmup, _add_bench):
         add(commands)
     return parser
 

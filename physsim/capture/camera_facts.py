@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from physsim.appearance.camera import Camera
-from physsim.capture.entries import FILE, known_keys, number, short, vector
+from physsim.capture.entries import FILE, known_keys, number, short, vector, whole_number
 from physsim.capture.problems import Problems
 from physsim.errors import InputError
 
@@ -17,10 +17,10 @@ def parse_camera(name: str, told: dict, cameras: dict, sizes: dict, problems: Pr
     known_keys(told, "camera", where[:-1], problems)
     sides = []
     for key in ("width", "height"):
-        side = told.get(key)
-        right = isinstance(side, int) and not isinstance(side, bool) and 0 < side <= 16384
+        side = whole_number(told.get(key))
+        right = side is not None and 0 < side <= 16384
         if not right:
-            problems.error(FILE, f"{where}{key} is {short(side)}", "a whole number of pixels from 1 to 16384 is needed")
+            problems.error(FILE, f"{where}{key} is {short(told.get(key))}", "a whole number of pixels from 1 to 16384 is needed")
         sides.append(side if right else None)
     if None not in sides:
         sizes[name] = tuple(sides)

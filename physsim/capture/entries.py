@@ -82,6 +82,12 @@ def plain_number(value: object) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def whole_number(value: object) -> int | None:
+    """A whole number as int, also where a program wrote 640.0; None for anything else."""
+    value = value if isinstance(value, int) and not isinstance(value, bool) else plain_number(value)
+    return int(value) if value is not None and value == int(value) else None
+
+
 def vector(told, key, where, problems, shape, needed=True):
     """Finite numbers of an object as an array of a shape (None: any length), or None and a problem."""
     if told.get(key) is None and not needed:

@@ -56,7 +56,8 @@ def words(name: str) -> str:
 
 
 def scaled(value: float, unit: str) -> tuple[float, str]:
-    """Factor and unit in which a value is easily read: 41200 Pa -> (1e-3, "kPa")."""
+    """Factor and unit in which a value is easily read: 41200 Pa -> (1e-3, "kPa"); powers are raised."""
+    unit = unit.replace("^2", "\u00b2").replace("^3", "\u00b3")
     if unit not in PREFIXED or not math.isfinite(value) or value == 0.0:
         return 1.0, unit
     size = abs(value)

@@ -92,7 +92,6 @@ def find_start(scene: TwinScene, capture: Capture | None = None, *, count: int =
     ways = smooth_ways(mesh, kind, x, held, count)
     extent = float(np.ptp(x, axis=0).max())
     frames, still = _window(scene, carried, extent)
-    times = capture.times[frames] - scene.start_time
     moves = follow(mesh, kind, x, held, carried(capture.times[frames]) - carried(scene.start_time))
     looks = _looks(scene, capture, frames, x, seed)
     before, after = (carried(scene.start_time + s * scene.dt) for s in (0.0, 1.0))
@@ -102,11 +101,8 @@ def find_start(scene: TwinScene, capture: Capture | None = None, *, count: int =
         velocity, at_rest = led, still
         remarks.append("too little is seen in the first frames to tell how the body moves: it is taken to follow what holds it")
     else:
-        rates, spread = _rates(looks, ways, moves, extent)
-        last = times[-1]
-        moved = np.einsum("q,qnc->nc", rates[0] * last + rates[1] * last**2 / 2, ways) + moves[-1]
-        size = float(np.sqrt((moved**2).sum(axis=1).mean()))
-        at_rest = still and size < max(STILL * extent, 2.0 * spread * last)
+        rates, size, spread = _rates(looks, ways, moves, extent)
+        at_rest = still and size < max(STILL * extent, 2.0 * spread)
         velocity = led + np.einsum("q,qnc->nc", rates[0], ways)
     if at_rest:
         velocity = np.zeros_like(x)
@@ -207,7 +203,10 @@ def _cloud_looks(capture, frames, x, elements, scene, seed):
 
 
 def _rates(looks, ways, moves, extent):
-    """Velocity and acceleration along the ways, [2, q], and the spread of the velocity's root mean square [m/s]."""
+    """Velocity and acceleration along the ways, [2, q]; how far what is seen has moved at the end of the window, and its spread [m].
+
+    Both are root mean squares over what was looked at then: of ways that nothing shows, a few points tell neither motion nor rest.
+    """
     q, t = len(ways), looks.times
     frames = np.unique(looks.frames)
     led = np.empty(len(t))
@@ -230,8 +229,12 @@ def _rates(looks, ways, moves, extent):
         left = right - matrix @ found
         size = np.abs(left) / noise
         weight = np.where(size < 2.0, 1.0, 2.0 / np.maximum(size, 2.0)) ** 2
-    covariance = np.linalg.inv(normal)[q : 2 * q, q : 2 * q]
-    return found[q:].reshape(2, q), float(np.sqrt(np.trace(covariance)))
+    last = t >= t.max() - 1e-9
+    shown = np.concatenate([own[last] * t[last, None], own[last] * (t[last, None] ** 2 / 2)], axis=1)
+    covariance = np.linalg.inv(normal)[q:, q:]
+    moved = shown @ found[q:] + led[last]
+    unsure = np.einsum("pa,ab,pb->p", shown, covariance, shown)
+    return found[q:].reshape(2, q), float(np.sqrt(np.mean(moved**2))), float(np.sqrt(np.mean(unsure)))
 
 
 def _centred(matrix, right, groups):
