@@ -507,8 +507,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"physsim {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    adders = (_add_demo, _add_convert, _add_check, _add_fit, _add_compare, _add_grasp, _add_view, _add_render, _add_fit_appearance)
-    for add in (*adders, _add_warmup, _add_bench):
+    capture = (_add_convert, _add_check, _add_fit, _add_compare)
+    for add in (_add_demo, *capture, _add_grasp, _add_view, _add_render, _add_fit_appearance, _add_warmup, _add_bench):
         add(commands)
     return parser
 

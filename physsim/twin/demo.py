@@ -215,7 +215,7 @@ def _write(out, shown, capture):
         page.video(
             shown.film,
             "the capture, the twin, and the twin over the capture",
-            "Measured, the twin, and the twin over the measured picture, three times slower. What is marked predicted the fit did not look at.",
+            "Measured, the twin, and the twin over the measured picture, three times slower. The fit did not see what is marked predicted.",
         )
     page.facts([("the fit, and how far to trust it", "twin/report.html"), ("the twin, to be viewed, rendered, grasped", "twin/")])
     if shown.grasp is not None:
