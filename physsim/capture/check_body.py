@@ -29,7 +29,8 @@ def check_body(parts: Parts, seen: Seen, problems: Problems) -> None:
     for name, handle in parts.handles.items():
         file = f"handles/{name}.csv" if parts.facts.robot is None or name not in parts.facts.robot.get("links", ()) else FILE
         if parts.facts.times is not None:
-            _handle_times(file, handle, parts.facts.times, problems)
+            if len(handle.times) > 1:  # one pose alone is a clamp that stays
+                _handle_times(file, handle, parts.facts.times, problems)
             if size is not None:
                 _handle_distance(file, handle, parts, seen, size, problems)
     if size is not None and seen.masked:
@@ -64,7 +65,8 @@ def _handle_times(file, handle, times, problems):
 def _handle_distance(file, handle, parts, seen, size, problems):
     """A handle that holds the body cannot be far from all that is seen of it, unless it opened."""
     times = parts.facts.times
-    frames = [f for f, t in enumerate(times) if handle.times[0] <= t <= handle.times[-1] and len(seen.clouds[f])]
+    first, last = handle.times[[0, -1]] if len(handle.times) > 1 else (-np.inf, np.inf)
+    frames = [f for f, t in enumerate(times) if first <= t <= last and len(seen.clouds[f])]
     if not frames:
         return
     frames = np.array(frames)[np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))]

@@ -298,6 +298,13 @@ def test_a_handle_whose_rows_end_has_let_go(folder):
     assert [p.message.partition(",")[0] for p in check_capture(folder)] == ["its times"]
 
 
+def test_a_clamp_of_one_row_stays_for_good(folder):
+    handle_rows(folder, lambda c: {k: v[:1] for k, v in c.items()})
+    assert check_capture(folder) == []
+    handle_rows(folder, lambda c: c["x"].__iadd__(5.0) * 0)
+    told(folder, "error", "handles/hand.csv", "never near")
+
+
 def test_a_handle_far_from_its_places_is_as_near_as_they_are(folder, edit):
     handle_rows(folder, lambda c: c["z"].__iadd__(2.0) * 0)
     told(folder, "error", "handles/hand.csv", "never near")
