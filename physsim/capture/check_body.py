@@ -1,7 +1,6 @@
 """Do tracks, handles, rest shape and what was seen belong to one thing of one size?"""
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from physsim.capture.check_frames import Seen
 from physsim.capture.entries import FILE
@@ -70,7 +69,7 @@ def _handle_distance(file, handle, parts, seen, size, problems):
     if not frames:
         return
     frames = np.array(frames)[np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))]
-    away = _distances(handle, times[frames], [seen.clouds[f] for f in frames])
+    away = np.array([handle.distances(times[f], seen.clouds[f]).min() for f in frames])
     reach = max(size, _mesh_size(parts), parts.facts.known.length or 0.0) + (handle.radius or 0.0)
     far = ~(away <= FAR * reach)
     beyond = ~(away <= (NEVER if far.all() else LEAVES) * reach)
@@ -88,14 +87,6 @@ def _handle_distance(file, handle, parts, seen, size, problems):
     else:
         first = int(frames[np.argmax(beyond)])
         problems.error(file, f"the handle leaves the body: {what}", "end its rows where it let go, or add its opening", first)
-
-
-def _distances(handle, times, clouds):
-    """Distance of the nearest of the handle's places from each cloud [m], shape [times]."""
-    origins, turns = handle.at(times)
-    places = np.zeros((1, 3)) if handle.places is None or not len(handle.places) else handle.places[:: 1 + len(handle.places) // 200]
-    touching = origins[:, None] + np.einsum("tij,pj->tpi", turns, places)
-    return np.array([cKDTree(cloud).query(points)[0].min() for cloud, points in zip(clouds, touching)])
 
 
 def _mesh_size(parts):

@@ -350,8 +350,10 @@ def test_tracks_that_cannot_be_are_told_by_frame(folder):
         (lambda a: a.update(xyz=a["xyz"][:4], visible=a["visible"][:4]), "xyz has 4 frames, there are 6 times"),
         (lambda a: a.update(xyz=a["xyz"][..., :2]), "xyz has shape [6, 30, 2]"),
         (lambda a: a.update(visible=a["visible"].T), "visible has shape [30, 6]"),
-        (lambda a: a.update(xyz=a["xyz"][:, :0], visible=a["visible"][:, :0]), "follows no point"),
+        (lambda a: a.update(xyz=a["xyz"][:, :0], visible=a["visible"][:, :0], rest=a["rest"][:0]), "follows no point"),
         (lambda a: a.update(xyz=np.full((6, 30, 3), np.nan), visible=np.zeros((6, 30), bool)), "no point is ever seen"),
+        (lambda a: a.update(rest=a["rest"][:3]), "rest has shape [3, 3]"),
+        (lambda a: a.update(rest=a["rest"] * np.nan), "rest holds NaN"),
         (lambda a: a.update(positions=a.pop("xyz")), "holds no array xyz"),
         (lambda a: a.update(xyz=a["xyz"].astype(str)), "numbers"),
     ],
@@ -392,7 +394,9 @@ def test_no_sensor_at_all_and_cameras_that_are_not_there_are_told(folder, ball):
         (folder / name).rmdir()
     (folder / "depth").rmdir()
     (folder / "tracks.npz").unlink()
+    (folder / "rgb" / "front" / "000001.png").unlink()
     told(folder, "error", "", "holds neither depth nor points nor tracks")
+    told(folder, "error", "rgb/front/000001.png", "is missing", 1)
     (folder / "rgb" / "top").mkdir()
     told(folder, "error", "rgb/top", "has no camera 'top'")
     (folder / "depth" / "front").mkdir(parents=True)
