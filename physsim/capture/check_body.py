@@ -64,8 +64,7 @@ def _handle_times(file, handle, times, problems):
 def _handle_distance(file, handle, parts, seen, size, problems):
     """A handle that holds the body cannot be far from all that is seen of it, unless it opened."""
     times = parts.facts.times
-    first, last = handle.times[[0, -1]] if len(handle.times) > 1 else (-np.inf, np.inf)
-    frames = [f for f, t in enumerate(times) if first <= t <= last and len(seen.clouds[f])]
+    frames = [f for f in range(len(times)) if len(seen.clouds[f])]
     if not frames:
         return
     frames = np.array(frames)[np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))]
@@ -86,7 +85,7 @@ def _handle_distance(file, handle, parts, seen, size, problems):
         problems.error(file, f"{what}, and never near", "give metres in the cameras' world", int(frames[worst]))
     else:
         first = int(frames[np.argmax(beyond)])
-        problems.error(file, f"the handle leaves the body: {what}", "end its rows where it let go, or add its opening", first)
+        problems.error(file, f"the handle leaves the body: {what}", "if it let go, give its opening, which tells when", first)
 
 
 def _mesh_size(parts):
