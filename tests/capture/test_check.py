@@ -571,6 +571,15 @@ def test_a_json_of_wild_values_is_told_and_never_raises(folder, rng):
     ]
     path = folder / "capture.json"
     facts = json.loads(path.read_text())
+    base = {"position": [0, 0, 0], "quaternion": [1, 0, 0, 0]}
+    links = {"tip": {"link": "tip", "point": [0, 0, 0.3], "opening": ["slide"]}}
+    facts["robot"] = {"urdf": "robot.urdf", "joints": "joints.csv", "links": links, "base": base}
+    facts["missing"] = {"points": [1], "depth/front": [0]}
+    (folder / "robot.urdf").write_text(
+        '<robot name="r"><link name="base"/><link name="tip"/><joint name="slide" type="prismatic"><parent link="base"/><child link="tip"/>'
+        '<axis xyz="0 0 1"/><limit lower="-1" upper="1" effort="1" velocity="1"/></joint></robot>'
+    )
+    (folder / "joints.csv").write_text("time,slide\n0,0.05\n0.4,0.04\n")
 
     def places(value, at=()):
         yield at
@@ -580,7 +589,8 @@ def test_a_json_of_wild_values_is_told_and_never_raises(folder, rng):
 
     every = [at for at in places(facts) if at]
     (folder / "rgb").rename(folder / ".rgb")  # pictures are not what is at stake here
-    for at in (every[i] for i in rng.integers(0, len(every), 100)):
+    few = [at for at in every if len(at) < 4]  # the numbers of matrices and lists would be most of all
+    for at in [few[i] for i in rng.integers(0, len(few), 45)] + [every[i] for i in rng.integers(0, len(every), 5)]:
         changed = json.loads(json.dumps(facts))
         part = changed
         for key in at[:-1]:
