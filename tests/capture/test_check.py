@@ -180,6 +180,20 @@ def test_missing_frames_are_told_unless_they_are_said_to_be_missing(folder, edit
     assert Capture.load(folder).depth["front"][4] is None
 
 
+def test_frames_that_are_numbered_from_one_are_told_so(folder):
+    for frame in range(5, -1, -1):
+        (folder / "mask" / "front" / f"00000{frame}.png").rename(folder / "mask" / "front" / f"00000{frame + 1}.PNG")
+    assert "numbered from 000000" in told(folder, "error", "mask/front/000000.png", "is missing", 0).remedy
+    assert len([p for p in check_capture(folder) if p.severity == "error"]) == 1
+
+
+def test_too_many_handles_are_told(folder):
+    text = (folder / "handles" / "hand.csv").read_text()
+    for i in range(64):
+        (folder / "handles" / f"h{i}.csv").write_text(text)
+    told(folder, "error", "handles", "65 handles")
+
+
 def test_many_alike_are_counted(folder, edit):
     edit(lambda f: f.update(times={"rate": 30.0, "count": 200}, fit=None, test=None))
     missing = [p for p in check_capture(folder) if p.file.startswith("depth/front")]
