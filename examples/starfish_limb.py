@@ -2,8 +2,9 @@
 
 What was recorded is the command to the motor and four markers from the side. The limb hardly moves while the command runs up and down some
 17 times a second, and twitches when the command stays low: the number counts what is left to wind up, and the tendon is just taut at the
-value at which it rests before the motion. The pull arrives three frames later. Modulus and damping of the limb, and stiffness and slack of
-the tendon on either side of the clamp, are fitted; the markers drift by a millimetre, which no model here explains.
+value at which it rests before the motion. The pull arrives three frames later. Damping of the limb, and stiffness and slack of the tendon on
+either side of the clamp, are fitted; forces were not measured, so that they count per modulus, for which that of a soft silicone is taken.
+The markers drift by a millimetre, which no model here explains.
 """
 
 import numpy as np
@@ -43,7 +44,7 @@ def build(rest):
     mesh = ps.box_mesh((WIDTH, WIDTH, high - low), (1, 2, 10), origin=corner)
     x = mesh.points
     builder = ps.ModelBuilder()
-    body = builder.add_soft_body(mesh, ps.NeoHookean(young=1e6, poisson=0.3, density=1070.0, viscosity=4e4), name="limb")
+    body = builder.add_soft_body(mesh, ps.NeoHookean(young=3e5, poisson=0.3, density=1070.0, viscosity=1e4), name="limb")
     heights = np.unique(x[:, 2])
     held = heights[np.argsort(np.abs(heights - CLAMP))[:2]]
     builder.attach(body, np.flatnonzero(np.isin(x[:, 2], held)), name="clamp")
@@ -73,13 +74,10 @@ def main(seconds=None):
     nodes, weights = body.mesh.interpolation(rest, outside=0.02)
     fitted = capture.fit if seconds is None else capture.fit[times[capture.fit] <= times[0] + seconds]
     tracks = Tracks(times[fitted], nodes, weights, seen[fitted], components="xz")
-    unknown = {
-        body.young: Variable("young", 1e6, 1e4, 1e7, "log", "Pa"),
-        body.viscosity: Variable("viscosity", 4e4, 1e2, 1e6, "log", "Pa s"),
-    }
+    unknown = {body.viscosity: Variable("viscosity", 1e4, 1e2, 1e6, "log", "Pa s")}
     for side, tendon in zip(("lower", "upper"), tendons, strict=True):
         length = tendon.length
-        unknown[tendon.stiffness] = Variable(f"{side} stiffness", 2e4, 10.0, 1e6, "log", "N/m")
+        unknown[tendon.stiffness] = Variable(f"{side} stiffness", 4e3, 10.0, 1e6, "log", "N/m")
         unknown[tendon.rest_length] = Variable(f"{side} length", length, length - 0.005, length + 0.005, "linear", "m")
     dt = float(np.median(np.diff(times))) / STEPS
     fit = identify(ps.SolverImplicit(model, dt, strict=False), tracks, unknown, control=control, max_iterations=12)
