@@ -2,9 +2,9 @@
 
 What was recorded is the command to the motor and four markers from the side. The limb hardly moves while the command runs up and down some
 17 times a second, and twitches when the command stays low: the number counts what is left to wind up, and the tendon is just taut at the
-value at which it rests before the motion. The pull arrives three frames later. Damping of the limb, and stiffness and slack of the tendon on
-either side of the clamp, are fitted; forces were not measured, so that they count per modulus, for which that of a soft silicone is taken.
-The markers drift by a millimetre, which no model here explains.
+value at which it rests before the motion. The pull arrives three frames later. Damping of the limb, and stiffness and slack of the tendon
+on either side of the clamp, are fitted; forces were not measured, so that they count per modulus, for which that of a soft silicone is
+taken. The markers drift by a millimetre, which no model here explains.
 """
 
 import numpy as np
