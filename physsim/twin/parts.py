@@ -10,6 +10,7 @@ from physsim.errors import InputError
 from physsim.physics.fields import Cells
 
 ROUND = 30  # iterations of the clustering of cells
+FEW = 2  # parts beyond the most wanted, from which on parts that join nowhere may be merged
 APART = 2.0  # how much dearer it is to merge parts that join nowhere
 EXPECTED = 1.5  # standard deviation of a part's log value about what its patches say by themselves
 SPAN = 8.0  # of log values that a merged part may have about the constant part of the field: a factor of 3,000
@@ -55,8 +56,9 @@ def merge_path(
     """The best partitions into 1, 2, ... `most` parts that merging patches two by two leads to.
 
     The misfit is |R c - target|^2 / 2 beyond its least, c being the patches' log values. Merging makes some of them equal; at each
-    step the two parts are merged whose merging raises the misfit least, one that join nowhere as if it were twice as much. Parts need
-    not be connected: the same stuff may be in two places.
+    step the two parts are merged whose merging raises the misfit least. While there are many, only parts that join are merged, so that
+    patches of which the data say little go with what surrounds them; of the last few also those that join nowhere, as if it raised
+    the misfit twice as much: the same stuff may be in two places.
 
     Args:
         triangle: R, shape [rows, patches].
@@ -79,7 +81,8 @@ def merge_path(
             kept.append(_ordered(members, values, cost, sizes))
         if members.shape[1] == 1:
             return kept[::-1]
-        members = _merge_once(triangle, target, members, sizes, best, beside)
+        apart = APART if members.shape[1] <= most + FEW else np.inf
+        members = _merge_once(triangle, target, members, sizes, best, beside, apart)
 
 
 def _fitted(design, target, members, sizes, best):
@@ -95,7 +98,7 @@ def _pull(members, sizes):
     return 2.0 * (members.T @ sizes) / sizes.sum() / EXPECTED**2
 
 
-def _merge_once(triangle, target, members, sizes, best, beside):
+def _merge_once(triangle, target, members, sizes, best, beside, apart):
     count = members.shape[1]
     first, second = np.triu_indices(count, 1)
     # misfit of "value of a = value of b" from the quadratic model without it: (a - b)^2 / (2 variance of a - b)
@@ -105,7 +108,7 @@ def _merge_once(triangle, target, members, sizes, best, beside):
     variance = inverse[first, first] + inverse[second, second] - 2 * inverse[first, second]
     rise = (values[first] - values[second]) ** 2 / np.maximum(variance, 1e-300)
     joined = (members.T @ beside @ members)[first, second] > 0
-    k = int(np.argmin(rise * np.where(joined, 1.0, APART)))
+    k = int(np.argmin(np.where(joined, rise, (rise + 1e-300) * apart)))
     a, b = first[k], second[k]
     out = np.delete(members, b, axis=1)
     out[:, a] += members[:, b]
