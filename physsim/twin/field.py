@@ -1,10 +1,10 @@
 """Stiffness that differs from place to place: as a smooth field, or by part, with the parts given or found.
 
 Parts are found in four steps. A field that is constant on compact patches is fitted by Gauss-Newton on the simulation's tangents, one
-direction a patch, with a prior that ties neighbours. In the linear model that results patches are merged two by two, always those that
-the data tell apart least. The borders of the few parts that are left are moved by Gauss-Newton through the simulation itself: each cell
-is a blend of parts by its distance from the border, and the border's displacement is a smooth field. Last every part gets one value,
-with an interval, by the general fit; parts that the data do not tell apart become one.
+direction a patch, with a prior that ties neighbours. In the linear model that results the patches are sorted into the few parts that
+explain the data best, with borders as short as they allow. Then the borders are moved by Gauss-Newton through the simulation itself: each
+cell is a blend of parts by its distance from the border, and the border's displacement is a smooth field. Last every part gets one value,
+with an interval, by the general fit; parts that the data do not tell apart become one. Damping goes along with stiffness.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from physsim.physics.fields import cells_of, region_basis, smooth_columns
 from physsim.real2sim.least_squares import MAX_ITERATIONS, least_squares
 from physsim.twin.field_maps import ColumnField, border_field
 from physsim.twin.identification import identify_twin, predict
-from physsim.twin.parts import merge_path, neighbours, patches, tidy
+from physsim.twin.parts import neighbours, partitions, patches, tidy
 from physsim.twin.problem import TwinProblem
 from physsim.twin.results import TwinFit
 from physsim.twin.terms import default_terms
@@ -33,7 +33,7 @@ MODES = 6  # smooth displacements of a border
 WIDTHS = (1.0, 0.5)  # of the blend at a border, in cells, round by round
 LEVELS = (4, 8)  # columns of a field that are fitted before all of them
 SMALLEST = 0.03  # share of the body below which an island is no part
-EXPLAINED = 0.85  # share of what free patches explain that the parts have to
+WORTH = 0.1  # share of the misfit of one part that a further part has to explain
 TOLD_APART = 3.0  # standard deviations between the log values of two parts
 FIELD = {"max_iterations": 4, "relative_decrease": 1e-2, "gradient": 1e-2, "step_size": 2e-2, "damping": 3e-2}
 
@@ -372,7 +372,7 @@ def _found_parts(job, count, most, ratio, seed, options):
         return _one_part(job, f"a field of {len(sizes)} patches varies by a factor of {np.exp(spread):.2f} only")
     triangle, target = stage.data()
     inverse = np.linalg.inv(modes)
-    path = merge_path(triangle @ inverse, target, value, sizes, neighbours(job.cells, cells_patch)[0], most)
+    path = partitions(triangle @ inverse, target, value, sizes, neighbours(job.cells, cells_patch), most)
     chosen = _enough(path)
     others = stage.others
     labels, values = chosen.labels[cells_patch], chosen.values
@@ -397,9 +397,13 @@ def _spread(values, sizes):
 
 
 def _enough(path):
-    """The fewest parts that explain most of what free patches explain."""
-    worst = path[0].cost
-    return next((m for m in path if m.cost <= (1.0 - EXPLAINED) * worst), path[-1])
+    """As many parts as each explain WORTH of what one part leaves over free patches."""
+    whole, chosen = path[0].cost, path[0]
+    for more in path[1:]:
+        if chosen.cost - more.cost < WORTH * whole:
+            break
+        chosen = more
+    return chosen
 
 
 def _refined(job, labels, values, others):

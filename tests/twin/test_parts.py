@@ -6,7 +6,7 @@ import pytest
 import physsim as ps
 from physsim.physics.fields import cells_of, region_basis, smooth_columns
 from physsim.twin.field_maps import border_field
-from physsim.twin.parts import merge_path, neighbours, patches, signed_distances, tidy
+from physsim.twin.parts import neighbours, partitions, patches, signed_distances, tidy
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_patches_are_compact_cover_the_body_and_come_out_the_same_again(box):
     assert (nearest == labels).mean() > 0.9
 
 
-def test_merging_finds_the_parts_of_patches_that_the_data_tell_apart(box, rng):
+def test_patches_are_sorted_into_the_parts_of_patches_that_the_data_tell_apart(box, rng):
     """Values 0, 1.6, 0 along the bar, measured through random rows; the last patch is seen by none and goes with its neighbour."""
     labels = (box.centres()[:, 0] / 0.0125).astype(int)
     truth = np.array([0.0, 0, 0, 1.6, 1.6, 0, 0, 0])
@@ -36,7 +36,7 @@ def test_merging_finds_the_parts_of_patches_that_the_data_tell_apart(box, rng):
     best = np.append(best, 0.9)
     sizes = np.bincount(labels, box.sizes)
     triangle = np.linalg.qr(rows, mode="r")
-    path = merge_path(triangle, triangle @ best, best, sizes, neighbours(box, labels)[0], 3)
+    path = partitions(triangle, triangle @ best, best, sizes, neighbours(box, labels), 3)
     assert [len(m.values) for m in path] == [1, 2, 3]
     assert path[0].cost > path[1].cost >= path[2].cost
     two = path[1]
