@@ -1,4 +1,4 @@
-"""The command ``physsim``: demo, convert, check, grasp, view, render, fit-appearance, warmup and bench.
+"""The command ``physsim``: demo, convert, check, fit, compare, grasp, view, render, fit-appearance, warmup and bench.
 
 Arguments are checked here, before anything heavy is imported. Each subcommand then imports its worker and hands over plain keyword
 arguments; options that were not given are left out, so that a worker's own defaults hold. Wrong input ends in one line and exit code 2.
@@ -14,21 +14,22 @@ from pathlib import Path
 from typing import NoReturn
 
 from physsim import __version__
-from physsim.errors import PhyssimError
+from physsim.errors import InputError, PhyssimError
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 
 _EXAMPLES = """examples:
-  physsim demo                                  fit the shipped silicone beam, predict its second recording
-  physsim demo beam --out results               the same, written to ./results
-  physsim demo beam --fit a.csv --heldout b.csv --experiment experiment.json
+  physsim demo                                  fit a twin to a shipped capture, compare it, let a Panda grasp it
+  physsim demo beam --out results               fit the real silicone beam, predict its second recording
+  physsim check my-capture                      say what is wrong with a recording's folder before any work
+  physsim fit my-capture --out my-twin          a body, its material with intervals, its look and a report
+  physsim compare my-twin another-capture       what the twin predicts beside what was seen
   physsim convert recording.pkl --out capture   make a capture of a recording in another program's format
   physsim grasp --object plush --out results    a robot lifts, shakes and puts down a soft thing, by friction
   physsim view results                          look at it in the browser, and pull at it
   physsim render results --out film.mp4         the same as a film
   physsim fit-appearance pictures --asset toy --out toy2    make an asset look like pictures of it
-  physsim check my-capture                      say what is wrong with a recording's folder before any work
   physsim warmup                                compile the kernels now, so that later runs start at once
   physsim bench --case cloth --json bench.json  time this machine
   physsim bench --peers --json bench.json       the same, next to MuJoCo, Taichi and PyBullet where installed
@@ -36,13 +37,15 @@ _EXAMPLES = """examples:
 
 _DEMO_EXAMPLES = """examples:
   physsim demo
+  physsim demo twin --out results
   physsim demo beam --out results --young-start 5e4
   physsim demo beam --fit-seconds 1.5 --cells 8 2 2
   physsim demo beam --fit a.csv --heldout b.csv --experiment experiment.json
   physsim demo beam --fit lighter.csv --mass 0.05
 
-writes report.json, report.html, beam.mp4 (a PNG strip where no video encoder is found) and run/, which physsim view shows, to the
-folder given by --out
+writes report.json, report.html, twin.mp4 and grasp.mp4, or beam.mp4 (PNG strips where no video encoder is found), and run/, which
+physsim view shows, to the folder given by --out; the twin's own folder, twin/, can be viewed, rendered, compared and grasped like any
+asset. The grasp needs PyBullet: pip install 'physsim[robots]'
 """
 
 _GRASP_EXAMPLES = """examples:
@@ -76,6 +79,18 @@ a camera file is a JSON object as Camera.to_dict gives it (OpenCV's axes, from w
 """
 
 
+_FIT_CAPTURE_EXAMPLES = """examples:
+  physsim fit my-capture --out my-twin
+  physsim fit my-capture --out my-twin --test another-capture
+  physsim fit my-capture --out my-twin --kind sheet --cell-size 0.01 --stiffness parts
+  physsim fit my-capture --out my-twin --fit young viscosity hold_stiffness --known poisson=0.45 density=1100
+  physsim fit my-capture --out my-twin --fit young viscosity time_offset camera_pose --young-start 1e5 --seeds 3
+
+writes the asset with report.json, report.html and run/, which physsim view shows, to the folder given by --out; what an interrupted run
+found is kept beside it (OUT.partial) and gone on from. physsim check CAPTURE tells what is wrong with a capture; docs/capture.md
+describes the folder
+"""
+
 _FIT_EXAMPLES = """examples:
   physsim fit-appearance pictures --asset toy --out toy2
   physsim fit-appearance pictures --asset toy --out toy2 --splats 10000 --iterations 6000 --degree 3 --exposure
@@ -95,6 +110,15 @@ _CONVERT_EXAMPLES = """examples:
 
 sources are cases of PhysTwin (a folder with final_data.pkl), marker pickles of DEFORM, folders with one .npy or .ply file of points a
 frame (times.csv with a column `time`, or --rate), and CSV files like those of the shipped beam and starfish
+"""
+
+_COMPARE_EXAMPLES = """examples:
+  physsim compare my-twin my-capture
+  physsim compare my-twin another-recording --start 0.5 --out results
+
+ASSET is a folder that physsim fit wrote. Of the capture that was fitted the held-out frames are predicted; of another recording of the same
+thing the first frames tell how its motion begins, and all others are predicted. The table holds the errors beside those of predictors that
+anybody could use without a simulation; report.json and report.html go to the folder given by --out
 """
 
 
@@ -187,14 +211,20 @@ def _output_file(text: str) -> Path:
 def _add_demo(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "demo",
-        help="fit a material to a real recording and predict another one",
-        description="Fit Young's modulus and damping to one recording of a beam, by gradients, then predict another recording.",
+        help="fit a twin to a shipped capture and let a robot grasp it; or fit a beam's real recording",
+        description="twin: fit a body's material and look to a small RGB-D capture that ships with physsim (made by MuJoCo), predict the "
+        "frames held out, and let a Panda grasp the twin. beam: fit Young's modulus and damping to one real recording of a beam, by "
+        "gradients, then predict another recording.",
         epilog=_DEMO_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument("name", nargs="?", choices=["beam"], default="beam", help="which demo (default: beam)")
+    parser.set_defaults(run=_demo)
+    parser.add_argument("name", nargs="?", choices=["twin", "beam"], default="twin", help="which demo (default: twin)")
     parser.add_argument("--out", type=_output_folder, default=Path("physsim-demo"), metavar="DIR", help="folder for the results")
+    parser.add_argument("--restart", action="store_true", help="of the twin: do not go on from what an interrupted demo left")
+    parser.add_argument("--quiet", action="store_true", help="no progress, only the table")
+    parser = parser.add_argument_group("of the demo beam")
     parser.add_argument("--fit", type=_existing_file, metavar="CSV", help="recording to fit (default: the shipped recording a)")
     parser.add_argument("--heldout", type=_existing_file, metavar="CSV", help="recording to predict (default: the shipped recording b)")
     parser.add_argument("--experiment", type=_existing_file, metavar="JSON", help="facts of the experiment (default: the shipped ones)")
@@ -202,8 +232,6 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--fit-seconds", type=_positive, metavar="S", help="fit this long after the release [s], and judge what follows")
     parser.add_argument("--cells", type=_count, nargs=3, metavar=("NX", "NY", "NZ"), help="cells of the mesh along x, y, z")
     parser.add_argument("--mass", type=_positive, metavar="KG", help="mass of the weight [kg], instead of what the experiment file says")
-    parser.add_argument("--quiet", action="store_true", help="no progress, only the table")
-    parser.set_defaults(run=_demo)
 
 
 def _add_convert(commands: argparse._SubParsersAction) -> None:
@@ -292,6 +320,37 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_render)
 
 
+def _add_fit(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "fit",
+        help="fit a twin to a recording: a body, its material and its look",
+        description="Reconstruct the soft thing that a capture shows, fit its material to the frames for fitting and its look to their "
+        "pictures, predict the frames held out, and write all of it as an asset with a report.",
+        epilog=_FIT_CAPTURE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("capture", type=_existing_folder, metavar="CAPTURE", help="folder of the recording")
+    parser.add_argument("--out", type=_output_folder, required=True, metavar="ASSET", help="folder for the asset")
+    parser.add_argument("--kind", choices=["solid", "sheet", "rod"], help="of the body (default: the capture's, or as it looks)")
+    parser.add_argument("--cell-size", type=_positive, metavar="M", help="of the mesh that is made [m] (default: from the body's size)")
+    parser.add_argument("--stiffness", choices=["one", "parts", "field"], help="one for the body, parts that are found, or a smooth field")
+    parser.add_argument("--test", type=_existing_folder, metavar="CAPTURE2", help="another recording of the same thing, to be predicted")
+    parser.add_argument("--fit", nargs="+", metavar="NAME", help="what is fitted (default: what is not known of the body)")
+    parser.add_argument("--known", nargs="+", metavar="NAME=VALUE", help="what is held fixed, in SI units")
+    parser.add_argument("--young-start", type=_positive, metavar="PA", help="Young's modulus that the fit starts from [Pa]")
+    parser.add_argument("--seeds", type=_count, metavar="N", help="fits from other starts, whose spread is told (default: 1)")
+    look = parser.add_mutually_exclusive_group()
+    look.add_argument("--appearance", dest="appearance", action="store_true", help="fit a look to the colour frames (the default)")
+    look.add_argument("--no-appearance", dest="appearance", action="store_false", help="fit none")
+    parser.add_argument("--joint", action="store_true", help="let pixels refine the physics, once there is a look")
+    parser.add_argument("--residual-correction", action="store_true", help="learn what the physics misses, as a step of its own")
+    parser.add_argument("--seed", type=_whole, metavar="N", help="of everything that is drawn (default: 0)")
+    parser.add_argument("--restart", action="store_true", help="do not go on from what an interrupted run left")
+    parser.add_argument("--quiet", action="store_true", help="no progress, only the tables")
+    parser.set_defaults(run=_fit)
+
+
 def _add_fit_appearance(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "fit-appearance",
@@ -319,6 +378,26 @@ def _add_fit_appearance(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--restart", action="store_true", help="do not go on from what an interrupted run left")
     parser.add_argument("--quiet", action="store_true", help="no progress, only the numbers")
     parser.set_defaults(run=_fit_appearance)
+
+
+def _add_compare(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "compare",
+        help="hold what a twin predicts beside what a capture shows",
+        description="Predict the frames of a capture that a fitted asset has not seen, and judge them beside trivial predictors.",
+        epilog=_COMPARE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("asset", type=_existing_folder, metavar="ASSET", help="folder that physsim fit wrote")
+    parser.add_argument("capture", type=_existing_folder, metavar="CAPTURE", help="folder of the capture")
+    parser.add_argument("--out", type=_output_folder, default=Path("physsim-compare"), metavar="DIR", help="folder for the report")
+    parser.add_argument(
+        "--start", type=_positive, metavar="S", help="of another recording, how much tells how its motion begins [s] (default: 0.5)"
+    )
+    parser.add_argument("--replay", type=_existing_folder, metavar="CAPTURE", help="a recording to replay as one more predictor")
+    parser.add_argument("--quiet", action="store_true", help="only the table")
+    parser.set_defaults(run=_compare)
 
 
 def _add_check(commands: argparse._SubParsersAction) -> None:
@@ -365,7 +444,13 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
 
 
 def _demo(name: str, **arguments: object) -> int | None:
-    return _worker(f"physsim.real2sim.{name}")(**arguments)
+    other = {"twin": ("fit", "heldout", "experiment", "young_start", "fit_seconds", "cells", "mass"), "beam": ("restart",)}[name]
+    wrong = [option for option in other if option in arguments]
+    if wrong:
+        known = "beam" if name == "twin" else "twin"
+        option = wrong[0].replace("_", "-")
+        raise InputError(f"--{option} belongs to another demo: physsim demo {known} --{option} ...; see 'physsim demo --help'")
+    return _worker({"twin": "physsim.twin.demo", "beam": "physsim.real2sim.beam"}[name])(**arguments)
 
 
 def _convert(**arguments: object) -> int | None:
@@ -384,8 +469,16 @@ def _render(**arguments: object) -> int | None:
     return _worker("physsim.viewer.film")(**arguments)
 
 
+def _fit(**arguments: object) -> int | None:
+    return _worker("physsim.twin.command")(**arguments)
+
+
 def _fit_appearance(**arguments: object) -> int | None:
     return _worker("physsim.real2sim.appearance")(**arguments)
+
+
+def _compare(**arguments: object) -> int | None:
+    return _worker("physsim.twin.compare")(**arguments)
 
 
 def _check(**arguments: object) -> int | None:
@@ -414,7 +507,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"physsim {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for add in (_add_demo, _add_convert, _add_check, _add_grasp, _add_view, _add_render, _add_fit_appearance, _add_warmup, _add_bench):
+    capture = (_add_convert, _add_check, _add_fit, _add_compare)
+    for add in (_add_demo, *capture, _add_grasp, _add_view, _add_render, _add_fit_appearance, _add_warmup, _add_bench):
         add(commands)
     return parser
 

@@ -29,6 +29,7 @@ INTERNAL = {
     "bending",
     "seam",
     "pin",
+    "tendon",
     "contact_point_triangle",
     "contact_edge_edge",
     "point_shape",
@@ -71,6 +72,8 @@ def rest_of(law, rng):
     if law.name == "rod":  # two bent edges and a director point beside each
         points = np.array([[0, 0, 0], [1, 0, 0], [1.9, 0.4, 0], [0.5, 0.9, 0], [1.2, 1.0, 0.4]])
         return (points + rng.uniform(-0.04, 0.04, points.shape)) @ Rotation.random(random_state=int(rng.integers(2**31))).as_matrix().T
+    if law.name == "tendon":  # a way that turns at each waypoint
+        return np.cumsum(rng.uniform(0.5, 1.0, (8, 3)) * rng.choice([-1, 1], (8, 3)), axis=0)
     if law.points < 3:
         return np.cumsum(rng.uniform(0.5, 1.0, (law.points + 1, 3)), axis=0)
     corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1.0]])
@@ -208,6 +211,10 @@ def draw(law, rng, step, amount=0.15, near_upper=False):
     p = parameters_of(law, rng, near_upper)
     if not near_upper:
         p = p * rng.uniform(0.95, 1.05, p.shape)
+    if law.name == "tendon":  # taut, or coming taut
+        way = np.linalg.norm(np.diff(x, axis=0), axis=1).sum()
+        p[:, law.column("rest_length")] = 0.8 * way
+        p[:, law.column("onset")] = rng.choice([0.1, 1.0]) * way
     if law is DRIVE:
         for row in p:
             M = rng.normal(size=(6, 6))
@@ -314,6 +321,8 @@ def test_rest_is_stationary(law, step, rng):
         p[:, law.column("gravity_x") :] = 0.0
     if law.name == "load":
         p[:] = 0.0  # a load is nowhere at rest
+    if law.name == "tendon":
+        p[:, law.column("rest_length")] = 20.0  # slack: longer than its way
     if law.name == "seam":
         sample = replace(sample, x=np.tile(sample.x[0], (len(sample.x), 1)))
     if law.name == "pin":

@@ -47,10 +47,14 @@ class Handle:
         if len(times) == 0 or (np.diff(times) <= 0).any():
             raise InputError("Handle.times: at least one is needed, each later than the one before")
         positions = validation.array("Handle.positions", self.positions, (len(times), 3))
-        rotations = np.tile(np.eye(3), (len(times), 1, 1)) if self.rotations is None else np.asarray(self.rotations, dtype=float)
+        rotations = np.tile(np.eye(3), (len(times), 1, 1)) if self.rotations is None else np.array(self.rotations, dtype=float)
         if rotations.shape != (len(times), 3, 3):
             raise InputError(f"Handle.rotations: shape {list(rotations.shape)}; [{len(times)}, 3, 3] is needed")
-        rotations = np.stack([validation.rotation(f"Handle.rotations[{i}]", r) for i, r in enumerate(rotations)])
+        with np.errstate(invalid="ignore", over="ignore"):
+            square, turned = rotations @ rotations.transpose(0, 2, 1), np.linalg.det(rotations)
+        wrong = np.flatnonzero(~((np.abs(square - np.eye(3)).max(axis=(1, 2)) <= 1e-5) & (turned > 0.0)))
+        if len(wrong):
+            validation.rotation(f"Handle.rotations[{wrong[0]}]", rotations[wrong[0]])
         object.__setattr__(self, "times", times)
         object.__setattr__(self, "positions", positions)
         object.__setattr__(self, "rotations", rotations)
@@ -266,11 +270,17 @@ class Capture:
             depth = self.depth[name][frame]
             if depth is None:
                 continue
+            depth = np.asarray(depth, dtype=float)
+            if depth.shape != (self.cameras[name].height, self.cameras[name].width):
+                raise InputError(f"depth of camera {name!r}, frame {frame}: shape {list(depth.shape)} is not the camera's")
             seen = np.isfinite(depth) & (depth > 0)
             mask = self.mask[name][frame] if name in self.mask else None
             if mask is not None:
                 seen &= mask
-            parts.append(self.cameras[name].points(np.where(seen, depth, np.nan))[seen])
+            rows, columns = np.nonzero(seen)
+            origin, directions = self.cameras[name].rays(np.stack([columns, rows], axis=1).astype(float))
+            points = origin + depth[rows, columns, None] * directions
+            parts.append(points[np.isfinite(points).all(axis=1)])  # a lens may image nothing at a pixel
         return np.concatenate(parts) if parts else np.zeros((0, 3))
 
     def with_frames(self, frames: np.ndarray) -> "Capture":

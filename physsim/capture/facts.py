@@ -9,7 +9,7 @@ import numpy as np
 from physsim.capture import layout
 from physsim.capture.camera_facts import parse_camera
 from physsim.capture.capture import KINDS, SENSORS, Known
-from physsim.capture.entries import FILE, known_keys, number, plain_number, short, vector
+from physsim.capture.entries import FILE, known_keys, number, plain_number, short, vector, whole_number
 from physsim.capture.problems import Problems
 from physsim.io.folders import UNITS
 
@@ -108,9 +108,9 @@ def _times(told, facts, problems):
         known_keys(value, "times", "times", problems)
         start = number(value, "start", "times.", problems)
         rate = number(value, "rate", "times.", problems, lower=0.0, open_=True, needed=True)
-        count = value.get("count")
-        if isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= layout.MAX_FRAMES:
-            problems.error(FILE, f"times.count is {short(count)}", f"a whole number from 1 to {layout.MAX_FRAMES} is needed")
+        count = whole_number(value.get("count"))
+        if count is None or not 0 < count <= layout.MAX_FRAMES:
+            problems.error(FILE, f"times.count is {short(value.get('count'))}", f"a whole number from 1 to {layout.MAX_FRAMES} is needed")
             return
         facts.frame_count = count
         if rate is not None:
@@ -195,7 +195,8 @@ def _split(told, facts, problems):
             continue
         frames, wrong = [], not isinstance(value, list) or len(value) > layout.MAX_FRAMES
         for part in [] if wrong else value:
-            if not (isinstance(part, list) and len(part) == 2 and all(isinstance(v, int) and not isinstance(v, bool) for v in part)):
+            part = [whole_number(v) for v in part] if isinstance(part, list) and len(part) == 2 else [None]
+            if None in part:
                 wrong = True
             elif not 0 <= part[0] < part[1] or (count is not None and part[1] > count):
                 last = "" if count is None else f"there are {count} frames: "
@@ -265,8 +266,8 @@ def _missing(told, facts, problems):
                 FILE, f"missing: there is no stream {short(stream)}", 'streams are "points", "rgb/CAMERA", "depth/CAMERA", ...'
             )
             continue
-        whole = isinstance(frames, list) and all(isinstance(f, int) and not isinstance(f, bool) and f >= 0 for f in frames)
-        if not whole or any(facts.frame_count is not None and f >= facts.frame_count for f in frames):
+        numbers = [whole_number(f) for f in frames] if isinstance(frames, list) else [None]
+        if any(f is None or f < 0 or (facts.frame_count is not None and f >= facts.frame_count) for f in numbers):
             problems.error(FILE, f"missing.{stream} is {short(frames)}", "a list of frame numbers is needed")
             continue
-        facts.missing[stream] = set(frames)
+        facts.missing[stream] = set(numbers)

@@ -18,11 +18,12 @@ from physsim.physics.frames import body_frame, collider_frame, rotation_matrix, 
 from physsim.physics.launch import quiet_warp
 from physsim.physics.materials import NeoHookean, Rod, Shell, Spring
 from physsim.physics.mesh import SpringNet, TetMesh
-from physsim.physics.model import Attachment, Body, LawBlock, Model
+from physsim.physics.model import Attachment, Body, LawBlock, Model, Tendon
 from physsim.physics.parameters import Feed, Parameter, ParameterSet
 from physsim.physics.rods import Curve, rod_maps
 from physsim.physics.sheets import TriMesh, check_areas
 
+ONSET = 1e-3  # of a tendon's rest length: extension over which it comes taut
 FRAME = 0.1  # how far from its origin a moved thing's control points lie along its axes [m]
 
 
@@ -311,6 +312,60 @@ class ModelBuilder:
             for k in range(3)
         )
         return {"stiffness": held, "shares": self._register(Parameter(f"{name}.shares", "-", shares, feeds))}
+
+    def add_tendon(self, body, points, stiffness, end=None, slack=0.0, onset=None, name=None):
+        """An elastic string that runs without friction through points of a body; it pulls them together and never pushes.
+
+        It is shortened by moving its end away (a Control of the attachment of its name), or by the parameter `rest_length`.
+
+        Args:
+            body: Body.
+            points: waypoints in order, indices into the body; two to eight, with an end one to seven.
+            stiffness: tension over extension [N/m], above 0.
+            end: place behind the last waypoint at which the tendon is held and pulled [m], shape [3]; None: it ends at the last waypoint.
+            slack: how much longer than its way at rest it is [m]; below 0: it is taut at rest.
+            onset: extension over which it comes taut [m], above 0; None: a thousandth of its rest length.
+            name: None counts up: "tendon", "tendon_1", ...
+
+        Returns:
+            Tendon.
+
+        Raises:
+            InputError: too few or too many waypoints, two neighbours at one place at rest, a rest length that is not above 0, a value out
+                of range, a name taken.
+        """
+        points = self._points_of(body, points)
+        count = len(points) + (end is not None)
+        if not 2 <= count <= laws.TENDON.points:
+            raise InputError(f"add_tendon: {count} waypoints; 2 to {laws.TENDON.points} are needed, the end among them")
+        stiffness = float(validation.array("stiffness", stiffness, (), lower=0.0, lower_open=True))
+        way = np.concatenate(self._points)[points]
+        if end is not None:
+            way = np.concatenate([way, validation.array("end", end, (1, 3) if np.ndim(end) == 2 else (3,)).reshape(1, 3)])
+        pieces = np.linalg.norm(np.diff(way, axis=0), axis=1)
+        if (pieces <= 1e-9 * pieces.max(initial=1e-300)).any():
+            raise InputError(f"add_tendon: waypoints {int(pieces.argmin())} and {int(pieces.argmin()) + 1} lie at one place; leave one out")
+        length = float(pieces.sum())
+        rest = length + float(validation.array("slack", slack, ()))
+        if rest <= 0.0:
+            raise InputError(
+                f"slack = {slack:g}: the tendon's way at rest is {length:g} m, nothing would be left of it; use a larger slack"
+            )
+        onset = ONSET * rest if onset is None else float(validation.array("onset", onset, (), lower=0.0, lower_open=True))
+        name = self._unique(name or "tendon", self._attachments | self._bodies, given=name is not None)
+        attachment = None
+        if end is not None:
+            self._unique(f"{name}.stiffness", self._parameters, given=True)  # checks before anything is added
+            name, particles = self._add_particles(name, "tendon", way[-1:], (0.0, 0.0, 0.0))
+            self._fixed.append(particles)
+            self._weightless.append(particles)
+            attachment = self._attachments[name] = Attachment(name, particles, None)
+            points = np.concatenate([points, particles])
+        padded = np.concatenate([points, np.full(laws.TENDON.points - count, points[-1])])
+        rows = self._add_stencils(laws.TENDON, padded[None])
+        values = {"stiffness": stiffness, "rest_length": rest, "onset": onset}
+        found = {key: self._law_parameter(f"{name}.{key}", laws.TENDON, key, rows, np.array([v])) for key, v in values.items()}
+        return Tendon(name, points, length, found["stiffness"], found["rest_length"], attachment)
 
     def add_mass(self, body, points, mass, weights=None, name=None):
         """A weight fixed to points of a body: it has inertia and feels gravity.

@@ -25,6 +25,7 @@ from physsim.kernels.laws.rod import rod
 from physsim.kernels.laws.rolling import rolling
 from physsim.kernels.laws.seam import seam
 from physsim.kernels.laws.spring import spring
+from physsim.kernels.laws.tendon import tendon
 from physsim.kernels.laws.tether import tether
 from physsim.kernels.laws.viscous import viscous
 
@@ -177,6 +178,7 @@ MEMBRANE = Law("membrane", 3, _MEMBRANE, membrane, history=True, rates=("damping
 BENDING = Law("bending", 6, _BENDING, bending, history=True, rates=("damping",), buckles=True)
 SEAM = Law("seam", 2, (_not_negative("stiffness", "N/m"),), seam, constant=True)
 PIN = Law("pin", 5, _PIN, pin, constant=True)
+TENDON = Law("tendon", 8, (_not_negative("stiffness", "N/m"), _positive("rest_length", "m", False), _positive("onset", "m", False)), tendon)
 DRIVE = Law("drive", 4, _DRIVE, drive, reference="target", constant=True)
 RIGID = Law("rigid", 4, (_positive("young", "Pa"),), rigid)
 
@@ -193,6 +195,7 @@ ALL = (
     TETHER,
     DRIVE,
     PIN,
+    TENDON,
     RIGID,
     SPRING,
     MEMBRANE,

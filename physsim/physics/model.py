@@ -49,6 +49,27 @@ class Attachment:
     stiffness: Parameter | None
 
 
+@dataclass(frozen=True, eq=False)
+class Tendon:
+    """A string through waypoints of a body.
+
+    Args:
+        name: of its parameters, and of the attachment that moves its end.
+        particles: numbers of its waypoints in the model, in order, shape [k].
+        length: of its way at rest [m].
+        stiffness: Parameter [N/m].
+        rest_length: Parameter [m].
+        end: Attachment of the driven end, or None.
+    """
+
+    name: str
+    particles: np.ndarray
+    length: float
+    stiffness: Parameter
+    rest_length: Parameter
+    end: Attachment | None
+
+
 @dataclass(frozen=True)
 class LawBlock:
     """All stencils of one law."""

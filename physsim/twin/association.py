@@ -21,15 +21,29 @@ class Association:
         visible: shape [frames, p].
         positions: simulated, in all frames [m], shape [frames, n, 3]; NaN where not simulated.
         fitted: fitted frames, increasing.
+        places: where the tracked points are at rest [m], shape [p, 3], where that is known: nothing is looked for then.
 
     Attributes:
         bound: whether a track lies on the body, shape [p].
     """
 
-    def __init__(self, scene: object, tracks: np.ndarray, visible: np.ndarray, positions: np.ndarray, fitted: np.ndarray) -> None:
+    def __init__(
+        self,
+        scene: object,
+        tracks: np.ndarray,
+        visible: np.ndarray,
+        positions: np.ndarray,
+        fitted: np.ndarray,
+        places: np.ndarray | None = None,
+    ) -> None:
         mesh = scene.soft_body.mesh
         rest = np.asarray(mesh.line if isinstance(mesh, Curve) else mesh.points)
         surface = BodySurface.of(scene)
+        if places is not None:
+            spots = Spots.at(surface, places, rest)
+            self.nodes, self.weights, self.height = spots.nodes, spots.weights, spots.height
+            self.bound = visible[fitted].any(axis=0)
+            return
         usable = fitted[np.isfinite(positions[fitted][:, : len(rest)]).all(axis=(1, 2))]
         seen = visible[usable]
         first = seen & (np.cumsum(seen, axis=0) <= FRAMES)

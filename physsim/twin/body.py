@@ -146,6 +146,6 @@ def _sheet_body(capture, frame, cell_size, seed, remarks):
 
 
 def _solid_body(capture, frame, cell_size, seed, remarks):
-    mesh, texts = solid_shape(capture, frame, cell_size)
+    mesh, texts = solid_shape(capture, frame, cell_size, seed)
     texts.append("it is taken to be free of stress in the first fitted frame")
     return SoftBody("solid", mesh, None, _source(capture), (*remarks, *texts))

@@ -8,7 +8,7 @@ from scipy.spatial import ConvexHull, QhullError, cKDTree
 from physsim.capture.capture import Capture
 
 NEIGHBOURS = 8  # of the graph along which distances on the body are measured
-UNROLLED = 500  # points that are unrolled
+SMOOTHEST = 2e-4  # noise over the extent that is taken at least
 ROUNDS = 60  # of fitting unrolled distances to near ones
 
 
@@ -49,15 +49,35 @@ def inliers(cloud: np.ndarray, neighbours: int = 12) -> np.ndarray:
     return cloud[distance <= 4.0 * np.median(distance)]
 
 
-def cloud_noise(cloud: np.ndarray, neighbours: int = 16) -> float:
-    """Standard deviation of points across the surface that they lie on [m], from planes through neighbours."""
-    if len(cloud) <= neighbours:
-        return 1e-3 * float(np.ptp(cloud, axis=0).max(initial=1e-3))
-    near = cKDTree(cloud).query(cloud, neighbours)[1]
-    patch = cloud[near] - cloud[near].mean(axis=1, keepdims=True)
-    least = np.linalg.eigvalsh(np.einsum("pki,pkj->pij", patch, patch) / (neighbours - 3))[:, 0]
-    floor = 1e-5 * float(np.ptp(cloud, axis=0).max())
-    return max(float(np.sqrt(np.median(np.maximum(least, 0.0)))), floor)
+def cloud_noise(cloud: np.ndarray, asked: int = 400) -> float:
+    """Standard deviation of points across the surface that they lie on [m], from planes through the 150th part of them."""
+    extent = float(np.ptp(cloud, axis=0).max(initial=1e-6))
+    count = int(np.clip(len(cloud) / 150, 16, 200))
+    if len(cloud) <= count:
+        return 1e-3 * extent
+    near = cKDTree(cloud).query(cloud[np.linspace(0, len(cloud) - 1, min(asked, len(cloud))).astype(int)], count)[1]
+    _, least, _ = _planes(cloud[near])
+    # where the surface is curved a plane is no fit: a quarter of the patches are hardly curved
+    return max(float(np.sqrt(np.quantile(np.maximum(least, 0.0), 0.25)) * 1.05), SMOOTHEST * extent)
+
+
+def _planes(patches):
+    """(middles [p, 3], variance across [p], normals [p, 3]) of planes through points [p, k, 3]."""
+    middle = patches.mean(axis=1)
+    arm = patches - middle[:, None]
+    values, vectors = np.linalg.eigh(np.einsum("pki,pkj->pij", arm, arm) / (patches.shape[1] - 3))
+    return middle, values[:, 0], vectors[:, :, 0]
+
+
+def smoothed(cloud: np.ndarray, rounds: int = 1) -> np.ndarray:
+    """Points put onto planes through their neighbours: the noise of a cloud less, its sharp edges a little round."""
+    count = int(np.clip(len(cloud) / 200, 12, 40))
+    if len(cloud) <= 2 * count:
+        return cloud
+    for _ in range(rounds):
+        middle, _, normal = _planes(cloud[cKDTree(cloud).query(cloud, count)[1]])
+        cloud = cloud - ((cloud - middle) * normal).sum(axis=1)[:, None] * normal
+    return cloud
 
 
 def seen_at(capture: Capture, frame: int) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Identify a twin: find the material, and what else is unknown, with which the simulation moves as the capture shows.
 
-Levenberg-Marquardt on the simulation's tangents. Several starts decades apart compete over the first part of the motion; the best goes on
-to all of it. Each term's noise is estimated anew from its residuals, so that a term that the model cannot follow closely does not outvote
-the others, and the last stage repeats until the noise stays.
+Levenberg-Marquardt on the simulation's tangents. Several starts decades apart compete over the first part of the motion at a long step;
+the best goes on to all of it, and then to the scene's own step. Each term's noise is estimated anew from its residuals, so that a
+term that the model cannot follow closely does not outvote the others, and the last stage repeats until the noise stays.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,11 @@ from physsim.twin.unknowns import DAMPINGS, PARAMETER, STIFFNESSES, Unknown, cho
 
 STARTS = (1.0, 0.1, 10.0)  # factors of the first stiffness
 COARSE_WAYS, FINE_WAYS = 6, 9  # of the start's ways that are corrected, over the first part of the motion and over all of it
+LONG_STEP = 1 / 30  # of the stages before the last, or the frames' interval where that is shorter [s]
+WORTH = 1.5  # a longer step is not worth a stage of its own unless it is longer by this factor
 FIRST_PART = 1 / 3  # of the fitted frames
 LEAST_FRAMES = 8  # in the first part
+FADED = 0.03  # of the usual damping, below which none falls while the step is long
 STEADY = 0.15  # relative change of a noise below which it has been found
 ROUNDS = 3  # of the last stage at most
 COARSE = {"until_best": True, "max_iterations": 12, "relative_decrease": 2e-2, "gradient": 1e-2, "step_size": 1e-2}
@@ -151,19 +154,29 @@ class _Job:
 
     def run(self):
         """The whole fit."""
-        self._bind(lambda frames: self.start.positions[None], [self.start_frame])
+        for term in self.terms:
+            if hasattr(term, "bind"):
+                term.bind(self.start_frame, self.start.positions)
         found = _Found({}, {})
-        for number, horizon in enumerate(self.horizons):
-            last = number == len(self.horizons) - 1
+        plan = self._plan()
+        for number, (horizon, dt) in enumerate(plan):
             if found.problem is not None:
-                everyone = np.tile(found.result.scaled[found.result.best], (found.problem.model.envs, 1))
-                self._bind(lambda first, problem=found.problem, at=everyone: problem.simulate(at, first)[0])
-            frames = self._frames(horizon)
-            ways = self.ways if last else min(self.ways, COARSE_WAYS)
-            unknowns = self._with_start(ways, found)
+                self._bind_late(found)
+            unknowns = self._with_start(self.ways if horizon is None else min(self.ways, COARSE_WAYS), found)
+            unknowns = self._damped(unknowns, dt > WORTH * self.scene.dt)
             factors = self.factors if number == 0 else (1.0,)
-            found = self._stage(f"fit {number + 1} of {len(self.horizons)}", frames, unknowns, factors, found, last)
+            name = f"fit {number + 1} of {len(plan)}"
+            found = self._stage(name, self._frames(horizon), unknowns, factors, dt, found, number == len(plan) - 1)
         return self._finish(found)
+
+    def _plan(self):
+        """(horizon [s], step [s]) of each stage: long steps first, all of the motion at the scene's own step last."""
+        times = self.scene.capture.times
+        interval = float(np.median(np.diff(times))) if len(times) > 1 else LONG_STEP
+        long = max(self.scene.dt, min(LONG_STEP, interval))
+        if long < WORTH * self.scene.dt:
+            return [(h, self.scene.dt) for h in self.horizons]
+        return [*((h, long) for h in self.horizons), (self.horizons[-1], self.scene.dt)]
 
     @property
     def start_frame(self):
@@ -179,27 +192,46 @@ class _Job:
         whole = self.unknowns + (start_unknowns(ways, self.extent, not self.start.at_rest) if ways and not self.start.at_rest else [])
         return [u.started_at(found.values[u.name]) if u.name in found.values else u for u in whole]
 
-    def _bind(self, poses, frames=None):
-        """Bind what is followed to the body, where it is when it is first seen: positions [frames, n, 3] from `poses(frames)`."""
-        for term in self.terms:
-            if hasattr(term, "bind"):
-                first = term.first_frames if frames is None else np.intersect1d(term.first_frames, frames)
-                for frame, x in zip(first, poses(first) if len(first) else (), strict=True):
-                    if np.isfinite(x).all():
-                        term.bind(int(frame), x)
+    def _damped(self, unknowns, long):
+        """Dampings kept from vanishing: a long step damps by itself, and on a logarithm what has become too small to count cannot grow."""
+        first = {u.name: float(np.mean(u.variable.start)) for u in self.unknowns}
+        stiff = next((u for u in unknowns if u.name.split("[")[0] in STIFFNESSES), None)
+        grown = 1.0 if stiff is None else float(np.mean(stiff.variable.start)) / first[stiff.name]
+        out = []
+        for u in unknowns:
+            v = u.variable
+            if u.name.split("[")[0] in DAMPINGS:
+                usual = float(np.clip(first[u.name] * grown, v.lower, v.upper))
+                if long:
+                    v = replace(v, lower=max(v.lower, FADED * min(usual, first[u.name])))
+                u = replace(u, variable=v.started_at(max(float(np.mean(v.start)), usual)))
+            out.append(u)
+        return out
 
-    def _stage(self, name, frames, unknowns, factors, found, last):
+    def _bind_late(self, found):
+        """Bind what is first seen after the start to the body, where the fit so far has it then."""
+        problem = found.problem
+        everyone = np.tile(found.result.scaled[found.result.best], (problem.model.envs, 1))
+        for term in self.terms:
+            late = [f for f in term.first_frames if f != self.start_frame] if hasattr(term, "bind") else []
+            for frame, x in zip(late, problem.simulate(everyone, np.array(late))[0] if late else (), strict=True):
+                if np.isfinite(x).all():
+                    term.bind(int(frame), x)
+
+    def _stage(self, name, frames, unknowns, factors, dt, found, last):
         """Fit all unknowns to some frames, from one start a factor."""
         unknowns = _spread(unknowns, factors)
-        problem = TwinProblem(self.scene, self.terms, unknowns, self.start, frames, len(factors))
+        problem = TwinProblem(self.scene, self.terms, unknowns, self.start, frames, len(factors), dt)
         problem.assume(self._middle(unknowns))
         call = self.remembered.calls(problem)
         scaled = _starts(unknowns, len(factors))
+        self._sharpen(False)
         if not found.values:
             call(scaled, np.ones(len(factors), bool))
             self._weigh(problem, _least(problem.noise))
         length = float(self.scene.capture.times[problem.frames[-1]] - self.start.time)
         for round_ in range(ROUNDS if last else 1):
+            self._sharpen(last and round_ > 0)
             result = self._solve(name, problem, call, length, FINE if last else COARSE, found)
             best = result.best
             found.values = dict(zip([u.name for u in unknowns], result.theta[best].tolist(), strict=True))
@@ -209,9 +241,14 @@ class _Job:
             change = self._weigh(problem, problem.noise[0])
             if not last or (round_ > 0 and change < STEADY):
                 break
-            self._bind(lambda first, at=everyone: problem.simulate(at, first)[0])
             problem.unknowns = [u.started_at(found.values[u.name]) for u in unknowns]
         return found
+
+    def _sharpen(self, sharp):
+        """Let what is far off pull less and less (once the fit is near), or as much as what is a little off."""
+        for term in self.terms:
+            if hasattr(term, "sharp"):
+                term.sharp = sharp
 
     def _middle(self, unknowns):
         first = {u.name: float(u.variable.scaled(np.mean(u.variable.start))) for u in self.unknowns}

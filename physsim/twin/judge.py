@@ -18,6 +18,7 @@ from physsim.twin.judgement import TWIN, Judgement
 from physsim.twin.seen import Seen
 
 MOST_POINTS = 1500  # of a frame's cloud that distances are taken of
+MOST_FRAMES = 120  # fitted, and held out, in which clouds and pictures are judged
 
 
 def judge(
@@ -31,6 +32,7 @@ def judge(
     replay: Capture | None = None,
     draw: Callable | None = None,
     most_points: int = MOST_POINTS,
+    most_frames: int = MOST_FRAMES,
 ) -> Judgement:
     """Judge simulated positions against a capture.
 
@@ -47,6 +49,7 @@ def judge(
         replay: another recording of the same thing, to be replayed as a predictor.
         draw: (Camera, positions [n, 3] m) -> what `physsim.twin.pictures.painter` returns; None: pictures are not judged.
         most_points: of a frame's cloud that distances are taken of, evenly chosen.
+        most_frames: of the fitted and of the held-out frames in which clouds and pictures are judged, evenly chosen; tracks are in all.
 
     Raises:
         InputError: frames and positions that do not fit together, no frame that is fitted or held out.
@@ -67,14 +70,23 @@ def judge(
     out = Judgement(capture.name, frames, capture.times[frames], fitted, tested, {TWIN: {}}, depth_noise=seen.noise("depth"))
     if seen.tracks is not None:
         _judge_tracks(out, seen, scene, positions, association, replay)
-    body = Moving.of(mesh, positions[:, :least], thickness=getattr(scene, "thickness", None))
+    chosen = _evenly(np.flatnonzero(fitted), most_frames) + _evenly(np.flatnonzero(tested), most_frames)
+    looked = np.where(np.isin(np.arange(len(frames)), chosen)[:, None, None], positions, np.nan)
+    if len(chosen) < (fitted | tested).sum():
+        out.remarks.append(f"Clouds and pictures were judged in {len(chosen)} of {(fitted | tested).sum()} frames, evenly chosen.")
+    body = Moving.of(mesh, looked[:, :least], thickness=getattr(scene, "thickness", None))
     judge_clouds(out, seen, body, replay, most_points)
     _judge_surfaces(out, seen, body, most_points)
     if draw is not None:
-        _judge_pictures(out, seen, positions, draw)
+        _judge_pictures(out, seen, looked, draw)
     if not out.errors[TWIN]:
         out.remarks.append("Nothing could be judged: the judged frames hold neither tracks nor depth, points or masks.")
     return out
+
+
+def _evenly(rows, most):
+    """At most so many of the rows, the first and the last among them."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int))].tolist()
 
 
 def _judge_tracks(out, seen, scene, positions, association, replay):
@@ -88,7 +100,7 @@ def _judge_tracks(out, seen, scene, positions, association, replay):
                 "positions: no fitted frame is among them, so that nobody knows which material points the tracks follow; "
                 "simulate some, or give the association"
             )
-        association = Association(scene, seen.tracks, seen.visible, whole, capture.fit)
+        association = Association(scene, seen.tracks, seen.visible, whole, capture.fit, capture.tracks.rest)
     if callable(association):
         simulated = np.stack([association(x) for x in whole])
     else:
@@ -131,34 +143,49 @@ def _replayed_tracks(out, seen, replay):
 
 
 def _judge_surfaces(out, seen, body, most_points):
-    """What cameras tell: two-way Chamfer, depth, silhouettes."""
-    capture, count = seen.capture, len(out.frames)
-    eyes = {name: distances.Eye(camera, body.triangles) for name, camera in seen.cameras.items() if _looks(capture, name)}
-    sigma = out.depth_noise or 0.0
+    """What cameras tell: two-way Chamfer, depth, silhouettes; of the last frame held the latter two."""
+    count, sigma = len(out.frames), out.depth_noise or 0.0
+    eyes = {name: distances.Eye(camera, body.triangles) for name, camera in seen.cameras.items() if _looks(seen.capture, name)}
     found = {metric: np.full(count, np.nan) for metric in ("chamfer_two_way", "depth", "iou")}
+    held = {metric: np.full(count, np.nan) for metric in ("depth", "iou")}
     for i, frame in enumerate(out.frames):
         if not body.there[i]:
             continue
-        parts, depths, overlaps = [], [], []
-        for name, eye in eyes.items():
-            measured, mask = seen.image("depth", name, frame), seen.image("mask", name, frame)
-            if measured is None and mask is None and name in {*capture.depth, *capture.mask}:
-                continue  # the frame is missing
-            depth, shown = eye.look(body.vertices[i])
-            parts.append(eye.camera.points(depth)[distances.could_see(depth, measured, mask, sigma)])
-            if measured is not None:
-                depths.append(distances.depth_error(depth, measured, mask))
-            if mask is not None:
-                overlaps.append(distances.overlap(shown, mask, distances.hidden(depth, measured, mask, sigma)))
-        model = distances.thinned(np.concatenate(parts), most_points) if parts else np.zeros((0, 3))
-        if len(model) and np.isfinite(out.series("chamfer")[i]):
-            back = distances.cloud_distances(model, seen.cloud(frame)).mean()
+        anchor = trivial.anchors(out.frames[i : i + 1], seen.capture.fit)[0] if out.tested[i] and len(seen.capture.fit) else None
+        looks = [_camera_errors(seen, name, eye, frame, body.vertices[i], anchor, sigma) for name, eye in eyes.items()]
+        parts = [part for part, *_ in looks if len(part)]
+        if parts and np.isfinite(out.series("chamfer")[i]):
+            back = distances.cloud_distances(distances.thinned(np.concatenate(parts), most_points), seen.cloud(frame)).mean()
             found["chamfer_two_way"][i] = 0.5 * (out.series("chamfer")[i] + back)
-        found["depth"][i] = _finite_mean(depths)
-        found["iou"][i] = _finite_mean(overlaps)
-    out.errors[TWIN].update({metric: values for metric, values in found.items() if np.isfinite(values).any()})
-    if not eyes and capture.points is not None:
+        for k, (table, metric) in enumerate(((found, "depth"), (found, "iou"), (held, "depth"), (held, "iou")), 1):
+            table[metric][i] = _finite_mean([look[k] for look in looks])
+    for name, table in ((TWIN, found), (trivial.HELD, held)):
+        told = {metric: values for metric, values in table.items() if np.isfinite(values).any()}
+        if told:
+            out.errors.setdefault(name, {}).update(told)
+    if not eyes and seen.capture.points is not None:
         out.remarks.append("No camera is known, so that nobody can say which parts of the body could be seen: no two-way Chamfer.")
+
+
+def _camera_errors(seen, name, eye, frame, vertices, anchor, sigma):
+    """Of one camera: points of the model that it could see [m, 3]; depth error and IoU of the twin, and of the anchor frame held."""
+    measured, mask = seen.image("depth", name, frame), seen.image("mask", name, frame)
+    told = [np.zeros((0, 3)), np.nan, np.nan, np.nan, np.nan]
+    if measured is None and mask is None and name in {*seen.capture.depth, *seen.capture.mask}:
+        return told  # the frame is missing
+    depth, shown = eye.look(vertices)
+    told[0] = eye.camera.points(depth)[distances.could_see(depth, measured, mask, sigma)]
+    before, then = (None if anchor is None else seen.image(kind, name, anchor) for kind in ("depth", "mask"))
+    if measured is not None:
+        told[1] = distances.depth_error(depth, measured, mask)
+        if before is not None:
+            told[3] = distances.depth_error(before if then is None else np.where(then, before, np.nan), measured, mask)
+    if mask is not None:
+        ignored = distances.hidden(depth, measured, mask, sigma)
+        told[2] = distances.overlap(shown, mask, ignored)
+        if then is not None:
+            told[4] = distances.overlap(then, mask, ignored)
+    return told
 
 
 def _looks(capture, camera):
@@ -172,13 +199,23 @@ def _finite_mean(values):
 
 
 def _judge_pictures(out, seen, positions, draw):
-    """PSNR and SSIM of pictures drawn in the simulated positions, both over black where there is a mask."""
-    from physsim.twin.pictures import picture_errors
+    """PSNR and SSIM of pictures drawn in the simulated positions, and of the last fitted picture held."""
+    from physsim.twin.pictures import held_painter, picture_errors
 
-    found = {metric: np.full(len(out.frames), np.nan) for metric in ("psnr", "ssim")}
+    tables = {name: {metric: np.full(len(out.frames), np.nan) for metric in ("psnr", "ssim")} for name in (TWIN, trivial.HELD)}
     for i, frame in enumerate(out.frames):
-        if np.isfinite(positions[i]).all():
-            numbers = [n for name in seen.capture.colour if (n := picture_errors(seen, name, frame, positions[i], draw))]
-            for metric in found if numbers else ():
-                found[metric][i] = _finite_mean([n[metric] for n in numbers])
-    out.errors[TWIN].update({metric: values for metric, values in found.items() if np.isfinite(values).any()})
+        if not np.isfinite(positions[i]).all():
+            continue
+        painters = {TWIN: lambda name: draw}
+        if out.tested[i] and len(seen.capture.fit):
+            anchor = trivial.anchors(out.frames[i : i + 1], seen.capture.fit)[0]
+            painters[trivial.HELD] = lambda name, anchor=anchor: held_painter(seen, name, anchor)
+        for who, painter in painters.items():
+            numbers = [picture_errors(seen, name, frame, positions[i], painter(name)) for name in seen.capture.colour]
+            numbers = [n for n in numbers if n]
+            for metric in tables[who] if numbers else ():
+                tables[who][metric][i] = _finite_mean([n[metric] for n in numbers])
+    for who, table in tables.items():
+        told = {metric: values for metric, values in table.items() if np.isfinite(values).any()}
+        if told:
+            out.errors.setdefault(who, {}).update(told)

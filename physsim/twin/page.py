@@ -14,7 +14,7 @@ from physsim.twin import trivial
 from physsim.twin.field_pictures import field_pictures
 from physsim.twin.judge_clouds import Moving
 from physsim.twin.judgement import METRICS, TWIN, Judgement
-from physsim.twin.report import coverage, digits, error_table, losses, ranges, report_numbers, scaled, span, words
+from physsim.twin.report import FURTHER, MAIN, coverage, digits, error_table, losses, ranges, report_numbers, scaled, span, words
 from physsim.twin.results import TwinFit
 from physsim.twin.seen import Seen
 from physsim.twin.strip import TITLES, make_strip
@@ -26,22 +26,20 @@ COLOURS = {
     trivial.CARRIED: PALETTE[2],
     trivial.REPLAYED: PALETTE[3],
 }
-MAIN = ("track", "chamfer", "chamfer_two_way", "depth", "iou", "psnr", "ssim")
-FURTHER = ("track_median", "track_all", "chamfer_l1")
 DEFINITIONS = {
-    "track": "Track error: distance of a tracked point from its material point, mean over the tracks that a frame shows; tracks that left "
+    "track": "distance of a tracked point from its material point, mean over the tracks that a frame shows; tracks that left "
     "the body by the data alone are set aside.",
-    "track_median": "Median track error: the median over the tracks of a frame instead of the mean.",
-    "chamfer": "One-way Chamfer: distance of a measured point from the simulated surface, mean over a frame's points, not squared. Noise "
+    "track_median": "the median over the tracks of a frame instead of the mean.",
+    "chamfer": "distance of a measured point from the simulated surface, mean over a frame's points, not squared. Noise "
     "of standard deviation s along the surface's normal alone gives 0.8 s.",
-    "chamfer_two_way": "Two-way Chamfer: the mean of that and of the distance from the simulated surface to the nearest measured point, "
+    "chamfer_two_way": "the mean of that and of the distance from the simulated surface to the nearest measured point, "
     "over what the cameras could see; it contains the spacing of the measured points.",
-    "depth": "Depth error: median over the pixels that both show, mean over cameras.",
-    "iou": "IoU: of the silhouettes, without pixels where something stands in front.",
-    "psnr": "PSNR: over the pixels that the body covers in either picture.",
-    "ssim": "SSIM: over the rectangle around the body.",
-    "track_all": "Strayed tracks included.",
-    "chamfer_l1": "Chamfer L1: from measured points to the nearest vertices in the L1 norm, as PhysTwin's evaluation reports it.",
+    "depth": "median over the pixels that both show, mean over cameras.",
+    "iou": "of the silhouettes, without pixels where something stands in front.",
+    "psnr": "over the pixels that the body covers in either picture.",
+    "ssim": "over the rectangle around the body.",
+    "track_all": "the mean over all tracks, whatever they did.",
+    "chamfer_l1": "from measured points to the nearest vertices in the L1 norm, as PhysTwin's evaluation reports it.",
 }
 
 
@@ -146,10 +144,11 @@ def _errors(page, judgement):
     panels = [_panel(judgement, m) for m in series]
     if panels:
         noise = judgement.depth_noise
-        told = f" Depth noise: {digits(1e3 * noise)} mm." if noise and "chamfer" in series else ""
+        ratio = digits(judgement.chamfer_over_noise, 2)
+        told = f" Noise of depth: {digits(1e3 * noise)} mm; the Chamfer is {ratio} of it." if noise and "chamfer" in series else ""
         page.plots(panels, height=3.2, caption=f"Frame by frame; shaded: held-out frames, of which the fit knows nothing.{told}")
     further = [m for m in FURTHER if m in judgement.metrics]
-    page.text(*(DEFINITIONS[m] for m in shown))
+    page.facts([(METRICS[m][0], DEFINITIONS[m]) for m in (*shown, *further)])
     page.text(
         "The trivial predictors know the last fitted frame and where the handles are. Last frame held: nothing moves. Control "
         "interpolated: every point goes along with the handles, by shares that are learned in the fitted frames. Last residual carried on: "
@@ -157,7 +156,7 @@ def _errors(page, judgement):
         "that do without one."
     )
     if further:
-        page.table(*error_table(judgement, FURTHER), " ".join(DEFINITIONS[m] for m in further))
+        page.table(*error_table(judgement, FURTHER), "The same predictors by further definitions.")
     page.text(*judgement.remarks)
 
 
@@ -178,6 +177,10 @@ def _panel(judgement, metric):
 
 def _residual(page, judgement, corrected, correction):
     page.heading("Residual correction")
+    if correction.kind == "none":
+        tried = ", ".join(f"{kind} {digits(1e3 * value)} mm" for kind, value in correction.trials.items())
+        page.text(f"A smooth displacement on top of the physics was tried inside the fitted frames; none helps ({tried}), none is made.")
+        return
     kept = [m for m in MAIN if m in judgement.metrics]
     header, (plain, *_) = error_table(judgement, kept)
     _, (mended, *_) = error_table(corrected, kept)

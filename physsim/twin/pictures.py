@@ -41,7 +41,17 @@ def painter(asset: Asset) -> Callable:
     return draw
 
 
-def picture_errors(seen: Seen, camera: str, frame: int, positions: np.ndarray, draw: Callable) -> dict[str, float] | None:
+def held_painter(seen: Seen, camera: str, frame: int) -> Callable | None:
+    """What "draws" the picture that a camera took in one frame, wherever the body is; None without picture or mask."""
+    picture, mask = seen.image("colour", camera, frame), seen.image("mask", camera, frame)
+    if picture is None or mask is None:
+        return None
+    depth = seen.image("depth", camera, frame)
+    depth = np.full(mask.shape, np.nan) if depth is None else depth
+    return lambda *_: (picture * mask[..., None], mask.astype(np.float32), depth)
+
+
+def picture_errors(seen: Seen, camera: str, frame: int, positions: np.ndarray, draw: Callable | None) -> dict[str, float] | None:
     """PSNR [dB] and SSIM of what is drawn against what a camera took, both over black off the body.
 
     PSNR is taken over the pixels that the body covers in either picture; the black that both share elsewhere would flatter it. SSIM is
@@ -53,7 +63,7 @@ def picture_errors(seen: Seen, camera: str, frame: int, positions: np.ndarray, d
         camera: its name.
         frame: of the capture.
         positions: of the particles [m], shape [n, 3].
-        draw: as `painter` gives it.
+        draw: as `painter` gives it; None: there is nothing to judge.
 
     Returns:
         {"psnr", "ssim"}, or None where there is no picture or the body is not in it.
@@ -63,7 +73,7 @@ def picture_errors(seen: Seen, camera: str, frame: int, positions: np.ndarray, d
     from physsim.appearance.metrics import WINDOW, psnr, ssim
 
     reference, mask = seen.image("colour", camera, frame), seen.image("mask", camera, frame)
-    if reference is None:
+    if reference is None or draw is None:
         return None
     colour, alpha, depth = draw(seen.cameras[camera], positions)
     body = alpha > 0.5 if mask is None else (alpha > 0.5) | mask

@@ -2,7 +2,7 @@
 
 Every frame is linearised when the simulation reaches it. Of its m residuals r and their Jacobian J [m, p] only the triangle of
 [J r] = Q [R c; 0 d] is kept: p rows R with residuals c, and one row d that nothing moves. Costs and normal equations are the same, and
-memory does not grow with the number of points.
+memory does not grow with the number of points. Tracks are kept until the last frame, because their offsets are eliminated over all of them.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,10 @@ from physsim.physics.solvers.implicit import SolverImplicit
 from physsim.physics.solvers.static import SolverStatic
 from physsim.real2sim.sampled_run import run_sampled
 from physsim.twin.linear import deviation
+from physsim.twin.offsets import centred
 from physsim.twin.unknowns import GRAVITY, PARAMETER, PLACE, POSE, SPEED, TIME
 
+TANGENT = 1e-4  # relative residual of the tangents' solves: Gauss-Newton asks for no more
 MOST_ITERATIONS = 80  # of Newton in a step: a candidate that needs more is no good one
 
 
@@ -57,12 +59,22 @@ class TwinProblem:
         start: Start.
         frames: numbers of the frames; None: those to fit.
         envs: candidates that are simulated side by side.
+        dt: step [s]; None: the scene's.
 
     Raises:
         InputError: no frame, or none that a term covers.
     """
 
-    def __init__(self, scene: object, terms: list, unknowns: list, start: object, frames: np.ndarray | None = None, envs: int = 1) -> None:
+    def __init__(
+        self,
+        scene: object,
+        terms: list,
+        unknowns: list,
+        start: object,
+        frames: np.ndarray | None = None,
+        envs: int = 1,
+        dt: float | None = None,
+    ) -> None:
         self.scene, self.terms, self.unknowns, self.start = scene, list(terms), list(unknowns), start
         frames = scene.capture.fit if frames is None else np.asarray(frames, dtype=int)
         covered = np.isin(frames, np.concatenate([term.frames for term in self.terms]))
@@ -70,9 +82,11 @@ class TwinProblem:
         if not len(self.frames):
             raise InputError("frames: no term covers any of the frames to fit")
         self.model = scene.model.replicated(envs) if scene.model.envs == 1 else scene.model
-        self.solver = SolverImplicit(self.model, scene.dt, scene.integrator, strict=False, max_iterations=MOST_ITERATIONS)
+        self.solver = SolverImplicit(
+            self.model, scene.dt if dt is None else dt, scene.integrator, strict=False, max_iterations=MOST_ITERATIONS
+        )
         self._static = None
-        self._covers = [{int(f) for f in term.frames} for term in self.terms]
+        self.covers = [{int(f) for f in term.frames} for term in self.terms]
         self.centre = start.positions[scene.body.particles].mean(axis=0)
         self._priors = [i for i, u in enumerate(self.unknowns) if u.prior is not None]
         self._middle = np.array([float(u.variable.scaled(np.mean(u.variable.start))) for u in self.unknowns])
@@ -168,41 +182,21 @@ class TwinProblem:
         k, p = scaled.shape
         s = self.settings(scaled)
         state, dx, dv, bad = self.begin(s)
-        rows = np.zeros((k, len(self.frames), p + 1, p + 1))
-        errors = [[[] for _ in self.terms] for _ in range(k)]
+        looks = [_Looks(self, p) for _ in range(k)]
 
         def take(env, f, x, v, moved):
             moved = moved + s.offset_slope[:, env, None, None] * v
             x, moved = seen_by_cameras(x, moved, s.pose[env], s.pose_slope[:, env], self.centre)
-            rows[env, f] = self._frame(int(self.frames[f]), x, moved, errors[env])
+            looks[env].add(f, x, moved)
 
-        moves = {"directions": p, "tangents": s.tangents, "positions": dx, "velocities": dv}
+        moves = {"tolerance": TANGENT, "directions": p, "tangents": s.tangents, "positions": dx, "velocities": dv}
         failed = run_sampled(self.solver, state, s.parameters, self.scene.control, self.times(s), take, **moves)
-        rows = np.concatenate([rows.reshape(k, -1, p + 1), self._prior(scaled)], axis=1)
-        rows[failed | bad] = np.nan
-        self.noise = np.array([[deviation(np.concatenate(e)) if e else np.nan for e in env] for env in errors])
-        self.noise[failed | bad] = np.nan
+        self.noise = np.full((k, len(self.terms)), np.nan)
+        rows = np.full((k, len(self.frames) * (p + 1), p + 1), np.nan)
+        for env in np.flatnonzero(~(failed | bad)):
+            rows[env], self.noise[env] = looks[env].rows()
+        rows = np.concatenate([rows, self._prior(scaled)], axis=1)
         return rows[..., p], rows[..., :p]
-
-    def _frame(self, frame, x, moved, errors):
-        """[J r] of a frame as a triangle, [p + 1, p + 1]."""
-        p = len(moved)
-        parts = []
-        for t, term in enumerate(self.terms):
-            if frame not in self._covers[t]:
-                continue
-            linear = term.linearise(frame, x)
-            residuals, jacobian = linear.rows(term.sigma, moved)
-            parts.append(np.column_stack([jacobian, residuals]))
-            errors[t].append(np.ravel(linear.spread))
-        whole = np.concatenate(parts)
-        if not np.isfinite(whole).all():
-            return np.full((p + 1, p + 1), np.nan)
-        out = np.zeros((p + 1, p + 1))
-        if len(whole):
-            triangle = np.linalg.qr(whole, mode="r")
-            out[: len(triangle)] = triangle
-        return out
 
     def _prior(self, scaled):
         """[J r] of what is assumed beforehand, [k, priors, p + 1]."""
@@ -251,37 +245,99 @@ class TwinProblem:
         steps = max(one.step_count for one in plans)
         rollout = Rollout(self.solver, state, values, self.scene.control, keep_every=max(1, int(np.sqrt(steps))))
         shape = (len(scaled), self.model.particle_count, 3)
-        pulls = {}
-        costs = np.where(bad, np.inf, 0.0)
+        seen = np.zeros((len(scaled), len(self.frames), *shape[1:]))
+        failed = np.array(bad)
         old = state
         for k in range(steps):
             new = rollout.advance()
-            costs[~np.atleast_1d(rollout.reports[-1].converged)] = np.inf
+            failed |= ~np.atleast_1d(rollout.reports[-1].converged)
             for e, one in enumerate(plans):
                 for f in np.flatnonzero(one.step == k):
-                    w = one.position[f]
-                    x = one.mix(w, *((a.x.numpy()[e], a.v.numpy()[e]) for a in (old, new)))
-                    cost, pull = self._pull(int(self.frames[f]), x, s.pose[e])
-                    costs[e] += cost
-                    for step, kind, weight in ((k, 0, w[0]), (k, 1, w[1]), (k + 1, 0, w[2]), (k + 1, 1, w[3])):
-                        if weight != 0.0:
-                            pulls.setdefault(step, (np.zeros(shape), np.zeros(shape)))[kind][e] += weight * pull
+                    seen[e, f] = one.mix(one.position[f], *((a.x.numpy()[e], a.v.numpy()[e]) for a in (old, new)))
             old = new
+        pulls, costs = {}, np.full(len(scaled), np.inf)
+        for e in np.flatnonzero(~failed):
+            costs[e], frames = self._pulls(seen[e], s.pose[e])
+            for f, pull in enumerate(frames):
+                k, w = plans[e].step[f], plans[e].position[f]
+                for step, kind, weight in ((k, 0, w[0]), (k, 1, w[1]), (k + 1, 0, w[2]), (k + 1, 1, w[3])):
+                    if weight != 0.0:
+                        pulls.setdefault(step, (np.zeros(shape), np.zeros(shape)))[kind][e] += weight * pull
         return costs, backward(rollout, lambda k: pulls.get(k, (None, None)), tolerance)
 
-    def _pull(self, frame, x, pose):
-        """Cost of a frame and its derivative by the positions in the handles' world."""
-        seen, _ = seen_by_cameras(x, None, pose, None, self.centre)
+    def _pulls(self, x, pose):
+        """Cost of all frames [f, n, 3] of an environment and its derivative by the positions in the handles' world."""
         turn = Rotation.from_rotvec(pose[:3]).as_matrix()
+        seen = np.stack([seen_by_cameras(one, None, pose, None, self.centre)[0] for one in x])
         cost, total = 0.0, np.zeros_like(x)
         for t, term in enumerate(self.terms):
-            if frame in self._covers[t]:
-                linear = term.linearise(frame, seen)
+            covered = [f for f, frame in enumerate(self.frames) if int(frame) in self.covers[t]]
+            if hasattr(term, "apart"):
+                apart = [term.apart(int(self.frames[f]), seen[f]) for f in covered]
+                found = centred(np.stack([a[0] for a in apart]) / term.sigma, np.stack([a[2] for a in apart]), term.free, term.sharp)
+                cost += found.cost
+                for i, f in enumerate(covered):
+                    values = found.weights[i][:, None] * found.residuals[i] / term.sigma
+                    total[f] += term.pull(apart[i][1], values, x.shape[1]) @ turn.T
+                continue
+            for f in covered:
+                linear = term.linearise(int(self.frames[f]), seen[f])
                 if linear.pull is None:
                     raise InputError(f"term {term.name!r}: it gives no transpose of its derivative (`Linear.pull`), which an adjoint needs")
                 cost += linear.cost(term.sigma)
-                total += linear.gradient(term.sigma) @ turn.T
+                total[f] += linear.gradient(term.sigma) @ turn.T
         return cost, total
+
+
+class _Looks:
+    """What the terms say of one environment's frames, collected while it runs."""
+
+    def __init__(self, problem, directions):
+        self.problem, self.p = problem, directions
+        self._parts = [[] for _ in problem.frames]  # rows [J r] of each frame
+        self._errors = [[] for _ in problem.terms]
+        self._apart = [{} for _ in problem.terms]  # of tracks: frame -> (residuals, Jacobian, seen)
+
+    def add(self, f, x, moved):
+        """Linearise a frame at positions x [n, 3] whose tangents are moved [p, n, 3]."""
+        problem = self.problem
+        frame = int(problem.frames[f])
+        for t, term in enumerate(problem.terms):
+            if frame not in problem.covers[t]:
+                continue
+            if hasattr(term, "apart"):
+                residuals, slope, seen = term.apart(frame, x)
+                self._apart[t][f] = residuals / term.sigma, np.moveaxis(term.moved(slope, moved), 0, -1) / term.sigma, seen
+                continue
+            linear = term.linearise(frame, x)
+            residuals, jacobian = linear.rows(term.sigma, moved)
+            self._parts[f].append(np.column_stack([jacobian, residuals]))
+            self._errors[t].append(np.ravel(linear.spread))
+
+    def rows(self):
+        """(Triangles of [J r], a frame after the other [frames * (p + 1), p + 1]; noise that the residuals show, [terms])."""
+        for t, term in enumerate(self.problem.terms):
+            if self._apart[t]:
+                self._centre(t, term)
+        out = np.zeros((len(self._parts), self.p + 1, self.p + 1))
+        for f, parts in enumerate(self._parts):
+            if parts:
+                whole = np.concatenate(parts)
+                triangle = np.linalg.qr(whole, mode="r") if np.isfinite(whole).all() else np.full((1, self.p + 1), np.nan)
+                out[f, : len(triangle)] = triangle
+        noise = np.array([deviation(np.concatenate(e)) if e else np.nan for e in self._errors])
+        return out.reshape(-1, self.p + 1), noise
+
+    def _centre(self, t, term):
+        frames = list(self._apart[t])
+        residuals, jacobian, seen = (np.stack(part) for part in zip(*self._apart[t].values(), strict=True))
+        found = centred(residuals, seen, term.free, term.sharp)
+        rows, slopes = found.rows(jacobian)
+        for i, f in enumerate(frames):
+            self._parts[f].append(np.column_stack([slopes[i], rows[i]]))
+        count = np.maximum(seen.sum(axis=0), 2)  # each track's offset took one of its frames
+        freed = np.sqrt(count / (count - 1.0))[:, None] if term.free else 1.0
+        self._errors[t].append(((found.residuals * freed)[seen] * term.sigma).ravel())
 
 
 def seen_by_cameras(x: np.ndarray, moved: np.ndarray | None, pose: np.ndarray, slope: np.ndarray | None, centre: np.ndarray) -> tuple:

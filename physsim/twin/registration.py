@@ -18,9 +18,16 @@ SAMPLED = 2000  # points of a cloud that are used
 TURNED = 12  # rounds of a rigid fit
 FEW, PROMISING = 120, 6  # points of a first look from every direction, and directions that are looked at again
 BENT = 6  # rounds at one stiffness
-STRAINS = {"solid": (3e-3, 1e-2, 3e-2, 0.1, 0.3), "sheet": (1e-3, 3e-3, 1e-2, 3e-2), "rod": (1e-3, 3e-3, 1e-2)}  # spreads that are tried
-FLAT = {"solid": 10.0, "sheet": 1.0, "rod": 1.0}  # spread of the roughness of displacements, over that of the strain times the cell
-EXPLAINED = 1.1  # misfit over noise at which more strain explains nothing, or over the least that any strain reaches
+# spreads of strain and of the roughness of displacements that are tried in turn: solids strain, sheets and rods rather fold
+SOFTER = {
+    "solid": ((3e-3, 0.03), (1e-2, 0.1), (3e-2, 0.3), (0.1, 1.0), (0.3, 3.0)),
+    "sheet": ((1e-3, 0.03), (1e-3, 0.1), (2e-3, 0.3), (5e-3, 0.3), (2e-2, 1.0)),
+    "rod": ((1e-3, 0.03), (1e-3, 0.1), (3e-3, 0.3), (1e-2, 1.0)),
+}
+EXPLAINED = 1.2  # misfit over noise at which more strain explains nothing, or over the least that any strain reaches
+STRAIGHT = 0.02  # of a point from the middle of its neighbours, over the cell
+UNSTRAINED = 2e-3  # root mean square strain of a pose that may stay as it is
+RIM = 0.2  # of a cell: how well a mesh's rim can follow that of a cloud
 LOST = 4.0  # noises beyond which a point counts for less
 MEDIAN = {1: 0.6745, 2: 1.1774, 3: 1.5382}  # median length of as many normal numbers
 NEAR = 0.03  # median distance over the extent below which a body lies as it is given
@@ -169,15 +176,15 @@ def bent_to(mesh: object, kind: str, x: np.ndarray, sight: Sight, only_if_near: 
     Returns:
         (positions [m], shape [n, 3], misfit: median distance over the noise).
     """
-    problem = _Bending(mesh, kind, x, sight)
+    problem = _Bending(mesh, x, sight)
     misfit = problem.misfit(x)
     if only_if_near and misfit * sight.noise > NEAR * float(np.ptp(x, axis=0).max()):
         return None, misfit
-    found = [(x, misfit)]
-    if misfit <= EXPLAINED and not sight.whole:
-        return found[0]
-    for strain in STRAINS[kind]:
-        x = problem.solve(x, strain)
+    if misfit <= EXPLAINED and problem.strain(x) < UNSTRAINED:
+        return x, misfit
+    found = []
+    for strain, rough in SOFTER[kind]:
+        x = problem.solve(x, strain, rough)
         found.append((x, problem.misfit(x)))
         if found[-1][1] <= EXPLAINED:
             break
@@ -188,33 +195,46 @@ def bent_to(mesh: object, kind: str, x: np.ndarray, sight: Sight, only_if_near: 
 class _Bending:
     """Least squares of strain, roughness of the displacement and misfit."""
 
-    def __init__(self, mesh, kind, x, sight):
-        self.kind, self.sight, self.begin = kind, sight, x
+    def __init__(self, mesh, x, sight):
+        self.sight = sight
         self.elements = elements_of(mesh)
         self.edges = mesh_edges(mesh)
         rest = rest_points(mesh)
         self.lengths = np.linalg.norm(rest[self.edges[:, 1]] - rest[self.edges[:, 0]], axis=1)
         self.cell = float(np.median(self.lengths))
-        self.rough = sparse.kron(rough_rows(len(x), self.edges), sparse.identity(3)).tocsr() / self.cell
+        rough = rough_rows(len(x), self.edges) / self.cell
+        self.rough = sparse.kron(rough, sparse.identity(3)).tocsr()
+        # where the rest shape is flat or straight its bending counts; elsewhere, and at the rim, how unevenly it is displaced
+        flat = np.linalg.norm(rough @ rest, axis=1) < STRAIGHT
+        self.bent_from = (rough @ x) * ~flat[:, None]
         self.used = np.unique(self.elements)
         cloud, points = len(sight.cloud), int(np.isfinite(sight.points).all(axis=1).sum())
         # many points on one cell tell of it together, but their errors are partly alike: count at most ten a point of the mesh
         self.share = min(1.0, 10.0 * len(self.used) / max(cloud + points, 1))
 
+    def strain(self, x):
+        """Root mean square strain of the edges."""
+        along = np.linalg.norm(x[self.edges[:, 1]] - x[self.edges[:, 0]], axis=1)
+        return float(np.sqrt(np.mean((along / self.lengths - 1) ** 2)))
+
     def misfit(self, x):
         """Median distance over what the noise would make it."""
         away = []
         if len(self.sight.cloud):
-            lags = np.array([lag for _, lag in self._across(x)])
+            lags = np.array([lag for _, lag, _ in self._across(x)])
             away.append(np.linalg.norm(lags, axis=0) / MEDIAN[len(lags)])
         if len(self.sight.points):
             lags = np.einsum("pk,pkc->pc", self.sight.weights, x[self.sight.nodes]) - self.sight.points
             size = np.linalg.norm(lags, axis=1)[: len(lags) - self.sight.held]
             away.append(size[np.isfinite(size)] / MEDIAN[3])
-        return float(np.median(np.concatenate(away))) / self.sight.noise if away else 0.0
+        size = float(np.median(np.concatenate(away))) / self.sight.noise if away else 0.0
+        if self.sight.whole and len(self.sight.cloud):
+            beyond = self._reach(x)[1]
+            size = max(size, float(np.sqrt((beyond**2).sum() / len(self.used))) / max(self.sight.noise, RIM * self.cell))
+        return size
 
     def _across(self, x):
-        """Pairs (rows [c, 3 n], distances [c]) of the cloud from the body, across its surface: one, or two of a rod."""
+        """(rows [c, 3 n], distances [c], whether beyond the rim [c]) of the cloud from the body, across it: once, or twice of a rod."""
         cloud = self.sight.cloud
         element, weights, _ = nearest_element(cloud, x[self.elements])
         nodes = self.elements[element]
@@ -226,7 +246,7 @@ class _Bending:
         for axis in axes:
             # beyond the rim the nearest point lies on it: then along the way to it
             axis = np.where((rim & (away > 1e-12))[:, None], arm / np.maximum(away, 1e-12)[:, None], axis)
-            out.append((_rows(nodes, weights, axis, len(x)), (axis * arm).sum(axis=1)))
+            out.append((_rows(nodes, weights, axis, len(x)), (axis * arm).sum(axis=1), rim))
         return out
 
     def _reach(self, x):
@@ -245,9 +265,10 @@ class _Bending:
     def _data(self, x):
         noise, parts = self.sight.noise, []
         if len(self.sight.cloud):
-            parts += [(*part, noise) for part in self._across(x)]
+            coarse = max(noise, RIM * self.cell)
+            parts += [(rows, lags, np.where(rim, coarse, noise)) for rows, lags, rim in self._across(x)]
             if self.sight.whole:
-                parts.append((*self._reach(x), max(noise, 0.2 * self.cell)))
+                parts.append((*self._reach(x), coarse))
         if len(self.sight.points):
             seen = np.flatnonzero(np.isfinite(self.sight.points).all(axis=1))
             nodes, weights = self.sight.nodes[seen], self.sight.weights[seen]
@@ -256,15 +277,14 @@ class _Bending:
                 parts.append((_rows(nodes, weights, np.tile(axis, (len(seen), 1)), len(x)), lags @ axis, noise))
         return parts
 
-    def solve(self, x, strain):
-        """Gauss-Newton rounds with new nearest points each, at one spread of strain."""
+    def solve(self, x, strain, rough):
+        """Gauss-Newton rounds with new nearest points each, at one spread of strain and roughness."""
         x = x.copy()
-        rough = FLAT[self.kind] * strain if self.kind == "solid" else FLAT[self.kind]
         for _ in range(BENT):
             along = np.linalg.norm(x[self.edges[:, 1]] - x[self.edges[:, 0]], axis=1)
             rows = strain_rows(x, self.edges, self.lengths) / strain
             terms = [(rows, (along / self.lengths - 1) / strain)]
-            terms.append((self.rough / rough, self.rough @ (x - self.begin).ravel() / rough))
+            terms.append((self.rough / rough, (self.rough @ x.ravel() - self.bent_from.ravel()) / rough))
             for matrix, lags, noise in self._data(x):
                 size = np.abs(lags) / noise
                 weight = np.sqrt(self.share) * np.where(size < LOST, 1.0, LOST / np.maximum(size, LOST)) / noise

@@ -45,6 +45,8 @@ WORDS = {
     "mass": "mass",
     "radius": "radius",
 }
+MAIN = ("track", "chamfer", "chamfer_two_way", "depth", "iou", "psnr", "ssim")
+FURTHER = ("track_median", "track_all", "chamfer_l1")  # metrics beside them, by other definitions
 PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "\u00b5"))
 PREFIXED = ("Pa", "Pa s", "m", "s", "N/m", "N", "N m")  # units that take a prefix
 
@@ -56,7 +58,8 @@ def words(name: str) -> str:
 
 
 def scaled(value: float, unit: str) -> tuple[float, str]:
-    """Factor and unit in which a value is easily read: 41200 Pa -> (1e-3, "kPa")."""
+    """Factor and unit in which a value is easily read: 41200 Pa -> (1e-3, "kPa"); powers are raised."""
+    unit = unit.replace("^2", "\u00b2").replace("^3", "\u00b3")
     if unit not in PREFIXED or not math.isfinite(value) or value == 0.0:
         return 1.0, unit
     size = abs(value)
@@ -279,8 +282,8 @@ def _cell(mean, unit):
 
 
 def text_table(judgement: Judgement) -> str:
-    """`error_table` for a terminal."""
-    header, rows = error_table(judgement)
+    """`error_table` for a terminal, without the further definitions."""
+    header, rows = error_table(judgement, MAIN)
     cells = [header, *([str("\u2013" if c is None else c) for c in row] for row in rows)]
     kept = [k for k in range(len(header)) if k == 0 or any(row[k] != "\u2013" for row in cells[1:])]
     widths = [max(len(row[k]) for row in cells) for k in kept]

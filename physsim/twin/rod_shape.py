@@ -135,14 +135,17 @@ def length_of(line: np.ndarray) -> float:
 
 
 def _axis_cloud(capture: Capture, frame: int) -> np.ndarray:
-    """Points seen, moved from the skin that a camera sees to the axis behind it."""
-    radius = 0.0 if capture.known.thickness is None else capture.known.thickness / 2
+    """Points seen, moved from the skin that a camera sees to the axis behind it.
+
+    Evenly over the width seen, the skin's mean distance before the axis is pi / 4 radii.
+    """
+    behind = 0.0 if capture.known.thickness is None else np.pi / 8 * capture.known.thickness
     whole = capture.cloud(frame)
     parts = []
     for camera in capture.depth:
         own = capture.cloud(frame, camera)
         rays = own - capture.cameras[camera].position
-        parts.append(own + radius * rays / np.linalg.norm(rays, axis=1)[:, None])
+        parts.append(own + behind * rays / np.linalg.norm(rays, axis=1)[:, None])
     count = sum(len(p) for p in parts)
     parts.append(whole[: len(whole) - count])  # of `points`, which come first
     if capture.tracks is not None:

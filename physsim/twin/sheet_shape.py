@@ -56,8 +56,10 @@ def sheet_shape(capture: Capture, frame: int, cell_size: float | None) -> tuple[
         uv, points = (cloud - middle) @ axes[:2].T, cloud
         remarks = [f"the rest shape of the sheet is its outline in frame {number}, where it lies flat"]
     else:
-        points = thinned(cloud, UNROLLED)
-        uv = unrolled(points)
+        few = thinned(cloud, UNROLLED)
+        # thinning takes the rim's outermost points away: the others' places follow those of thinned neighbours
+        points = cloud
+        uv = RBFInterpolator(few, unrolled(few), neighbors=16, kernel="linear", smoothing=cloud_noise(cloud))(points)
         remarks = [f"the sheet lies flat in no frame: its rest shape is unrolled from frame {number}, what is hidden in folds is missing"]
     mesh = outlined(uv, cell_size)
     if capture.known.length is not None:
@@ -65,9 +67,11 @@ def sheet_shape(capture: Capture, frame: int, cell_size: float | None) -> tuple[
         scale = capture.known.length / longest
         remarks.append(f"the longest edge was seen as {longest:.4g} m and is set to the {capture.known.length:.4g} m that are known")
         mesh, uv = TriMesh(mesh.points * scale, mesh.triangles), uv * scale
-    few = np.linspace(0, len(uv) - 1, min(len(uv), 1500)).astype(int)
+    if flat:
+        return mesh, middle + mesh.points[:, :2] @ axes[:2], number, remarks
+    few = np.linspace(0, len(uv) - 1, min(len(uv), 2000)).astype(int)
     noise = cloud_noise(points)
-    lift = RBFInterpolator(uv[few], points[few], neighbors=min(30, len(few)), smoothing=noise, kernel="linear")
+    lift = RBFInterpolator(uv[few], points[few], neighbors=min(30, len(few)), smoothing=noise, kernel="linear", degree=1)
     return mesh, lift(mesh.points[:, :2]), number, remarks
 
 

@@ -6,15 +6,17 @@ from scipy.spatial import ConvexHull, Delaunay, cKDTree
 from physsim.capture.capture import Capture
 from physsim.errors import InputError
 from physsim.physics.mesh import TetMesh, box_mesh
-from physsim.twin.clouds import cloud_noise, hull_of, seen_at, thinned
+from physsim.twin.clouds import cloud_noise, hull_of, sampled, seen_at, smoothed
 
 CELLS = 350  # cubes of the cell size in the body where none is given
 CLOSED = 0.85  # share of the hull that points cover where the body is seen from all sides
-BOX = 0.9  # share of its bounding box that a box fills, as it is seen
+BOX = 0.93  # share of its points that lie on a box's faces
+USED = 6000  # points that the shape is made of
+END = 0.005  # share of the points that lie beyond where a face that is not seen is put
 FLATTEST = 1e-3  # volume of a tetrahedron over that of a regular one of its longest edge, below which it is left out
 
 
-def solid_shape(capture: Capture, frame: int, cell_size: float | None) -> tuple[TetMesh, list[str]]:
+def solid_shape(capture: Capture, frame: int, cell_size: float | None, seed: int = 0) -> tuple[TetMesh, list[str]]:
     """(TetMesh where the body was seen in a frame, remarks).
 
     Raises:
@@ -24,23 +26,28 @@ def solid_shape(capture: Capture, frame: int, cell_size: float | None) -> tuple[
     if len(cloud) < 20 or hull_of(cloud) is None:
         raise InputError(f"solid: {len(cloud)} points are seen in frame {frame}; at least 20 that do not lie in one plane are needed")
     remarks = []
+    raw = sampled(cloud, USED, seed)
+    cloud = smoothed(raw)
+    hidden = np.zeros((0, 3))
     if closed_share(cloud) < CLOSED:
-        cloud, text = completed(capture, cloud, frame)
+        hidden, text = hidden_side(capture, cloud, frame)
         remarks.append(text)
-    hull = ConvexHull(cloud)
-    axes, low, high = bounding_box(cloud, _up(capture))
-    size = high - low
+    every = np.concatenate([cloud, hidden])
+    hull = ConvexHull(every)
     if cell_size is None:
         cell_size = float((hull.volume / CELLS) ** (1 / 3))
-    if hull.volume > BOX * size.prod():
-        low, high = _flat_faces(cloud @ axes.T, low, high)
+    # of the smoothed cloud, whose corners are a little round, and of the cloud as it is
+    boxes = [bounding_box(np.concatenate([points, hidden]), _up(capture)) for points in (cloud, raw)]
+    fits = [(axes, *box_faces(raw @ axes.T, hidden @ axes.T, low, high)) for axes, low, high in boxes]
+    axes, low, high, share = max(fits, key=lambda fit: fit[3])
+    if share > BOX:
         size = high - low
         counts = np.maximum(1, np.round(size / cell_size).astype(int))
         mesh = box_mesh(size, counts, origin=low)
         remarks.append(f"the solid is taken for a box of {' x '.join(f'{1e3 * s:.1f}' for s in size)} mm")
         return TetMesh(mesh.points @ axes, mesh.cells), remarks
     remarks.append("the solid is taken for the convex hull of what is seen of it")
-    return filled_hull(cloud, cell_size), remarks
+    return filled_hull(every, cell_size), remarks
 
 
 def _up(capture):
@@ -54,31 +61,29 @@ def _up(capture):
 
 def closed_share(cloud: np.ndarray) -> float:
     """Share of the convex hull's area that has points near by."""
-    points, _, spacing = _hull_samples(cloud)
-    return float((cKDTree(cloud).query(points)[0] < 2.5 * spacing).mean())
+    points, spacing = _hull_samples(cloud)
+    return float((cKDTree(cloud).query(points)[0] < spacing).mean())
 
 
 def _hull_samples(cloud, count=600):
-    """(points evenly over the convex hull, outward normals, spacing of thinned points of the cloud)."""
+    """(points evenly over the convex hull, distance within which evenly spread points would have another)."""
     hull = ConvexHull(cloud)
     corners = cloud[hull.simplices]
     area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     random = np.random.default_rng(0)
     which = random.choice(len(area), count, p=area / area.sum())
     points = np.einsum("pk,pkc->pc", random.dirichlet(np.ones(3), count), corners[which])
-    few = thinned(cloud, 300)
-    spacing = float(np.median(cKDTree(few).query(few, 2)[0][:, 1]))
-    return points, hull.equations[which, :3], max(spacing, float(np.sqrt(hull.area / count)))
+    return points, 1.5 * float(np.sqrt(hull.area / min(count, len(cloud))))
 
 
-def completed(capture: Capture, cloud: np.ndarray, frame: int) -> tuple[np.ndarray, str]:
-    """The cloud with points where the body's hidden side may be, and what was assumed."""
+def hidden_side(capture: Capture, cloud: np.ndarray, frame: int) -> tuple[np.ndarray, str]:
+    """Points where the body's hidden side may be [m], shape [n, 3], and what was assumed."""
     known = capture.known
     if known.ground is not None:
         point, normal = np.asarray(known.ground, float)
         normal = normal / np.linalg.norm(normal)
         dropped = cloud - ((cloud - point) @ normal)[:, None] * normal
-        return np.concatenate([cloud, dropped]), "the side that no camera saw is taken to reach straight down to the ground"
+        return dropped, "the side that no camera saw is taken to reach straight down to the ground"
     away = _viewing_direction(capture, cloud, frame)
     depth = cloud @ away
     if known.mass is not None and known.density is not None:
@@ -93,7 +98,7 @@ def completed(capture: Capture, cloud: np.ndarray, frame: int) -> tuple[np.ndarr
     else:
         back = _plane_of_volume(cloud, away, depth, volume)
     hidden = cloud + np.maximum(back - depth, 0.0)[:, None] * away
-    return np.concatenate([cloud, hidden]), f"one side alone was seen: the hidden one is taken to be {text}"
+    return hidden, f"one side alone was seen: the hidden one is taken to be {text}"
 
 
 def _plane_of_volume(cloud, away, depth, volume):
@@ -155,20 +160,34 @@ def bounding_box(cloud: np.ndarray, up: np.ndarray | None) -> tuple[np.ndarray, 
     return axes, own.min(axis=0), own.max(axis=0)
 
 
-def _flat_faces(own, low, high):
-    """Corners of a box whose faces go through the middle of the noise of the points on them, not through the outermost ones."""
+def box_faces(own: np.ndarray, hidden: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """A box's faces laid through the points on them.
+
+    Args:
+        own, hidden: points that were seen, and those that were taken to be there, in the box's axes [m], shapes [n, 3] and [m, 3].
+        low, high: corners to begin with [m], shape [3].
+
+    Returns:
+        (lowest corner, highest corner, share of the points that lie on the box's faces). A face on which next to nothing was seen goes
+        where the points end.
+    """
     noise = cloud_noise(own)
-    low, high = low.copy(), high.copy()
-    size = high - low
-    for axis in range(3):
-        others = [k for k in range(3) if k != axis]
-        inner = ((own[:, others] > low[others] + 0.15 * size[others]) & (own[:, others] < high[others] - 0.15 * size[others])).all(axis=1)
-        for corner, sign in ((low, 1.0), (high, -1.0)):
-            reach = sign * (own[inner, axis] - corner[axis])
-            face = reach[reach < max(8.0 * noise, 0.02 * size[axis])]
-            if len(face) >= 10:
-                corner[axis] += sign * float(np.median(face))
-    return low, high
+    every = np.concatenate([own, hidden])
+    ends = np.quantile(every, [END, 1 - END], axis=0)
+    faces = np.stack([low, high])
+    for _ in range(10):
+        away = np.abs(own[:, None, :] - faces[None])  # [n, 2, 3]
+        nearest = away.reshape(len(own), 6).argmin(axis=1)
+        for face in range(6):
+            side, axis = divmod(face, 3)
+            mine = own[nearest == face, axis]
+            others = [k for k in range(3) if k != axis]
+            spread = np.ptp(own[nearest == face][:, others], axis=0) if len(mine) else np.zeros(2)
+            seen = len(mine) > 0.02 * len(own) and (spread > 0.6 * (faces[1] - faces[0])[others]).all()
+            faces[side, axis] = np.median(mine) if seen else ends[side, axis]
+    inside = (own > faces[0] - 4 * noise) & (own < faces[1] + 4 * noise)
+    near = np.abs(own[:, None, :] - faces[None]).min(axis=(1, 2)) < 3 * noise + 0.01 * float(np.ptp(faces, axis=0).max())
+    return faces[0], faces[1], float((near & inside.all(axis=1)).mean())
 
 
 def filled_hull(cloud: np.ndarray, cell_size: float) -> TetMesh:
@@ -196,7 +215,11 @@ def filled_hull(cloud: np.ndarray, cell_size: float) -> TetMesh:
     if len(cells) == 0:
         raise InputError(f"solid: a hull of {hull.volume:.3g} m^3 holds no tetrahedron of {cell_size:g} m; take a smaller cell_size")
     used, cells = np.unique(cells, return_inverse=True)
-    return TetMesh(points[used], cells.reshape(-1, 4))
+    mesh = TetMesh(points[used], cells.reshape(-1, 4))
+    # points on a round hull are the corners of a smaller polyhedron
+    middle = mesh.points.mean(axis=0)
+    grown = (ConvexHull(cloud).volume / mesh.volumes().sum()) ** (1 / 3)
+    return TetMesh(middle + grown * (mesh.points - middle), mesh.cells)
 
 
 def _hull_points(cloud, cell_size):

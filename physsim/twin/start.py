@@ -14,6 +14,7 @@ from physsim.twin.smooth import follow, smooth_ways
 WINDOW = 0.2  # time from which the first velocity is taken [s]
 FRAMES = 3, 8  # frames in it: at least, at most
 SAMPLED = 1500  # points of a frame that are used
+ALIKE = 150  # points of a cloud that tell as much as all of one frame
 STILL = 0.005  # displacement over extent within the window below which a body is at rest
 HELD_STILL = 0.002  # likewise of what handles carry
 FASTEST = 3.0  # prior spread of a velocity [m/s]
@@ -58,6 +59,7 @@ class _Looks:
         lags: measured minus the start's position along the axes [m], shape [p].
         groups: rows of one number share an unknown offset, shape [p]; -1: none.
         frames: of the capture, shape [p].
+        shares: how much each counts: errors of neighbouring points of a cloud go together, shape [p].
     """
 
     nodes: np.ndarray
@@ -67,6 +69,7 @@ class _Looks:
     lags: np.ndarray
     groups: np.ndarray
     frames: np.ndarray
+    shares: np.ndarray
 
     def along(self, ways: np.ndarray) -> np.ndarray:
         """Displacements [q, n, 3] at the points along the axes, shape [p, q]."""
@@ -92,7 +95,6 @@ def find_start(scene: TwinScene, capture: Capture | None = None, *, count: int =
     ways = smooth_ways(mesh, kind, x, held, count)
     extent = float(np.ptp(x, axis=0).max())
     frames, still = _window(scene, carried, extent)
-    times = capture.times[frames] - scene.start_time
     moves = follow(mesh, kind, x, held, carried(capture.times[frames]) - carried(scene.start_time))
     looks = _looks(scene, capture, frames, x, seed)
     before, after = (carried(scene.start_time + s * scene.dt) for s in (0.0, 1.0))
@@ -102,11 +104,8 @@ def find_start(scene: TwinScene, capture: Capture | None = None, *, count: int =
         velocity, at_rest = led, still
         remarks.append("too little is seen in the first frames to tell how the body moves: it is taken to follow what holds it")
     else:
-        rates, spread = _rates(looks, ways, moves, extent)
-        last = times[-1]
-        moved = np.einsum("q,qnc->nc", rates[0] * last + rates[1] * last**2 / 2, ways) + moves[-1]
-        size = float(np.sqrt((moved**2).sum(axis=1).mean()))
-        at_rest = still and size < max(STILL * extent, 2.0 * spread * last)
+        rates, size, spread = _rates(looks, ways, moves, extent)
+        at_rest = still and size < max(STILL * extent, 2.0 * spread)
         velocity = led + np.einsum("q,qnc->nc", rates[0], ways)
     if at_rest:
         velocity = np.zeros_like(x)
@@ -183,7 +182,7 @@ def _track_looks(capture, frames, x, elements, scene):
     groups = (3 * p[:, None] + np.arange(3)).ravel()
     axes = np.tile(np.eye(3), (count, 1))
     three = np.repeat(np.arange(count), 3)
-    return _Looks(nodes[p][three], weights[p][three], axes, times[three], lags, groups, frames[f][three])
+    return _Looks(nodes[p][three], weights[p][three], axes, times[three], lags, groups, frames[f][three], np.ones(3 * count))
 
 
 def _cloud_looks(capture, frames, x, elements, scene, seed):
@@ -202,12 +201,16 @@ def _cloud_looks(capture, frames, x, elements, scene, seed):
         for axis in across_elements(x, nodes):
             rows = np.full(len(cloud), time)
             none = np.full(len(cloud), -1)
-            parts.append(_Looks(nodes, weights, axis, rows, (arm * axis).sum(axis=1), none, np.full(len(cloud), frame)))
+            shares = np.full(len(cloud), min(1.0, ALIKE / len(cloud)))
+            parts.append(_Looks(nodes, weights, axis, rows, (arm * axis).sum(axis=1), none, np.full(len(cloud), frame), shares))
     return _joined(parts) if parts else None
 
 
 def _rates(looks, ways, moves, extent):
-    """Velocity and acceleration along the ways, [2, q], and the spread of the velocity's root mean square [m/s]."""
+    """Velocity and acceleration along the ways, [2, q]; how far what is seen has moved at the end of the window, and its spread [m].
+
+    Both are root mean squares over what was looked at then: of ways that nothing shows, a few points tell neither motion nor rest.
+    """
     q, t = len(ways), looks.times
     frames = np.unique(looks.frames)
     led = np.empty(len(t))
@@ -220,7 +223,7 @@ def _rates(looks, ways, moves, extent):
     right = looks.lags - led
     matrix, right = _centred(matrix, right, looks.groups)
     prior = np.repeat([1 / (MOVED * extent), 1 / FASTEST, 1 / HARDEST], q)
-    weight = np.ones(len(right))
+    weight = looks.shares
     left = right
     for _ in range(ROUNDS):
         noise = max(1.4826 * float(np.median(np.abs(left))), 1e-6 * extent)
@@ -229,9 +232,13 @@ def _rates(looks, ways, moves, extent):
         found = np.linalg.solve(normal, weighted.T @ right)
         left = right - matrix @ found
         size = np.abs(left) / noise
-        weight = np.where(size < 2.0, 1.0, 2.0 / np.maximum(size, 2.0)) ** 2
-    covariance = np.linalg.inv(normal)[q : 2 * q, q : 2 * q]
-    return found[q:].reshape(2, q), float(np.sqrt(np.trace(covariance)))
+        weight = looks.shares * np.where(size < 2.0, 1.0, 2.0 / np.maximum(size, 2.0)) ** 2
+    last = t >= t.max() - 1e-9
+    shown = np.concatenate([own[last] * t[last, None], own[last] * (t[last, None] ** 2 / 2)], axis=1)
+    covariance = np.linalg.inv(normal)[q:, q:]
+    moved = shown @ found[q:] + led[last]
+    unsure = np.einsum("pa,ab,pb->p", shown, covariance, shown)
+    return found[q:].reshape(2, q), float(np.sqrt(np.mean(moved**2))), float(np.sqrt(np.mean(unsure)))
 
 
 def _centred(matrix, right, groups):

@@ -97,7 +97,7 @@ def draw_bar(image: Image.Image, table: np.ndarray, ends: tuple[float, float], l
         label: what they are, with the unit.
     """
     pen, font = ImageDraw.Draw(image), typeface(11)
-    width, height, margin = 120, 7, 10
+    width, height, margin = 158, 7, 12
     left, top = image.width - margin - width, image.height - margin - 16 - height
     pen.rectangle((left - 6, top - 19, image.width - 4, image.height - 4), fill="#f5f5f5")
     row = table[np.linspace(0, len(table) - 1, width).astype(int)].astype(np.uint8)
@@ -122,7 +122,9 @@ class _View:
         near = [d for i in chosen for d in (np.nanmin(self._looks[i][0]), np.nanmax(self._looks[i][0]))] if self._has["depth"] else [0, 1]
         self._depths = float(np.nanmin(near)), float(np.nanmax(near)) + 1e-6
         self._hot, self._even = _colours("coolwarm"), _colours("viridis")
-        how = "its splats" if draw is not None else "the plain body"
+        how = (
+            "its splats" if draw is not None else "the plain body" if self._has["colour"] or not self._has["depth"] else "depth of the body"
+        )
         first = "what it took" if self._has["colour"] else "the measured depth" if self._has["depth"] else "the mask"
         third = "depth of the simulation less measured depth" if self._has["depth"] else "both silhouettes"
         self.caption = (
@@ -243,7 +245,7 @@ class _Own:
         what = "tracks" if seen.tracks is not None else "points"
         self.caption = (
             f"Left: the measured {what}. Middle: the simulated body. Right: the body, coloured by how far the nearest of the {what} is off"
-            f"{' its material point' if seen.tracks is not None else ' its surface'}."
+            f"{' its material point' if seen.tracks is not None else ' its surface'}; dots: the {what}."
         )
 
     def _data(self, i):
@@ -274,7 +276,7 @@ class _Own:
         scalar = np.zeros(len(vertices))
         if known.any():
             scalar = 1e3 * errors[known][cKDTree(data[known]).query(vertices)[1]]
-        difference = self._coloured.frame([Solid(vertices, triangles, scalar=scalar, **options)])
+        difference = self._coloured.frame([Solid(vertices, triangles, scalar=scalar, **options)], [Dots(data, "#1f2937", 1.0)])
         draw_bar(difference, _colours("viridis"), (0.0, self._range), "off by [mm]")
         return measured, self._plain.frame([simulated]), difference
 

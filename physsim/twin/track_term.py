@@ -13,7 +13,9 @@ FAR = 10.0  # noises from the surface, beside an edge of it, beyond which a trac
 class TrackTerm:
     """Distances of tracked points from the material points that they follow [m].
 
-    A track is bound by `bind` to the place of the surface, or above it, where it is when it is first seen. Until then it has no weight.
+    A track is bound by `bind` to the place of the surface, or above it, where it is when it is first seen; until then it has no weight.
+    Noise of that frame, and a body that lay a little elsewhere, put it beside its point. A fit therefore eliminates one constant offset a
+    track, see `physsim.twin.offsets`: what counts is how tracks move.
 
     Args:
         frames: numbers of the frames, shape [f].
@@ -38,7 +40,7 @@ class TrackTerm:
             )
         if not sigma > 0:
             raise InputError(f"TrackTerm: sigma = {sigma}: must lie above 0")
-        self.surface, self.sigma, self.rest = surface, float(sigma), rest
+        self.surface, self.sigma, self.rest, self.sharp = surface, float(sigma), rest, True
         self._seen = np.isfinite(self.positions).all(axis=2)
         ever = self._seen.any(axis=0)
         self._first = np.where(ever, self.frames[self._seen.argmax(axis=0)], -1)
@@ -46,6 +48,11 @@ class TrackTerm:
         self._nodes, self._weights = np.zeros((count, k), int), np.zeros((count, k))
         self._height, self.bound = np.zeros(count), np.zeros(count, bool)
         self._row = {int(f): i for i, f in enumerate(self.frames)}
+
+    @property
+    def free(self) -> bool:
+        """Whether each track has a constant offset that is not known: not where its rest place is, nor on rods, whose turn is not seen."""
+        return self.rest is None and not self.surface.is_rod
 
     @property
     def first_frames(self) -> np.ndarray:
@@ -100,10 +107,41 @@ class TrackTerm:
         self._height[ready] = middle[:, 2] if sides == 2 else 0.0
 
     def linearise(self, frame: int, x: np.ndarray) -> Linear:
-        """As every term: Linear at positions x [n, 3]."""
+        """As every term: Linear at positions x [n, 3], as if the places where tracks were bound were exact."""
+        residuals, slope, seen = self.apart(frame, x)
+        return measured(residuals, seen, self._nodes, slope, len(x), self.sigma, self.sharp)
+
+    def apart(self, frame: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Distances in axes that turn with the surface, so that a track bound beside its point errs alike in every frame.
+
+        Returns:
+            (simulated minus measured [m], shape [p, 3]; its derivative by the nodes' positions, shape [p, 3, k, 3]; whether it was seen).
+        """
         place, slope = Spots(self._nodes, self._weights, self._height).places(x)
         row = self._row[int(frame)]
-        return measured(place - self.positions[row], self._seen[row] & self.bound, self._nodes, slope, len(x), self.sigma)
+        axes = self._axes(x)
+        residuals = np.einsum("pij,pj->pi", axes, np.where(self._seen[row, :, None], place - self.positions[row], 0.0))
+        return residuals, np.einsum("pij,pjkd->pikd", axes, slope), self._seen[row] & self.bound
+
+    def moved(self, slope: np.ndarray, displacements: np.ndarray) -> np.ndarray:
+        """What `apart`'s derivative makes of displacements [..., n, 3]: [..., p, 3]."""
+        return np.einsum("pikd,...pkd->...pi", slope, displacements[..., self._nodes, :], optimize=True)
+
+    def pull(self, slope: np.ndarray, values: np.ndarray, particles: int) -> np.ndarray:
+        """Its transpose: values [p, 3] to [particles, 3]."""
+        out = np.zeros((particles, 3))
+        np.add.at(out, self._nodes, np.einsum("pikd,pi->pkd", slope, values))
+        return out
+
+    def _axes(self, x):
+        """Orthonormal axes of each track's triangle, rows of [p, 3, 3]; on rods, whose turn is not seen, those of the world."""
+        if self.surface.is_rod:
+            return np.broadcast_to(np.eye(3), (len(self._nodes), 3, 3))
+        a, b, c = (x[self._nodes[:, k]] for k in range(3))
+        first = b - a
+        normal = np.cross(first, c - a)
+        first, normal = (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-300) for v in (first, normal))
+        return np.stack([first, np.cross(normal, first), normal], axis=1)
 
     def data(self) -> list:
         """Arrays that make this term what it is, for a fingerprint."""

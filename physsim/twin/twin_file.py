@@ -12,6 +12,7 @@ The asset's material is the one that was found. The Twin keeps the material that
 on that one, and laws that a zero switches off are the same again.
 """
 
+import math
 import sys
 from dataclasses import dataclass, fields, replace
 from dataclasses import field as entry
@@ -27,6 +28,7 @@ from physsim.errors import InputError
 from physsim.io.packing import packed, unpacked
 from physsim.physics import validation
 from physsim.physics.archive import pack_material, unpack_material
+from physsim.physics.rods import Curve
 from physsim.twin.results import Stage, TwinFit
 
 WHERE = "twin.json"  # what errors call it
@@ -44,7 +46,7 @@ class Twin:
         dt: step [s].
         source: where the body's shape came from.
         remarks: on it.
-        holds: handle -> dict of names and arrays that say which points it held, where, from when and until when.
+        holds: handle -> "points" that it holds, shape [p], "local": where in its frame [m], shape [p, 3], "begin" and "end" [s].
         scene: further options of the scene by name: numbers, text, None, arrays, and lists and dicts of them.
         capture: of the capture: "name", "source", "fingerprint" and other facts by name.
         residual: correction of the boundary's residual, where one was fitted, as numbers and arrays by name; else None.
@@ -79,8 +81,14 @@ class Twin:
         if self.residual is not None:
             validation.instance("Twin.residual", self.residual, dict)
         _check_fit(self.fit)
+        _check_holds(self.holds, len(self.fit.start[0]))
         if len(self.fit.start[0]) < len(pose):
             raise InputError(f"Twin.fit.start: {len(self.fit.start[0])} particles; the body has {len(pose)} points")
+
+
+def rest_count(mesh: object) -> int:
+    """Number of points that a pose places: a mesh's points, those of a rod's centreline."""
+    return len(mesh.line if isinstance(mesh, Curve) else mesh.points)
 
 
 def versions() -> dict[str, str]:
@@ -97,10 +105,10 @@ def with_twin(asset: Asset, twin: Twin | None) -> Asset:
     """
     if twin is None:
         return replace(asset, twin=None)
-    if len(validation.instance("twin", twin, Twin).pose) != len(asset.mesh.points):
-        raise InputError(f"twin: its body has {len(twin.pose)} points, the mesh {len(asset.mesh.points)}; give those that belong together")
+    if len(validation.instance("twin", twin, Twin).pose) != rest_count(asset.mesh):
+        raise InputError(f"twin: its body has {len(twin.pose)} points, the mesh {rest_count(asset.mesh)}; give those that belong together")
     told = {f.name: getattr(twin, f.name) for f in fields(Twin) if f.name not in ("fit", "material")}
-    told["fit"] = _fit_told(twin.fit)
+    told["fit"] = fit_told(twin.fit)
     facts, parts = pack_material(twin.material)
     told["material"] = {"facts": facts, "arrays": parts}
     written, arrays = packed(told)
@@ -124,11 +132,11 @@ def twin_of(asset: Asset) -> Twin:
         given = ", ".join(sorted(map(str, told))) if isinstance(told, dict) else type(told).__name__
         raise InputError(f"{WHERE}: it holds {given[:200]}; {', '.join(sorted(known))} are needed")
     try:
-        twin = Twin(**told | {"fit": _fit_of(told["fit"]), "material": _material_of(told["material"])})
+        twin = Twin(**told | {"fit": fit_of(told["fit"]), "material": _material_of(told["material"])})
     except TypeError as error:
         raise InputError(f"{WHERE}: {str(error)[:200]}; the file is damaged") from None
-    if len(twin.pose) != len(asset.mesh.points):
-        raise InputError(f"{WHERE}: a body of {len(twin.pose)} points; the mesh has {len(asset.mesh.points)}; is it of another asset?")
+    if len(twin.pose) != rest_count(asset.mesh):
+        raise InputError(f"{WHERE}: a body of {len(twin.pose)} points; the mesh has {rest_count(asset.mesh)}; is it of another asset?")
     return twin
 
 
@@ -138,19 +146,39 @@ def _material_of(told):
     return unpack_material(f"{WHERE}: material", told["facts"], told["arrays"])
 
 
-def _fit_told(fit):
+def fit_told(fit: TwinFit) -> dict:
+    """A fit as `physsim.io.packing` writes it."""
     told = {f.name: getattr(fit, f.name) for f in fields(fit)}
     return told | {"stages": [vars(stage) for stage in fit.stages]}
 
 
-def _fit_of(told):
+def fit_of(told: object) -> TwinFit:
+    """The fit of `fit_told`.
+
+    Raises:
+        InputError: unknown or missing parts.
+    """
     known = {f.name for f in fields(TwinFit)}
     if not isinstance(told, dict) or not set(told) <= known:
         raise InputError(f"{WHERE}: its fit is damaged; {', '.join(sorted(known))} may be in it")
     stages = told.get("stages", [])
     if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
         raise InputError(f"{WHERE}: fit: stages must be a list of named numbers")
-    return TwinFit(**told | {"stages": [Stage(**stage) for stage in stages]})
+    try:
+        return TwinFit(**told | {"stages": [Stage(**stage) for stage in stages]})
+    except TypeError as error:
+        raise InputError(f"{WHERE}: fit: {str(error)[:200]}; the file is damaged") from None
+
+
+def _check_holds(holds, particles):
+    for name, told in holds.items():
+        where = f"Twin.holds: {str(name)[:80]!r}"
+        if not isinstance(told, dict) or set(told) != {"points", "local", "begin", "end"}:
+            raise InputError(f"{where}: points, local, begin and end are needed")
+        points = validation.indices(f"{where}: points", told["points"], particles)
+        validation.array(f"{where}: local", told["local"], (len(points), 3))
+        if not all(isinstance(told[end], Real) and not math.isnan(told[end]) for end in ("begin", "end")):
+            raise InputError(f"{where}: begin and end must be times [s], infinite for always")
 
 
 def _check_fit(fit):

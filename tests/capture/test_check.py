@@ -74,6 +74,7 @@ def test_a_sound_capture_has_no_problem(folder, capsys):
         (lambda f: f.update(kind="cloth"), "error", "kind = 'cloth'", "sheet"),
         (lambda f: f["cameras"]["front"].pop("fx"), "error", "cameras.front.fx is missing", "number"),
         (lambda f: f["cameras"]["front"].update(width=0), "error", "cameras.front.width is 0", "pixels"),
+        (lambda f: f["cameras"]["front"].update(width=9000, height=9000, fx=9e3, fy=9e3), "error", "9000 x 9000", "pixels"),
         (lambda f: f["cameras"]["front"].update(distortion=[1, 2]), "error", "2 coefficients", "OpenCV"),
         (lambda f: f["cameras"]["front"].update(cx=400.0), "warning", "outside the picture of 40 x 32", "order"),
         (lambda f: f["cameras"]["front"].update(fx=3000.0, fy=3000.0), "warning", "are odd for 40 x 32", "pixels"),
@@ -290,6 +291,20 @@ def test_handles_that_cannot_be_are_told(folder, change, severity, message):
     assert all(p.remedy for p in found)
 
 
+def test_a_clamp_of_one_row_stays_for_good(folder):
+    handle_rows(folder, lambda c: {k: v[:1] for k, v in c.items()})
+    assert check_capture(folder) == []
+    handle_rows(folder, lambda c: c["x"].__iadd__(5.0) * 0)
+    told(folder, "error", "handles/hand.csv", "never near")
+
+
+def test_a_handle_far_from_its_places_is_as_near_as_they_are(folder, edit):
+    handle_rows(folder, lambda c: c["z"].__iadd__(2.0) * 0)
+    told(folder, "error", "handles/hand.csv", "never near")
+    edit(lambda f: f["handles"]["hand"].update(places=[[0, 0, 0], [0, 0, -2.0]]))
+    assert check_capture(folder) == []
+
+
 def test_a_handle_that_opens_before_it_leaves_has_let_go(folder):
     def let_go(columns):
         columns["z"] += np.linspace(0, 1, 9)
@@ -328,8 +343,10 @@ def test_tracks_that_cannot_be_are_told_by_frame(folder):
         (lambda a: a.update(xyz=a["xyz"][:4], visible=a["visible"][:4]), "xyz has 4 frames, there are 6 times"),
         (lambda a: a.update(xyz=a["xyz"][..., :2]), "xyz has shape [6, 30, 2]"),
         (lambda a: a.update(visible=a["visible"].T), "visible has shape [30, 6]"),
-        (lambda a: a.update(xyz=a["xyz"][:, :0], visible=a["visible"][:, :0]), "follows no point"),
+        (lambda a: a.update(xyz=a["xyz"][:, :0], visible=a["visible"][:, :0], rest=a["rest"][:0]), "follows no point"),
         (lambda a: a.update(xyz=np.full((6, 30, 3), np.nan), visible=np.zeros((6, 30), bool)), "no point is ever seen"),
+        (lambda a: a.update(rest=a["rest"][:3]), "rest has shape [3, 3]"),
+        (lambda a: a.update(rest=a["rest"] * np.nan), "rest holds NaN"),
         (lambda a: a.update(positions=a.pop("xyz")), "holds no array xyz"),
         (lambda a: a.update(xyz=a["xyz"].astype(str)), "numbers"),
     ],
@@ -370,7 +387,9 @@ def test_no_sensor_at_all_and_cameras_that_are_not_there_are_told(folder, ball):
         (folder / name).rmdir()
     (folder / "depth").rmdir()
     (folder / "tracks.npz").unlink()
+    (folder / "rgb" / "front" / "000001.png").unlink()
     told(folder, "error", "", "holds neither depth nor points nor tracks")
+    told(folder, "error", "rgb/front/000001.png", "is missing", 1)
     (folder / "rgb" / "top").mkdir()
     told(folder, "error", "rgb/top", "has no camera 'top'")
     (folder / "depth" / "front").mkdir(parents=True)

@@ -10,6 +10,7 @@ from physsim.appearance.meshes import Surface, render_surfaces
 from physsim.appearance.skin import Skin
 
 SIZE = (0.16, 0.04, 0.04)  # [m]
+CLAMP, RADIUS = np.array([0.0, 0.02, 0.02]), 0.03  # what lies so near to it is held [m]
 YOUNG, DENSITY, POISSON, VISCOSITY = 6e4, 1000.0, 0.3, 40.0
 
 
@@ -32,7 +33,7 @@ def motion(times, young=YOUNG, cells=(8, 2, 2)):
     mesh = ps.box_mesh(SIZE, cells)
     builder = ps.ModelBuilder()
     body = builder.add_soft_body(mesh, material(young))
-    builder.attach(body, np.flatnonzero(mesh.points[:, 0] < 1e-9))
+    builder.attach(body, np.flatnonzero(np.linalg.norm(mesh.points - CLAMP, axis=1) <= RADIUS))
     solver = ps.SolverImplicit(builder.finalize(), dt=1 / 120)
     return mesh, ps.simulate(solver, times=times).positions.detach().numpy()
 
@@ -78,7 +79,7 @@ def beam(frames=24, size=(160, 120), young=YOUNG, cells=(8, 2, 2), rate=30.0, se
     colour, depth, mask = film(mesh, positions, lens, rng)
     chosen = np.unique(mesh.surface())[::2]
     tracks = ps.SeenTracks(positions[:, chosen] + rng.normal(scale=0.0003, size=(frames, len(chosen), 3)))
-    clamp = ps.Handle(np.array([0.0, times[-1]]), np.tile([0.0, 0.02, 0.02], (2, 1)), radius=0.03)
+    clamp = ps.Handle(np.array([0.0, times[-1]]), np.tile(CLAMP, (2, 1)), radius=RADIUS)
     known = ps.Known(density=DENSITY, poisson=POISSON)
     capture = ps.Capture(
         times,

@@ -35,6 +35,7 @@ from physsim.physics.sheets import sheet_mesh
 
 RATE, FRAMES, FITTED = 30, 60, 40
 HANDLE_RATE = 120  # of a robot's log [1/s]
+TOUCH = 4.0e-3  # spacing of the places that are said to be held [m]
 BODY, HAND, WALL = 0, 1, 2  # labels
 
 
@@ -106,11 +107,19 @@ class Specimen:
         world.settle()
         return world.record(self.lead + np.arange(FRAMES) / RATE)
 
-    def handles(self) -> dict[str, Handle]:
-        """As a robot logs them."""
+    def handles(self, told: bool) -> dict[str, Handle]:
+        """As a robot logs them; `told`: with a grid over where they touch."""
         times = np.arange(HANDLE_RATE * (FRAMES - 1) // RATE + 1) / HANDLE_RATE
         moved, turned = (np.array(part) for part in zip(*(self.wave(self.lead + t) for t in times), strict=True))
-        return {name: Handle(times, self.thing.pivot(name) + moved, turned) for name in self.thing.held}
+        found = {}
+        for name, vertices in self.thing.held.items():
+            pivot, held = self.thing.pivot(name), self.thing.points[vertices]
+            sides = [
+                np.linspace(low, high, max(1, round((high - low) / TOUCH) + 1)) for low, high in np.stack([held.min(0), held.max(0)], 1)
+            ]
+            touch = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 3) - pivot
+            found[name] = Handle(times, pivot + moved, turned, radius=TOUCH if told else None, places=touch if told else None)
+        return found
 
     def mesh(self) -> TetMesh | TriMesh:
         """The rest shape, with MuJoCo's elements."""
@@ -187,6 +196,7 @@ def capture_of(
     track_noise: float = 1.0e-3,
     wrong: float = 0.05,
     mesh: bool = True,
+    told: bool = True,
     depth_noise: DepthNoise | None = None,
     images: bool = True,
     seed: int = 1,
@@ -200,6 +210,7 @@ def capture_of(
         track_noise: standard deviation [m].
         wrong: share of the tracks that jump to another one's place at some time and stay there.
         mesh: whether the rest shape is known.
+        told: whether it is known where the handles touch.
         depth_noise: None: of a first-generation Kinect, without its quantisation.
         images: whether there is a camera, or tracks only.
         seed: of all noise.
@@ -218,7 +229,7 @@ def capture_of(
         cameras={"front": camera} if images else {},
         tracks=followed,
         mesh=specimen.mesh() if mesh else None,
-        handles=specimen.handles(),
+        handles=specimen.handles(told),
         kind="solid" if thing.solid else "sheet",
         known=Known(mass=float(thing.masses().sum()), thickness=thing.thickness or None),
         fit=np.arange(FITTED),

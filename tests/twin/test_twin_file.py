@@ -45,12 +45,10 @@ def a_fit(n=None):
 
 
 def a_twin(**changed):
-    n = len(BOX.points)
-    holds = {"left": {"points": np.array([0, 1]), "offsets": np.zeros((2, 3)), "from": 0.0, "until": None, "stiffness": None}}
+    holds = {"left": {"points": np.array([0, 1]), "local": np.zeros((2, 3)), "begin": -math.inf, "end": 2.0}}
     told = {"name": "box", "source": "MuJoCo", "fingerprint": "ab12", "frames": 60}
     given = {"fit": a_fit(), "kind": "solid", "pose": BOX.points + 0.1, "material": STUFF, "dt": 1 / 120}
     given |= {"source": "given mesh", "remarks": ["none"], "holds": holds, "scene": {"contact": True}, "capture": told}
-    assert n == len(given["pose"])
     return Twin(**given | changed)
 
 
@@ -116,6 +114,10 @@ def test_versions_say_what_computed_it():
         ("dt", 0.0, "dt"),
         ("dt", math.inf, "dt"),
         ("holds", [], "holds"),
+        ("holds", {"left": {}}, "points, local"),
+        ("holds", {"left": {"points": np.array([99]), "local": np.zeros((1, 3)), "begin": 0.0, "end": 1.0}}, "out of range"),
+        ("holds", {"left": {"points": np.array([0]), "local": np.zeros((2, 3)), "begin": 0.0, "end": 1.0}}, "local"),
+        ("holds", {"left": {"points": np.array([0]), "local": np.zeros((1, 3)), "begin": "now", "end": 1.0}}, "times"),
         ("residual", 3, "residual"),
     ],
 )

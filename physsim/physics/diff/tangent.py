@@ -5,6 +5,7 @@ One extra solve a step and direction with the exact Hessian. Gauss-Newton needs 
 
 import numpy as np
 
+from physsim.physics.diff.block import BlockSolver
 from physsim.physics.diff.device_exact import exact_solver
 from physsim.physics.solvers.implicit import bind, targets_at
 
@@ -42,6 +43,7 @@ class TangentRollout:
             value.zero_()
         self._out = array("moved gradient", directions)
         self._right, self._y = array("right"), array("moved solution")
+        self._block = BlockSolver.choose(self.exact, directions)
 
     def follow(self, before, after, targets, parameters):
         """Move the tangents from state `before` over the step that led to `after`."""
@@ -66,14 +68,23 @@ class TangentRollout:
         a.set_active(True)
         at_rest = [name for name in ("x", "target", "rest") if name not in moved or not moved[name].any()]
         a.tangent(self.directions, self._moved, self._out, still=at_rest)
-        new = still.copy()
-        for d in range(self.directions):
-            a.combine(self._right, -1.0, self._out[d], 0.0, self._out[d], fixed=True)
-            self.exact.solve(self._right, self._y)
-            new[d] += self._y.numpy()
+        new = still + self._solved()
         self.v1, self.x1 = self.v, self.x
         self.v = s.rate * (new - past_x)
         self.x = new
+
+    def _solved(self):
+        """H^-1 of minus the directions' gradients, [directions, envs, n, 3]."""
+        if self._block is not None:
+            found = self._block.solve(-self._out.numpy().astype(np.float64))
+            if found is not None:
+                return found
+        out = np.empty(self.x.shape)
+        for d in range(self.directions):
+            self.assembly.combine(self._right, -1.0, self._out[d], 0.0, self._out[d], fixed=True)
+            self.exact.solve(self._right, self._y)
+            out[d] = self._y.numpy()
+        return out
 
 
 def equilibrium_tangent(solver, state, parameters, directions, tolerance=1e-8, params=None, control=None):
