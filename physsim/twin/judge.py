@@ -94,20 +94,20 @@ def _judge_tracks(out, seen, scene, positions, association, replay):
     capture = seen.capture
     whole = np.full((capture.frame_count, *positions.shape[1:]), np.nan)
     whole[out.frames] = positions
+    lost = distances.strayed(seen.tracks, seen.visible)
     if association is None:
         if not np.isfinite(whole[capture.fit][:, :1]).all(axis=(1, 2)).any():
             raise InputError(
                 "positions: no fitted frame is among them, so that nobody knows which material points the tracks follow; "
                 "simulate some, or give the association"
             )
-        association = Association(scene, seen.tracks, seen.visible, whole, capture.fit, capture.tracks.rest)
+        association = Association(scene, seen.tracks, seen.visible & ~lost, whole, capture.fit, capture.tracks.rest)
     if callable(association):
         simulated = np.stack([association(x) for x in whole])
     else:
         nodes, weights = association
         simulated = np.einsum("pk,fpkc->fpc", weights, whole[:, nodes])
     known = np.isfinite(simulated).all(axis=2).any(axis=0) & seen.visible[capture.fit].any(axis=0)
-    lost = distances.strayed(seen.tracks, seen.visible)
     judged = (seen.visible & known)[out.frames]
     out.tracks, out.simulated = int(known.sum()), simulated[out.frames]
     out.strayed = float(lost[out.frames][judged].mean()) if judged.any() else 0.0
