@@ -216,11 +216,10 @@ def _parameters(page, fit, kind):
     if forest:
         seeds = " Small dots: estimates of other seeds." if fit.spread else ""
         page.intervals(forest, f"Estimates and their intervals, relative to the estimate; an arrow: the interval has no end there.{seeds}")
+    page.text(*(line for line in fit.statement.splitlines() if line not in fit.undetermined.values()))
     if fit.undetermined:
         page.heading("What this motion cannot tell")
         page.facts([(words(name), sentence) for name, sentence in fit.undetermined.items()])
-    if fit.statement:
-        page.text(*fit.statement.splitlines())
 
 
 def _field(page, scene, fit):
