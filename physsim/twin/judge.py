@@ -15,10 +15,12 @@ from physsim.twin import distances, trivial
 from physsim.twin.association import Association
 from physsim.twin.judge_clouds import Moving, judge_clouds
 from physsim.twin.judgement import TWIN, Judgement
+from physsim.twin.pictures import held_painter, one_torch_thread, picture_errors
 from physsim.twin.seen import Seen
 
 MOST_POINTS = 1500  # of a frame's cloud that distances are taken of
-MOST_FRAMES = 120  # fitted, and held out, in which clouds and pictures are judged
+MOST_FRAMES = 120  # fitted, and held out, in which clouds and silhouettes are judged
+MOST_PICTURES = 30  # fitted, and held out, that are drawn and judged
 
 
 def judge(
@@ -76,9 +78,10 @@ def judge(
         out.remarks.append(f"Clouds and pictures were judged in {len(chosen)} of {(fitted | tested).sum()} frames, evenly chosen.")
     body = Moving.of(mesh, looked[:, :least], thickness=getattr(scene, "thickness", None))
     judge_clouds(out, seen, body, replay, most_points)
-    _judge_surfaces(out, seen, body, most_points)
-    if draw is not None:
-        _judge_pictures(out, seen, looked, draw)
+    with one_torch_thread():
+        _judge_surfaces(out, seen, body, most_points)
+        if draw is not None:
+            _judge_pictures(out, seen, looked, draw)
     if not out.errors[TWIN]:
         out.remarks.append("Nothing could be judged: the judged frames hold neither tracks nor depth, points or masks.")
     return out
@@ -199,11 +202,11 @@ def _finite_mean(values):
 
 
 def _judge_pictures(out, seen, positions, draw):
-    """PSNR and SSIM of pictures drawn in the simulated positions, and of the last fitted picture held."""
-    from physsim.twin.pictures import held_painter, picture_errors
-
+    """PSNR and SSIM of pictures drawn in the simulated positions, and of the last fitted picture held; in frames chosen evenly."""
+    chosen = [_evenly(np.flatnonzero(part), MOST_PICTURES) for part in (out.fitted, out.tested)]
     tables = {name: {metric: np.full(len(out.frames), np.nan) for metric in ("psnr", "ssim")} for name in (TWIN, trivial.HELD)}
-    for i, frame in enumerate(out.frames):
+    for i in sorted({*chosen[0], *chosen[1]}):
+        frame = out.frames[i]
         if not np.isfinite(positions[i]).all():
             continue
         painters = {TWIN: lambda name: draw}
