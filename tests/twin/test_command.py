@@ -24,13 +24,15 @@ from physsim.twin.work import Work
 SMALL = {"frames": 14, "size": (64, 48), "cells": (4, 1, 1)}
 
 
-def small():
-    return beam(**SMALL)
+def small(seed=1):
+    """Tracks and pictures of a beam of 20 points: 9 frames to fit and 5 held out."""
+    film = beam(**SMALL, seed=seed)
+    return replace(film, capture=replace(film.capture, depth={}, mask={}))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A capture's folder: tracks and pictures of a beam of 20 points, 9 frames to fit and 5 held out."""
+    """The folder of `small`."""
     place = tmp_path_factory.mktemp("captures") / "beam"
     small().capture.save(place)
     return place
@@ -210,6 +212,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_fit(folder, tmp_p
 
 
 def saved(tmp_path, **changed):
+    tmp_path.mkdir(exist_ok=True)
     replace(small().capture, **changed).save(tmp_path / "capture")
     return tmp_path / "capture"
 
@@ -219,7 +222,7 @@ def test_captures_that_hold_too_little_are_refused(tmp_path, capsys):
     assert "2 frames to fit" in refused(capsys, "fit", few, "--out", tmp_path / "twin", "--quiet")
     bare = small().capture
     blank = {"front": [np.zeros((48, 64), bool)] * 14}
-    empty = saved(tmp_path / "b", tracks=None, mask=blank)
+    empty = saved(tmp_path / "b", tracks=None, mask=blank, depth=beam(**SMALL).capture.depth)
     assert "mask" in refused(capsys, "fit", empty, "--out", tmp_path / "twin", "--quiet")
     lost = ps.SeenTracks(np.full_like(bare.tracks.positions, np.nan))
     unseen = saved(tmp_path / "c", tracks=lost, depth={}, mask={}, colour={})
@@ -274,8 +277,7 @@ def test_names_that_are_fitted_are_the_only_ones(folder, tmp_path):
 
 
 def test_another_recording_is_predicted_and_reported(folder, fitted, tmp_path):
-    other = beam(**SMALL, seed=2)
-    other.capture.save(tmp_path / "other")
+    small(seed=2).capture.save(tmp_path / "other")
     out = tmp_path / "twin"
     assert main(folder, out, test=tmp_path / "other", quiet=True, appearance=False) == 0
     numbers = json.loads((out / "test" / "report.json").read_text())
