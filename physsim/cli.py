@@ -393,7 +393,7 @@ def _add_compare(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("capture", type=_existing_folder, metavar="CAPTURE", help="folder of the capture")
     parser.add_argument("--out", type=_output_folder, default=Path("physsim-compare"), metavar="DIR", help="folder for the report")
     parser.add_argument(
-        "--start", type=_positive, metavar="S", help="of another recording, how much tells how its motion begins [s] (default: 0.3)"
+        "--start", type=_positive, metavar="S", help="of another recording, how much tells how its motion begins [s] (default: 0.5)"
     )
     parser.add_argument("--replay", type=_existing_folder, metavar="CAPTURE", help="a recording to replay as one more predictor")
     parser.add_argument("--quiet", action="store_true", help="only the table")

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from physsim.appearance.camera import Camera
+from physsim.capture import layout
 from physsim.capture.entries import FILE, known_keys, number, short, vector, whole_number
 from physsim.capture.problems import Problems
 from physsim.errors import InputError
@@ -22,7 +23,9 @@ def parse_camera(name: str, told: dict, cameras: dict, sizes: dict, problems: Pr
         if not right:
             problems.error(FILE, f"{where}{key} is {short(told.get(key))}", "a whole number of pixels from 1 to 16384 is needed")
         sides.append(side if right else None)
-    if None not in sides:
+    if None not in sides and sides[0] * sides[1] > layout.MAX_PIXELS:
+        problems.error(FILE, f"{where}width x height is {sides[0]} x {sides[1]}", f"scale to at most {layout.MAX_PIXELS} pixels")
+    elif None not in sides:
         sizes[name] = tuple(sides)
     focal = [number(told, key, where, problems, lower=0.0, upper=1e9, open_=True, needed=True) for key in ("fx", "fy")]
     centre = [number(told, key, where, problems, lower=-1e9, upper=1e9, needed=True) for key in ("cx", "cy")]

@@ -266,11 +266,17 @@ class Capture:
             depth = self.depth[name][frame]
             if depth is None:
                 continue
+            depth = np.asarray(depth, dtype=float)
+            if depth.shape != (self.cameras[name].height, self.cameras[name].width):
+                raise InputError(f"depth of camera {name!r}, frame {frame}: shape {list(depth.shape)} is not the camera's")
             seen = np.isfinite(depth) & (depth > 0)
             mask = self.mask[name][frame] if name in self.mask else None
             if mask is not None:
                 seen &= mask
-            parts.append(self.cameras[name].points(np.where(seen, depth, np.nan))[seen])
+            rows, columns = np.nonzero(seen)
+            origin, directions = self.cameras[name].rays(np.stack([columns, rows], axis=1).astype(float))
+            points = origin + depth[rows, columns, None] * directions
+            parts.append(points[np.isfinite(points).all(axis=1)])  # a lens may image nothing at a pixel
         return np.concatenate(parts) if parts else np.zeros((0, 3))
 
     def with_frames(self, frames: np.ndarray) -> "Capture":

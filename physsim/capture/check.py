@@ -36,6 +36,6 @@ def examine(folder: str | PathLike[str]) -> tuple[Parts | None, list[Problem]]:
         with np.errstate(all="ignore"):  # numbers may be wild, and are compared so that NaN counts as wrong
             seen = read_frames(parts, problems)
             check_body(parts, seen, problems)
-            check_views(parts, seen, problems)
+            check_views(parts, problems)
     problems.close()
     return parts, sorted(problems, key=lambda p: p.severity)

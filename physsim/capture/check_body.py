@@ -8,7 +8,7 @@ from physsim.capture.entries import FILE
 from physsim.capture.problems import Problems
 from physsim.capture.read import Parts
 
-LEAVES, FAR = 2.0, 1.0  # sizes of the body that a handle may be away from it: beyond, an error and a warning
+FAR, LEAVES, NEVER = 1.0, 2.0, 3.0  # sizes of the body from it: far; gone, once it was near; not of this world, if it never was
 WILD = 20.0  # spreads of the tracks from their middle beyond which one lies far outside
 LET_GO = 0.001  # [m] that an opening grows by when it lets go
 FRAMES = 40  # that are looked at for a handle's distance
@@ -64,44 +64,58 @@ def _handle_times(file, handle, times, problems):
 def _handle_distance(file, handle, parts, seen, size, problems):
     """A handle that holds the body cannot be far from all that is seen of it, unless it opened."""
     times = parts.facts.times
-    frames = [f for f in range(len(times)) if len(seen.clouds[f])]
+    frames = [f for f, t in enumerate(times) if handle.times[0] <= t <= handle.times[-1] and len(seen.clouds[f])]
+    if not frames:
+        return
     frames = np.array(frames)[np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))]
-    places = handle.at(times[frames])[0]
-    with np.errstate(all="ignore"):
-        away = np.array([cKDTree(seen.clouds[f]).query(place)[0] for f, place in zip(frames, places)])
-    reach = max(size, parts.facts.known.length or 0.0) + (handle.radius or 0.0)
-    beyond = ~(away <= LEAVES * reach)
+    away = _distances(handle, times[frames], [seen.clouds[f] for f in frames])
+    reach = max(size, _mesh_size(parts), parts.facts.known.length or 0.0) + (handle.radius or 0.0)
     far = ~(away <= FAR * reach)
-    never = far.all() and beyond.any()
-    if handle.opening is not None and not never:
+    beyond = ~(away <= (NEVER if far.all() else LEAVES) * reach)
+    if handle.opening is not None and not far.all():
         wide = np.interp(times[frames], handle.times, handle.opening)
         beyond &= wide <= wide[int(np.argmin(away))] + max(0.1 * np.ptp(wide), LET_GO)
     if not far.any():
         return
     worst = int(np.argmax(np.where(beyond, away, -1.0) if beyond.any() else away))
     what = f"the handle is {away[worst]:.3g} m from all that is seen of the body, whose size is {size:.3g} m"
-    if never:
+    if not beyond.any():
+        problems.warning(file, what, "right if it had let go or holds a part that is hidden", int(frames[worst]))
+    elif far.all():
         problems.error(file, f"{what}, and never near", "give metres in the cameras' world", int(frames[worst]))
-    elif beyond.any():
+    else:
         first = int(frames[np.argmax(beyond)])
         problems.error(file, f"the handle leaves the body: {what}", "end its rows where it let go, or add its opening", first)
-    else:
-        problems.warning(file, what, "right if it had let go or holds a part that is hidden", int(frames[worst]))
+
+
+def _distances(handle, times, clouds):
+    """Distance of the nearest of the handle's places from each cloud [m], shape [times]."""
+    origins, turns = handle.at(times)
+    places = np.zeros((1, 3)) if handle.places is None or not len(handle.places) else handle.places[:: 1 + len(handle.places) // 200]
+    touching = origins[:, None] + np.einsum("tij,pj->tpi", turns, places)
+    return np.array([cKDTree(cloud).query(points)[0].min() for cloud, points in zip(clouds, touching)])
+
+
+def _mesh_size(parts):
+    """Diagonal of the box around the rest shape [m]; 0 where there is none."""
+    if parts.mesh is None:
+        return 0.0
+    points = parts.mesh.line if hasattr(parts.mesh, "line") else parts.mesh.points
+    return float(np.linalg.norm(np.ptp(points, axis=0)))
 
 
 def _sizes(parts, size, problems):
     """A rest shape or a known length in other units than what was seen."""
     told = []
-    points = None if parts.mesh is None else getattr(parts.mesh, "points", None)
-    if points is None and parts.mesh is not None:
-        points = parts.mesh.line
-    if points is not None:
-        told.append((parts.mesh_file, "the rest shape", float(np.linalg.norm(np.ptp(points, axis=0)))))
+    bends = parts.facts.kind in ("sheet", "rod") or hasattr(parts.mesh, "line")  # and lies folded or coiled
+    usual = 10.0 if bends else 4.0
+    if parts.mesh is not None:
+        told.append((parts.mesh_file, "the rest shape", _mesh_size(parts)))
     if parts.facts.known.length is not None:
         told.append((FILE, "known.length", parts.facts.known.length))
     for file, what, length in told:
         factor = length / size
-        if not 1 / 4 < factor < 4:
+        if not 1 / usual < factor < usual:
             remedy = "is it in millimetres? give metres" if 200 < factor < 5000 else "give both in metres"
             note = problems.warning if 1 / 50 < factor < 50 else problems.error
             note(file, f"{what} measures {length:.3g} m, what is seen {size:.3g} m", remedy)

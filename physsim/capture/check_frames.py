@@ -11,7 +11,7 @@ from physsim.errors import InputError
 
 NEAREST, FURTHEST = 0.1, 10.0  # [m], a median of depth outside is taken for other units
 _UNITS = {1000.0: "metres", 10.0: "centimetres", 0.2: "units of 0.2 mm", 0.1: "units of 0.1 mm"}  # factor -> what was written
-SAMPLE = 1500  # points that are kept of one frame and camera
+SAMPLE, SAMPLES = 1500, 10_000_000  # points that are kept of one frame and camera, and in all
 INSIDE = 2  # pixels from the border within which a body may be leaving the picture
 
 
@@ -22,22 +22,23 @@ class Seen:
     Args:
         clouds: of each frame, points of the body in the world [m], at most some thousand.
         medians: camera -> median depth of each frame [m], NaN where there is none; of the body where there is a mask.
-        masks: camera -> packed masks of the frames, None where there is none.
         areas: camera -> share of the picture that the mask covers in each frame, NaN where there is none.
         masked: whether clouds hold the body alone.
+        sample: points that are kept of one frame and camera.
     """
 
     clouds: list
     medians: dict = field(default_factory=dict)
-    masks: dict = field(default_factory=dict)
     areas: dict = field(default_factory=dict)
     masked: bool = True
+    sample: int = SAMPLE
 
 
 def read_frames(parts: Parts, problems: Problems) -> Seen:
     """Read every frame, note what is wrong with it, and keep a sample of what was seen."""
     count = parts.facts.frame_count or 0
-    seen = Seen([[] for _ in range(count)])
+    sources = len(parts.depth) + 2
+    seen = Seen([[] for _ in range(count)], sample=max(10, min(SAMPLE, SAMPLES // (sources * max(count, 1)))))
     for camera, stream in parts.colour.items():
         if hasattr(stream, "path"):
             _video(f"rgb/{camera}.mp4", stream, problems)
@@ -51,7 +52,7 @@ def read_frames(parts: Parts, problems: Problems) -> Seen:
         _points(parts.points, parts, seen, problems)
     if parts.tracks is not None:
         for frame, (positions, visible) in enumerate(zip(parts.tracks.positions, parts.tracks.visible)):
-            seen.clouds[frame].append(positions[visible][:: max(1, int(visible.sum()) // SAMPLE)])
+            seen.clouds[frame].append(positions[visible][:: max(1, int(visible.sum()) // seen.sample)])
     seen.clouds = [np.concatenate(c) if c else np.zeros((0, 3)) for c in seen.clouds]
     return seen
 
@@ -89,10 +90,9 @@ def _colours(name, stream, parts, problems):
 def _masks(camera, stream, parts, seen, problems):
     name = f"mask/{camera}"
     count = len(stream)
-    seen.masks[camera], seen.areas[camera] = [None] * count, np.full(count, np.nan)
+    seen.areas[camera] = np.full(count, np.nan)
     borders = np.zeros(count, bool)
     for frame, _, mask in _each(stream, parts, problems):
-        seen.masks[camera][frame] = np.packbits(mask, axis=1)
         seen.areas[camera][frame] = mask.mean()
         frame_of = np.ones_like(mask)
         frame_of[INSIDE:-INSIDE, INSIDE:-INSIDE] = False
@@ -117,14 +117,16 @@ def _masks(camera, stream, parts, seen, problems):
         problems.warning(name, what, "the body must be white, the rest black: are they the wrong way round?")
 
 
-def mask_of(seen: Seen, camera: str, frame: int, width: int) -> np.ndarray | None:
-    """The mask of a frame, bool [height, width], or None where there is none."""
-    packed = seen.masks.get(camera, {frame: None})[frame]
-    return None if packed is None else np.unpackbits(packed, axis=1, count=width).astype(bool)
+def readable(stream, frame: int) -> np.ndarray | None:
+    """A frame of a stream, or None where it is missing or cannot be read, which is told elsewhere."""
+    try:
+        return stream[frame]
+    except InputError:
+        return None
 
 
 def _depths(camera, stream, parts, seen, problems):
-    name, width = f"depth/{camera}", parts.facts.sizes[camera][0]
+    name, masks = f"depth/{camera}", parts.mask.get(camera)
     medians = seen.medians[camera] = np.full(len(stream), np.nan)
     rng = np.random.default_rng(0)
     covered = []
@@ -133,25 +135,25 @@ def _depths(camera, stream, parts, seen, problems):
         if not measured.any():
             problems.warning(file, "no depth was measured", "right if nothing was in reach", frame, (name, "of empty frames"))
             continue
-        mask = mask_of(seen, camera, frame, width)
+        mask = None if masks is None else readable(masks, frame)
         if mask is not None and mask.any():
             covered.append((measured & mask).sum() / mask.sum())
             measured = measured & mask if covered[-1] > 0 else measured
         else:
-            seen.masked &= camera in seen.masks
+            seen.masked &= masks is not None
         medians[frame] = np.median(depth[measured])
-        if camera in parts.facts.cameras and (mask is not None or camera not in seen.masks):
-            seen.clouds[frame].append(_sampled(parts.facts.cameras[camera], depth, measured, rng))
+        if camera in parts.facts.cameras and (mask is not None or masks is None):
+            seen.clouds[frame].append(_sampled(parts.facts.cameras[camera], depth, measured, seen.sample, rng))
     if covered and np.median(covered) < 0.05:
         what = f"depth is measured on {100 * np.median(covered):.1f} % of the mask's pixels"
         problems.warning(name, what, "do depth and mask belong to the same camera and frame?")
     _tell_units(name, medians, problems)
 
 
-def _sampled(camera, depth, measured, rng):
+def _sampled(camera, depth, measured, most, rng):
     """Some of the points of a depth picture in the world [m], shape [n, 3]."""
     rows, columns = np.nonzero(measured)
-    chosen = rng.permutation(len(rows))[:SAMPLE]
+    chosen = rng.permutation(len(rows))[:most]
     rows, columns = rows[chosen], columns[chosen]
     origin, directions = camera.rays(np.stack([columns, rows], axis=1).astype(float))
     points = origin + depth[rows, columns, None] * directions
@@ -181,6 +183,6 @@ def _points(stream, parts, seen, problems):
         counts.append(len(points))
         if len(points) == 0:
             problems.warning(file, "holds no point", "right if nothing was seen", frame, (name, "of empty frames"))
-        seen.clouds[frame].append(points[rng.permutation(len(points))[:SAMPLE]])
+        seen.clouds[frame].append(points[rng.permutation(len(points))[: seen.sample]])
     if counts and not any(counts):
         problems.error(name, "no frame holds a point", "write points of the body, or leave them out")

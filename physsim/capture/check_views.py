@@ -3,33 +3,31 @@
 import numpy as np
 from scipy.ndimage import binary_dilation
 
-from physsim.capture.check_frames import Seen, mask_of
+from physsim.capture.check_frames import readable
 from physsim.capture.entries import FILE
 from physsim.capture.problems import Problems
 from physsim.capture.read import Parts
-from physsim.errors import InputError
 
 FRAMES = 20  # that are looked at
 SLACK = 0.01  # of the picture's width around a mask that counts as within, at least a pixel
 SCALE = 1.5  # factor between depth and the tracks beyond which one of them is mistaken
 
 
-def check_views(parts: Parts, seen: Seen, problems: Problems) -> None:
+def check_views(parts: Parts, problems: Problems) -> None:
     """Note cameras that do not see the body, masks that miss it, depth that contradicts the tracks."""
     bodies = _bodies(parts)
     if not bodies:
         return
-    frames = sorted(bodies)
     for name, camera in parts.facts.cameras.items():
-        within = [_within(camera, bodies[f]) for f in frames]
+        within = [_within(camera, points) for points in bodies.values()]
         share = np.mean(np.concatenate(within))
         if share < 0.05:
-            _tell_unseen(name, camera, bodies, frames, share, problems)
+            _tell_unseen(name, camera, bodies, share, problems)
             continue
         if name in parts.mask:
-            _masks(name, camera, bodies, frames, seen, problems)
+            _masks(name, camera, parts.mask[name], bodies, problems)
         if name in parts.depth and parts.tracks is not None:
-            _depths(name, camera, parts, frames, seen, problems)
+            _depths(name, camera, parts, bodies, problems)
 
 
 def _bodies(parts):
@@ -39,19 +37,11 @@ def _bodies(parts):
     if parts.tracks is not None:
         found = {f: parts.tracks.positions[f][parts.tracks.visible[f]] for f in chosen}
     elif parts.points is not None:
-        found = {f: _readable(parts.points, f)[:2000] for f in chosen}
+        read = {f: readable(parts.points, f) for f in chosen}
+        found = {f: points[:2000] for f, points in read.items() if points is not None}
     else:
         found = {}
     return {f: points for f, points in found.items() if len(points)}
-
-
-def _readable(stream, frame):
-    """A frame, or nothing where it cannot be read: that was told when all were."""
-    try:
-        found = stream[frame]
-    except InputError:
-        found = None
-    return np.zeros((0, 3)) if found is None else found
 
 
 def _pixels(camera, points):
@@ -66,27 +56,27 @@ def _within(camera, points):
     return _pixels(camera, points)[1]
 
 
-def _tell_unseen(name, camera, bodies, frames, share, problems):
+def _tell_unseen(name, camera, bodies, share, problems):
     """Say that a camera sees nothing of the body, and why that may be."""
     turned = camera.moved(camera.rotation.T, -camera.rotation.T @ camera.translation)
     flipped = camera.moved(np.diag([1.0, -1.0, -1.0]) @ camera.rotation, np.diag([1.0, -1.0, -1.0]) @ camera.translation)
     remedy = "check its pose (world to camera, OpenCV's axes) and the units of both"
     likely = (turned, "the pose looks like camera to world: invert it"), (flipped, "its axes look like OpenGL's: turn y and z")
     for other, reason in likely:
-        if np.mean(np.concatenate([_within(other, bodies[f]) for f in frames])) > 0.5:
+        if np.mean(np.concatenate([_within(other, points) for points in bodies.values()])) > 0.5:
             remedy = reason
             break
     what = f"cameras.{name} sees {100 * share:.0f} % of what the tracks say of the body"
     problems.warning(FILE, what, remedy)
 
 
-def _masks(name, camera, bodies, frames, seen, problems):
+def _masks(name, camera, masks, bodies, problems):
     inside = total = 0
-    for frame in frames:
-        mask = mask_of(seen, name, frame, camera.width)
+    for frame, points in bodies.items():
+        mask = readable(masks, frame)
         if mask is None or not mask.any():
             continue
-        at, _, _ = _pixels(camera, bodies[frame])
+        at, _, _ = _pixels(camera, points)
         wide = binary_dilation(mask, iterations=max(1, round(SLACK * camera.width)))
         inside, total = inside + int(wide[at[:, 0], at[:, 1]].sum()), total + len(at)
     if total >= 10 and inside < 0.5 * total:
@@ -94,11 +84,11 @@ def _masks(name, camera, bodies, frames, seen, problems):
         problems.warning(f"mask/{name}", what, "do mask, pose and tracks belong together, and is the body white?")
 
 
-def _depths(name, camera, parts, frames, seen, problems):
+def _depths(name, camera, parts, bodies, problems):
     ratios = []
-    for frame in frames:
-        depth = _readable(parts.depth[name], frame)
-        if depth.shape != (camera.height, camera.width):
+    for frame in bodies:
+        depth = readable(parts.depth[name], frame)
+        if depth is None:
             continue
         at, inside, distance = _pixels(camera, parts.tracks.positions[frame])
         measured = depth[at[:, 0], at[:, 1]]

@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from physsim.capture.capture import Handle
 from physsim.capture.entries import FILE, known_keys, vector
-from physsim.capture.layout import is_name
+from physsim.capture.layout import MAX_TABLE, is_name
 from physsim.capture.problems import Problems
 from physsim.errors import InputError
 from physsim.io.table import read_table
@@ -15,7 +15,6 @@ from physsim.io.table import read_table
 POSE = ("time", "x", "y", "z")
 TURN = ("qw", "qx", "qy", "qz")
 UNIT = 0.02  # how far from 1 a quaternion's length may be
-MAX_BYTES = 64_000_000
 
 
 def read_handle(path: Path, file: str, hold: dict, problems: Problems) -> Handle | None:
@@ -27,7 +26,7 @@ def read_handle(path: Path, file: str, hold: dict, problems: Problems) -> Handle
         hold: what capture.json says of it: "radius" [m] and "places", or None.
         problems: where what is wrong is noted.
     """
-    columns = problems.attempt(file, read_table, path, POSE, max_bytes=MAX_BYTES)
+    columns = problems.attempt(file, read_table, path, POSE, max_bytes=MAX_TABLE)
     if columns is None:
         return None
     before = len(problems.errors)
@@ -100,7 +99,7 @@ def robot_handles(folder: Path, told: dict, holds: dict, problems: Problems) -> 
     if None in files.values() or len(problems.errors) > before:
         return {}
     description = problems.attempt(names["urdf"], load_urdf, files["urdf"], frames_only=True)
-    columns = problems.attempt(names["joints"], read_table, files["joints"], ["time"], max_bytes=MAX_BYTES)
+    columns = problems.attempt(names["joints"], read_table, files["joints"], ["time"], max_bytes=MAX_TABLE)
     if description is None or columns is None:
         return {}
     _tell_times(names["joints"], columns["time"], problems)

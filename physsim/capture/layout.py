@@ -16,8 +16,11 @@ MAX_HANDLES = 64
 MAX_POINTS = 5_000_000  # of one frame
 MAX_TRACKS = 1_000_000  # points that are followed
 MAX_TRACK_VALUES = 10_000_000  # frames x points
-MAX_FILE = 256_000_000  # bytes of points or a mesh
-MAX_FILES = 5_000_000  # in a folder, before it is not looked at any further
+MAX_PIXELS = 17_000_000  # of a picture
+MAX_FILE = 256_000_000  # bytes of points
+MAX_MESH = 64_000_000  # bytes of a rest shape
+MAX_TABLE = 16_000_000  # bytes of handles or joints
+MAX_FILES = 500_000  # in all, before they are not looked at any further
 
 _NAME = re.compile(r"\w([\w .+-]{0,62}[\w+-])?")
 _FRAME = re.compile(r"[0-9]{6}")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection
+from itertools import islice
 from pathlib import Path
 
 from physsim.capture import layout
@@ -20,7 +21,7 @@ class Listing:
 
     def __init__(self, folder: Path, problems: Problems):
         self._folder, self._problems = folder, problems
-        self.files: dict[str, os.stat_result] = {}
+        self.files: dict[str, None] = {}
         self._under: dict[str, dict[str, None]] = {}  # folder -> names in it, in order
         self._root = folder.resolve()
         self._scan(folder, "", _DEPTH)
@@ -95,7 +96,7 @@ class Listing:
     def _scan(self, path, name, depth):
         try:
             with os.scandir(path) as entries:
-                rows = sorted(entries, key=lambda entry: entry.name)
+                rows = sorted(islice(entries, layout.MAX_FILES + 1), key=lambda entry: entry.name)
         except OSError as error:
             self._problems.error(name, f"cannot be listed ({error.strerror})", "look at its permissions")
             return
@@ -122,6 +123,6 @@ class Listing:
                 self._scan(entry.path, whole, depth - 1)
         elif entry.is_file():
             under[entry.name] = None
-            self.files[whole] = entry.stat()
+            self.files[whole] = None
         else:
             self._problems.error(whole, "is no plain file", "remove it", None, alike)

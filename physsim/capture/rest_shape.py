@@ -34,18 +34,18 @@ def read_rest_shape(path: Path, facts: dict, kind: str | None) -> object:
         raise InputError(f"{path}: mesh kind {said!r:.40} is not known; {', '.join(MESH_KINDS)} are")
     suffix = path.suffix.lower()
     if suffix in VOLUME_SUFFIXES:
-        mesh = load_mesh(path, max_bytes=layout.MAX_FILE)
+        mesh = load_mesh(path, max_bytes=layout.MAX_MESH)
     elif suffix == ".npz":
         mesh = _from_arrays(path, _arrays(path), facts, said, kind)
     elif suffix == ".npy":
         mesh = Curve(_line(path))
     elif suffix == ".ply" and (said or kind) == "rod":
-        columns = read_vertices(path, layout.MAX_FILE)
+        columns = read_vertices(path, layout.MAX_MESH)
         if not all(axis in columns for axis in "xyz"):
             raise InputError(f"{path}: its vertices have no x, y, z; write those")
         mesh = Curve(np.stack([columns[axis] for axis in "xyz"], axis=1).astype(float))
     elif suffix in SURFACE_SUFFIXES:
-        surface = load_surface(path, max_bytes=layout.MAX_FILE)
+        surface = load_surface(path, max_bytes=layout.MAX_MESH)
         mesh = _surface_or_sheet(path, surface.points, surface.triangles, said, kind)
     else:
         raise InputError(f"{path}: ending {suffix!r} is not read; convert it to one of {', '.join(layout.MESH_SUFFIXES)}")
@@ -82,18 +82,18 @@ def _kind_of(mesh):
 
 
 def _arrays(path):
-    headers = npz_headers(path, layout.MAX_FILE)
+    headers = npz_headers(path, layout.MAX_MESH)
     for name, header in headers.items():
         if header.dtype.kind not in "fiu" or len(header.shape) > 2:
             raise InputError(f"{path}: {name!r:.80} is {header.dtype} of shape {list(header.shape)}; numbers [n, 3] and indices are needed")
-    return read_npz(path, max_bytes=layout.MAX_FILE)
+    return read_npz(path, max_bytes=layout.MAX_MESH)
 
 
 def _line(path):
-    header = npy_header(path, layout.MAX_FILE)
+    header = npy_header(path, layout.MAX_MESH)
     if len(header.shape) != 2 or header.shape[1] != 3 or header.dtype.kind not in "fiu":
         raise InputError(f"{path}: shape {list(header.shape)} of {header.dtype}; ordered points of a rod are numbers of shape [n, 3]")
-    return read_npy(path, layout.MAX_FILE)
+    return read_npy(path, layout.MAX_MESH)
 
 
 def _from_arrays(path, arrays, facts, said, kind):

@@ -43,7 +43,7 @@ class CloudTerm:
         count: int = COUNT,
         seed: int = 0,
     ) -> None:
-        self.name, self.surface, self.sigma = name, surface, float(sigma)
+        self.name, self.surface, self.sigma, self.sharp = name, surface, float(sigma), True
         self.frames = np.asarray(frames, dtype=int)
         if len(points) != len(self.frames) or (eyes is not None and len(eyes) != len(points)):
             raise InputError(f"CloudTerm: {len(points)} clouds for {len(self.frames)} frames; one a frame is needed")
@@ -61,7 +61,7 @@ class CloudTerm:
         """As every term: Linear at positions x [n, 3]."""
         y, eye = self.points[int(frame)], self.eyes[int(frame)]
         if not len(y):
-            return measured(np.zeros((0, 1)), np.zeros(0), np.zeros((0, 1), int), np.zeros((0, 1, 1, 3)), len(x), self.sigma)
+            return measured(np.zeros((0, 1)), np.zeros(0), np.zeros((0, 1), int), np.zeros((0, 1, 1, 3)), len(x), self.sigma, self.sharp)
         foot = self.surface.nearest(y, x, eye)
         target = self._target(y, foot, eye)
         away = target - foot.place
@@ -74,7 +74,7 @@ class CloudTerm:
             directions = np.stack([foot.normal, np.where(beyond[:, None], along / np.maximum(size, 1e-300), 0.0)], axis=1)
         residuals = np.einsum("prd,pd->pr", directions, away)
         slope = -directions[:, :, None, :] * foot.weights[:, None, :, None]
-        linear = measured(residuals, np.ones(len(y)), foot.nodes, slope, len(x), self.sigma)
+        linear = measured(residuals, np.ones(len(y)), foot.nodes, slope, len(x), self.sigma, self.sharp)
         across = residuals[:, :2] if self.surface.is_rod else residuals[foot.inner, :1]
         return Linear(linear.residuals, linear.weights, linear.apply, linear.shrink, linear.pull, across)
 

@@ -9,13 +9,17 @@ import numpy as np
 from physsim.appearance.asset import Asset
 from physsim.capture.capture import Capture
 from physsim.errors import InputError
+from physsim.twin.fingerprint import capture_fingerprint
 from physsim.twin.judged import Judged, judge_twin
 from physsim.twin.page import write_report
 from physsim.twin.pictures import painter
+from physsim.twin.rebuild import rebuilt
 from physsim.twin.report import text_table, verdict
 from physsim.twin.residual import ResidualCorrection
+from physsim.twin.restart import restarted
+from physsim.twin.twin_file import twin_of
 
-START = 0.3  # of another recording that may be looked at to find how its motion begins [s]
+START = 0.5  # of another recording that may be looked at to find how its motion begins [s]
 LEAST = 4  # frames of it at least
 
 
@@ -41,10 +45,6 @@ def compare(
         InputError: an asset without a twin; a capture of another kind of body, or in which the body cannot be laid.
         SolverError: a step failed.
     """
-    from physsim.twin.fingerprint import capture_fingerprint
-    from physsim.twin.rebuild import rebuilt
-    from physsim.twin.twin_file import twin_of
-
     twin = twin_of(asset)
     if capture.kind not in (None, twin.kind):
         raise InputError(
@@ -60,6 +60,8 @@ def compare(
             f"The capture is not the one that was fitted ({twin.capture.get('name') or 'unnamed'}): {told}, all others are predicted."
         )
     scene, fit = rebuilt(asset, capture)
+    if not same:
+        fit = restarted(scene, fit)
     correction = None
     if residual and twin.residual is not None:
         correction = ResidualCorrection.from_dict(twin.residual)
@@ -97,6 +99,16 @@ def _tells(capture, frame):
     return any(stream[frame] is not None for stream in capture.depth.values())
 
 
+def _checked(folder):
+    """The capture of a folder, unless something is wrong with it."""
+    from physsim.capture.check import check_capture
+
+    errors = [problem for problem in check_capture(folder) if problem.severity == "error"]
+    if errors:
+        raise InputError(f"{folder}: {str(errors[0]).removeprefix('error: ')}; `physsim check {folder}` tells all ({len(errors)})")
+    return Capture.load(folder)
+
+
 def main(
     asset: str | PathLike[str],
     capture: str | PathLike[str],
@@ -118,8 +130,8 @@ def main(
     Returns:
         Exit code.
     """
-    thing, seen = Asset.load(asset), Capture.load(capture)
-    again = None if replay is None else Capture.load(replay)
+    thing, seen = Asset.load(asset), _checked(capture)
+    again = None if replay is None else _checked(replay)
     judged, scene, fit, notes = compare(thing, seen, start_seconds=start, replay=again)
     draw = painter(thing) if thing.splats is not None and seen.colour else None
     page = write_report(

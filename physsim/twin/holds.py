@@ -9,6 +9,7 @@ from physsim.capture.capture import Capture, Handle
 from physsim.errors import InputError
 from physsim.physics.rods import Curve
 from physsim.twin.body import SoftBody
+from physsim.twin.grips import gripped
 
 LEAST = {"solid": 4, "sheet": 3, "rod": 2}  # points that a hold of a pose needs: fewer let the body turn about them
 REACH = 3.0  # mesh edges: a handle of unknown radius that is further away holds nothing
@@ -71,8 +72,9 @@ def closed_times(handle: Handle, begin: float) -> tuple[float, float]:
 def find_holds(capture: Capture, body: SoftBody, positions: np.ndarray | None = None) -> tuple[list[Hold], list[str]]:
     """Which points of the body each handle holds.
 
-    Those within the handle's radius of one of its places when the motion begins. Where no radius is known, or too few lie within it to
-    fix the body to the handle, those nearest: as many as a rigid hold needs.
+    Those within the handle's radius of one of its places when the motion begins. Where neither radius nor places are known, those that
+    keep their place in the handle's frame; where the motion does not tell, the face in whose middle the handle sits, or those nearest: as
+    many as a rigid hold needs.
 
     Args:
         capture: Capture.
@@ -95,7 +97,12 @@ def find_holds(capture: Capture, body: SoftBody, positions: np.ndarray | None = 
             remarks.append(f"handle {name!r} is open throughout the motion: it holds nothing")
             continue
         distances[name] = handle.distances(max(time, begin) if np.isfinite(begin) else time, positions)
-        points, text = _held(body, distances[name], handle.radius)
+        told = handle.radius is not None or (handle.places is not None and len(handle.places) > 0)
+        points = None if told or distances[name].min() > REACH * body.cell_size else gripped(capture, body, handle, name)
+        if points is not None:
+            text = f"it is taken to hold the {len(points)} points that keep their place in its frame"
+        else:
+            points, text = _held(body, distances[name], handle, time)
         if text:
             remarks.append(f"handle {name!r}: {text}")
         if len(points):
@@ -126,14 +133,18 @@ def _distance_of(distances: dict, handles: dict, owners: np.ndarray, points: np.
     return out
 
 
-def _held(body: SoftBody, distance: np.ndarray, radius: float | None) -> tuple[np.ndarray, str]:
+def _held(body: SoftBody, distance: np.ndarray, handle: Handle, time: float) -> tuple[np.ndarray, str]:
     """Numbers of the points that a handle holds, and what is to be said of it."""
-    size = body.cell_size
+    size, radius = body.cell_size, handle.radius
     order = np.argsort(distance, kind="stable")
     reach = distance[order[0]] + 0.5 * size if radius is None else radius
     if distance[order[0]] > max(REACH * size, reach, 0.0 if radius is None else 2 * radius):
         return np.zeros(0, int), f"{distance[order[0]]:.3g} m from the body when the motion begins: it holds nothing"
     within = np.flatnonzero(distance <= reach)
+    if radius is None and handle.places is None and body.kind == "solid":
+        face = face_about(body, handle.at(np.array(time))[0])
+        if face is not None:
+            return face, f"the motion does not tell what it holds: the face in whose middle it sits is taken, {len(face)} points"
     if spread(body, within):
         return within, ""
     for count in range(max(len(within) + 1, LEAST[body.kind]), len(order) + 1):
@@ -141,9 +152,24 @@ def _held(body: SoftBody, distance: np.ndarray, radius: float | None) -> tuple[n
             break
     chosen = np.sort(order[:count])
     if radius is None:
-        return chosen, ""
+        return chosen, f"the motion does not tell what it holds: the {count} nearest points are taken"
     text = f"its radius of {radius:.3g} m holds {len(within)} points, too few to carry the body's turns"
     return chosen, f"{text}; the {count} nearest are held"
+
+
+def face_about(body: SoftBody, spot: np.ndarray) -> np.ndarray | None:
+    """Points of the flat end of a body in whose middle a place lies [m], shape [3]; None where it lies in the middle of none."""
+    points, size = body.pose, body.cell_size
+    best = None
+    for axis in np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2]:
+        along = points @ axis
+        for end in (along.min(), along.max()):
+            face = np.flatnonzero(np.abs(along - end) < 0.3 * size)
+            width = float(np.ptp(points[face], axis=0).max())
+            off = float(np.linalg.norm(points[face].mean(axis=0) - spot))
+            if len(face) >= LEAST["solid"] and off < 0.3 * size + 0.1 * width and (best is None or off < best[0]):
+                best = off, face
+    return None if best is None else best[1]
 
 
 def spread(body: SoftBody, points: Sequence[int]) -> bool:

@@ -225,11 +225,13 @@ class _Job:
         problem.assume(self._middle(unknowns))
         call = self.remembered.calls(problem)
         scaled = _starts(unknowns, len(factors))
+        self._sharpen(False)
         if not found.values:
             call(scaled, np.ones(len(factors), bool))
             self._weigh(problem, _least(problem.noise))
         length = float(self.scene.capture.times[problem.frames[-1]] - self.start.time)
-        for _ in range(ROUNDS if last else 1):
+        for round_ in range(ROUNDS if last else 1):
+            self._sharpen(last and round_ > 0)
             result = self._solve(name, problem, call, length, FINE if last else COARSE, found)
             best = result.best
             found.values = dict(zip([u.name for u in unknowns], result.theta[best].tolist(), strict=True))
@@ -237,10 +239,16 @@ class _Job:
             everyone = np.tile(result.scaled[best], (len(factors), 1))
             call(everyone, np.ones(len(factors), bool))
             change = self._weigh(problem, problem.noise[0])
-            if not last or change < STEADY:
+            if not last or (round_ > 0 and change < STEADY):
                 break
             problem.unknowns = [u.started_at(found.values[u.name]) for u in unknowns]
         return found
+
+    def _sharpen(self, sharp):
+        """Let what is far off pull less and less (once the fit is near), or as much as what is a little off."""
+        for term in self.terms:
+            if hasattr(term, "sharp"):
+                term.sharp = sharp
 
     def _middle(self, unknowns):
         first = {u.name: float(u.variable.scaled(np.mean(u.variable.start))) for u in self.unknowns}

@@ -18,6 +18,7 @@ from physsim.twin.judgement import TWIN, Judgement
 from physsim.twin.seen import Seen
 
 MOST_POINTS = 1500  # of a frame's cloud that distances are taken of
+MOST_FRAMES = 120  # fitted, and held out, in which clouds and pictures are judged
 
 
 def judge(
@@ -31,6 +32,7 @@ def judge(
     replay: Capture | None = None,
     draw: Callable | None = None,
     most_points: int = MOST_POINTS,
+    most_frames: int = MOST_FRAMES,
 ) -> Judgement:
     """Judge simulated positions against a capture.
 
@@ -47,6 +49,7 @@ def judge(
         replay: another recording of the same thing, to be replayed as a predictor.
         draw: (Camera, positions [n, 3] m) -> what `physsim.twin.pictures.painter` returns; None: pictures are not judged.
         most_points: of a frame's cloud that distances are taken of, evenly chosen.
+        most_frames: of the fitted and of the held-out frames in which clouds and pictures are judged, evenly chosen; tracks are in all.
 
     Raises:
         InputError: frames and positions that do not fit together, no frame that is fitted or held out.
@@ -67,14 +70,23 @@ def judge(
     out = Judgement(capture.name, frames, capture.times[frames], fitted, tested, {TWIN: {}}, depth_noise=seen.noise("depth"))
     if seen.tracks is not None:
         _judge_tracks(out, seen, scene, positions, association, replay)
-    body = Moving.of(mesh, positions[:, :least], thickness=getattr(scene, "thickness", None))
+    chosen = _evenly(np.flatnonzero(fitted), most_frames) + _evenly(np.flatnonzero(tested), most_frames)
+    looked = np.where(np.isin(np.arange(len(frames)), chosen)[:, None, None], positions, np.nan)
+    if len(chosen) < (fitted | tested).sum():
+        out.remarks.append(f"Clouds and pictures were judged in {len(chosen)} of {(fitted | tested).sum()} frames, evenly chosen.")
+    body = Moving.of(mesh, looked[:, :least], thickness=getattr(scene, "thickness", None))
     judge_clouds(out, seen, body, replay, most_points)
     _judge_surfaces(out, seen, body, most_points)
     if draw is not None:
-        _judge_pictures(out, seen, positions, draw)
+        _judge_pictures(out, seen, looked, draw)
     if not out.errors[TWIN]:
         out.remarks.append("Nothing could be judged: the judged frames hold neither tracks nor depth, points or masks.")
     return out
+
+
+def _evenly(rows, most):
+    """At most so many of the rows, the first and the last among them."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int))].tolist()
 
 
 def _judge_tracks(out, seen, scene, positions, association, replay):

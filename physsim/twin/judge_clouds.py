@@ -62,7 +62,8 @@ def judge_clouds(out, seen, body, replay, most_points):
         replay: another Capture, or None.
         most_points: of a frame's cloud that distances are taken of.
     """
-    clouds = [distances.thinned(seen.cloud(frame), most_points) for frame in out.frames]
+    nothing = np.zeros((0, 3))
+    clouds = [distances.thinned(seen.cloud(f), most_points) if there else nothing for f, there in zip(out.frames, body.there, strict=True)]
     if not any(len(cloud) for cloud in clouds):
         return
     used = np.unique(body.triangles)

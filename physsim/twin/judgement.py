@@ -100,6 +100,11 @@ class Judgement:
         both = self.tested & np.isfinite(twin) & np.isfinite(other)
         return float(twin[both].mean() / other[both].mean()) if both.any() and other[both].mean() > 0 else float("nan")
 
+    @property
+    def chamfer_over_noise(self) -> float:
+        """One-way Chamfer over the standard deviation of depth, in the part that the verdict is about; 0.8 where only noise is left."""
+        return self.mean("chamfer", part=self.part).value / self.depth_noise if self.depth_noise else float("nan")
+
     def as_dict(self) -> dict:
         """All of it as numbers: means by part, predictor and metric; ratios; and the series."""
         parts = {}
@@ -116,6 +121,7 @@ class Judgement:
             "tracks": self.tracks,
             "strayed_share": self.strayed,
             "depth_noise_m": self.depth_noise,
+            "chamfer_over_depth_noise": self.chamfer_over_noise,
             "frames": self.frames,
             "times_s": self.times,
             "fitted": self.fitted,

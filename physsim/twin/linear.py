@@ -1,11 +1,12 @@
 """What a term of a fit says of one frame: residuals, how they move with the body, and how much each of them is believed.
 
-    cost = sum over rows of (shrink * residual / sigma)^2 / 2 = sum of rho(residual / sigma)
+    cost = sum over rows of (shrink * residual / sigma)^2 / 2 = sum of rho(s)      s: norm of a measurement's residuals over sigma
 
-    rho(s) = c^2 / 2 ln(1 + s^2 / c^2)      s: norm of a measurement's residuals over sigma, c = CORE
+    rho(s) = c^2 (sqrt(1 + s^2 / c^2) - 1)      c = HUBER: what is far off pulls no more than what is a little off
+    rho(s) = c^2 / 2 ln(1 + s^2 / c^2)          c = CORE: what is far off, a track that jumped or a pixel that flew, pulls less and less
 
-so that a measurement that is far off, a track that jumped or a pixel that flew, pulls less the farther it is off. Gauss-Newton on
-rows shrink * residual with the derivative weight / shrink * d residual has the exact gradient of this cost and a positive definite
+The first has no other minima than the model's own and leads a fit from afar; the second ("sharp") ends it. Gauss-Newton on rows
+shrink * residual with the derivative weight / shrink * d residual has the exact gradient of this cost and a positive definite
 approximation of its Hessian, and costs compare from one trial to the next.
 """
 
@@ -16,6 +17,28 @@ import numpy as np
 from scipy import sparse
 
 CORE = 3.0  # residuals over sigma at which a measurement's pull is half of what least squares would give it
+HUBER = 1.5  # residuals over sigma at which the pull begins to stay the same
+
+
+def believed(square: np.ndarray, seen: np.ndarray, sharp: bool) -> tuple[np.ndarray, np.ndarray]:
+    """How far measurements are believed.
+
+    Args:
+        square: s^2 of each.
+        seen: whether it was measured, or how far it is believed beforehand.
+        sharp: which rho.
+
+    Returns:
+        (weights rho' / s, shrink sqrt(2 rho) / s), of the same shape.
+    """
+    q = square / (CORE if sharp else HUBER) ** 2
+    small = q < 1e-8  # digits would be lost
+    safe = np.where(small, 1.0, q)
+    if sharp:
+        weights, ratio = 1.0 / (1.0 + q), np.where(small, 1.0 - q / 2, np.log1p(safe) / safe)
+    else:
+        weights, ratio = 1.0 / np.sqrt(1.0 + q), np.where(small, 1.0 - q / 4, 2.0 * (np.sqrt(1.0 + safe) - 1.0) / safe)
+    return seen * weights, np.sqrt(seen * ratio)
 
 
 @dataclass(frozen=True)
@@ -61,7 +84,7 @@ class Linear:
 
 
 def measured(
-    residuals: np.ndarray, seen: np.ndarray, nodes: np.ndarray, coefficients: np.ndarray, particles: int, sigma: float, core: float = CORE
+    residuals: np.ndarray, seen: np.ndarray, nodes: np.ndarray, coefficients: np.ndarray, particles: int, sigma: float, sharp: bool = True
 ) -> Linear:
     """The linearisation of measurements that depend on a few particles each.
 
@@ -72,15 +95,12 @@ def measured(
         coefficients: derivative of its residuals by their positions, shape [measurements, parts, k, 3].
         particles: number of particles.
         sigma: standard deviation of one residual, above 0.
-        core: c of rho.
+        sharp: which rho.
     """
     count, parts = residuals.shape
     seen = np.asarray(seen, dtype=float)
     residuals = np.where(seen[:, None] > 0.0, residuals, 0.0)
-    square = (residuals**2).sum(axis=1) / (sigma * core) ** 2
-    weights = seen / (1.0 + square)
-    # sqrt(log(1 + q) / q), without the loss of digits near 0
-    shrink = np.sqrt(seen * np.where(square > 1e-8, np.log1p(square) / np.where(square > 1e-8, square, 1.0), 1.0 - square / 2))
+    weights, shrink = believed((residuals**2).sum(axis=1) / sigma**2, seen, sharp)
     k = nodes.shape[1]
     row = np.repeat(np.arange(count * parts), 3 * k)
     column = np.broadcast_to(3 * nodes[:, None, :, None] + np.arange(3), (count, parts, k, 3)).ravel()

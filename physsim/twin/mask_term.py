@@ -49,7 +49,7 @@ class MaskTerm:
     ) -> None:
         if surface.is_rod:
             raise InputError("MaskTerm: a body of triangles is needed; rods are told by their points")
-        self.name, self.camera, self.sigma, self.surface = name, camera, float(sigma), surface
+        self.name, self.camera, self.sigma, self.surface, self.sharp = name, camera, float(sigma), surface, True
         self.frames = np.asarray(frames, dtype=int)
         self._away, self._contour, self._hiding = {}, {}, {}
         for i, frame in enumerate(self.frames):
@@ -96,7 +96,7 @@ class MaskTerm:
         parts = [self._within(int(frame), pixels, depth, seen, slopes), self._covering(int(frame), pixels, seen, slopes)]
         residuals, slope, believed, which = (np.concatenate(p) for p in zip(*parts, strict=True))
         coefficients = slope[:, :, None, :] * weights[which][:, None, :, None]
-        linear = measured(residuals, believed, nodes[which], coefficients, len(x), self.sigma)
+        linear = measured(residuals, believed, nodes[which], coefficients, len(x), self.sigma, self.sharp)
         errors = residuals[(believed > 0) & (np.abs(residuals).max(axis=1) > 0)]
         return Linear(linear.residuals, linear.weights, linear.apply, linear.shrink, linear.pull, errors[np.abs(errors) > 0])
 

@@ -3,7 +3,7 @@
     r'_fj = r_fj - d_j,    d_j = sum_f w_fj r_fj / sum_f w_fj,    J'_fj = J_fj - sum_f w_fj J_fj / sum_f w_fj
 
     r_fj   simulated minus measured place of track j at frame f, in axes that turn with the surface, over the noise [3]
-    w_fj   weight 1 / (1 + |r'_fj|^2 / c^2) where it was seen, else 0; c = CORE
+    w_fj   weight rho' / s of `physsim.twin.linear` where it was seen, else 0
 
 d_j minimises the robust cost of the track, so that the cost's derivative by everything else needs no derivative of d_j.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physsim.twin.linear import CORE
+from physsim.twin.linear import believed
 
 SWEEPS = 12  # of reweighting
 
@@ -48,13 +48,14 @@ class Centred:
         return 0.5 * float((self.shrink[..., None] ** 2 * self.residuals**2).sum())
 
 
-def centred(residuals: np.ndarray, seen: np.ndarray, free: bool = True) -> Centred:
+def centred(residuals: np.ndarray, seen: np.ndarray, free: bool = True, sharp: bool = True) -> Centred:
     """Eliminate the offsets.
 
     Args:
         residuals: over the noise, shape [f, p, 3].
         seen: shape [f, p].
         free: False: there are no offsets, only weights.
+        sharp: which rho.
     """
     values = np.where(seen[..., None], residuals, np.nan)
     if free:
@@ -66,13 +67,10 @@ def centred(residuals: np.ndarray, seen: np.ndarray, free: bool = True) -> Centr
         offset = np.zeros(values.shape[1:])
     for _ in range(SWEEPS if free else 1):
         left = np.where(seen[..., None], residuals - offset, 0.0)
-        square = (left**2).sum(axis=2) / CORE**2
-        weights = seen / (1.0 + square)
+        weights, _ = believed((left**2).sum(axis=2), seen, sharp)
         if free:
             total = weights.sum(axis=0)
             offset = np.einsum("fp,fpi->pi", weights, np.where(seen[..., None], residuals, 0.0)) / np.maximum(total, 1e-300)[:, None]
     left = np.where(seen[..., None], residuals - offset, 0.0)
-    square = (left**2).sum(axis=2) / CORE**2
-    weights = seen / (1.0 + square)
-    shrink = np.sqrt(seen * np.where(square > 1e-8, np.log1p(square) / np.where(square > 1e-8, square, 1.0), 1.0 - square / 2))
+    weights, shrink = believed((left**2).sum(axis=2), seen, sharp)
     return Centred(left, weights, shrink, offset)

@@ -14,7 +14,7 @@ from physsim.twin import trivial
 from physsim.twin.field_pictures import field_pictures
 from physsim.twin.judge_clouds import Moving
 from physsim.twin.judgement import METRICS, TWIN, Judgement
-from physsim.twin.report import coverage, digits, error_table, losses, ranges, report_numbers, scaled, span, words
+from physsim.twin.report import FURTHER, MAIN, coverage, digits, error_table, losses, ranges, report_numbers, scaled, span, words
 from physsim.twin.results import TwinFit
 from physsim.twin.seen import Seen
 from physsim.twin.strip import TITLES, make_strip
@@ -26,8 +26,6 @@ COLOURS = {
     trivial.CARRIED: PALETTE[2],
     trivial.REPLAYED: PALETTE[3],
 }
-MAIN = ("track", "chamfer", "chamfer_two_way", "depth", "iou", "psnr", "ssim")
-FURTHER = ("track_median", "track_all", "chamfer_l1")
 DEFINITIONS = {
     "track": "distance of a tracked point from its material point, mean over the tracks that a frame shows; tracks that left "
     "the body by the data alone are set aside.",
@@ -146,7 +144,8 @@ def _errors(page, judgement):
     panels = [_panel(judgement, m) for m in series]
     if panels:
         noise = judgement.depth_noise
-        told = f" Depth noise: {digits(1e3 * noise)} mm." if noise and "chamfer" in series else ""
+        ratio = digits(judgement.chamfer_over_noise, 2)
+        told = f" Noise of depth: {digits(1e3 * noise)} mm; the Chamfer is {ratio} of it." if noise and "chamfer" in series else ""
         page.plots(panels, height=3.2, caption=f"Frame by frame; shaded: held-out frames, of which the fit knows nothing.{told}")
     further = [m for m in FURTHER if m in judgement.metrics]
     page.facts([(METRICS[m][0], DEFINITIONS[m]) for m in (*shown, *further)])

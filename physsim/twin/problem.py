@@ -274,7 +274,7 @@ class TwinProblem:
             covered = [f for f, frame in enumerate(self.frames) if int(frame) in self.covers[t]]
             if hasattr(term, "apart"):
                 apart = [term.apart(int(self.frames[f]), seen[f]) for f in covered]
-                found = centred(np.stack([a[0] for a in apart]) / term.sigma, np.stack([a[2] for a in apart]), not term.surface.is_rod)
+                found = centred(np.stack([a[0] for a in apart]) / term.sigma, np.stack([a[2] for a in apart]), term.free, term.sharp)
                 cost += found.cost
                 for i, f in enumerate(covered):
                     values = found.weights[i][:, None] * found.residuals[i] / term.sigma
@@ -331,12 +331,12 @@ class _Looks:
     def _centre(self, t, term):
         frames = list(self._apart[t])
         residuals, jacobian, seen = (np.stack(part) for part in zip(*self._apart[t].values(), strict=True))
-        found = centred(residuals, seen, not term.surface.is_rod)
+        found = centred(residuals, seen, term.free, term.sharp)
         rows, slopes = found.rows(jacobian)
         for i, f in enumerate(frames):
             self._parts[f].append(np.column_stack([slopes[i], rows[i]]))
         count = np.maximum(seen.sum(axis=0), 2)  # each track's offset took one of its frames
-        freed = 1.0 if term.surface.is_rod else np.sqrt(count / (count - 1.0))[:, None]
+        freed = np.sqrt(count / (count - 1.0))[:, None] if term.free else 1.0
         self._errors[t].append(((found.residuals * freed)[seen] * term.sigma).ravel())
 
 

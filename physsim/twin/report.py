@@ -45,6 +45,8 @@ WORDS = {
     "mass": "mass",
     "radius": "radius",
 }
+MAIN = ("track", "chamfer", "chamfer_two_way", "depth", "iou", "psnr", "ssim")
+FURTHER = ("track_median", "track_all", "chamfer_l1")  # metrics beside them, by other definitions
 PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "\u00b5"))
 PREFIXED = ("Pa", "Pa s", "m", "s", "N/m", "N", "N m")  # units that take a prefix
 
@@ -280,8 +282,8 @@ def _cell(mean, unit):
 
 
 def text_table(judgement: Judgement) -> str:
-    """`error_table` for a terminal."""
-    header, rows = error_table(judgement)
+    """`error_table` for a terminal, without the further definitions."""
+    header, rows = error_table(judgement, MAIN)
     cells = [header, *([str("\u2013" if c is None else c) for c in row] for row in rows)]
     kept = [k for k in range(len(header)) if k == 0 or any(row[k] != "\u2013" for row in cells[1:])]
     widths = [max(len(row[k]) for row in cells) for k in kept]

@@ -40,7 +40,8 @@ class Seen:
     def noise(self, sensor: str) -> float | None:
         """Standard deviation of a sensor that the capture states, or else that the fit found; None: not known."""
         found = {} if self._fit is None else self._fit.noise
-        return self.capture.noise.get(sensor, found.get(sensor))
+        of_cameras = [value for name, value in found.items() if name.split(" ")[0] == sensor]
+        return self.capture.noise.get(sensor, max(of_cameras) if of_cameras else None)
 
     def image(self, kind: str, camera: str, frame: int) -> np.ndarray | None:
         """A picture of "depth", "mask" or "colour"; depth has NaN where nothing was measured. None: there is none."""

@@ -38,7 +38,7 @@ def solid_shape(capture: Capture, frame: int, cell_size: float | None, seed: int
         cell_size = float((hull.volume / CELLS) ** (1 / 3))
     # of the smoothed cloud, whose corners are a little round, and of the cloud as it is
     boxes = [bounding_box(np.concatenate([points, hidden]), _up(capture)) for points in (cloud, raw)]
-    fits = [(axes, *box_faces(cloud @ axes.T, hidden @ axes.T, low, high)) for axes, low, high in boxes]
+    fits = [(axes, *box_faces(raw @ axes.T, hidden @ axes.T, low, high)) for axes, low, high in boxes]
     axes, low, high, share = max(fits, key=lambda fit: fit[3])
     if share > BOX:
         size = high - low

@@ -14,6 +14,7 @@ from physsim.twin.smooth import follow, smooth_ways
 WINDOW = 0.2  # time from which the first velocity is taken [s]
 FRAMES = 3, 8  # frames in it: at least, at most
 SAMPLED = 1500  # points of a frame that are used
+ALIKE = 150  # points of a cloud that tell as much as all of one frame
 STILL = 0.005  # displacement over extent within the window below which a body is at rest
 HELD_STILL = 0.002  # likewise of what handles carry
 FASTEST = 3.0  # prior spread of a velocity [m/s]
@@ -58,6 +59,7 @@ class _Looks:
         lags: measured minus the start's position along the axes [m], shape [p].
         groups: rows of one number share an unknown offset, shape [p]; -1: none.
         frames: of the capture, shape [p].
+        shares: how much each counts: errors of neighbouring points of a cloud go together, shape [p].
     """
 
     nodes: np.ndarray
@@ -67,6 +69,7 @@ class _Looks:
     lags: np.ndarray
     groups: np.ndarray
     frames: np.ndarray
+    shares: np.ndarray
 
     def along(self, ways: np.ndarray) -> np.ndarray:
         """Displacements [q, n, 3] at the points along the axes, shape [p, q]."""
@@ -179,7 +182,7 @@ def _track_looks(capture, frames, x, elements, scene):
     groups = (3 * p[:, None] + np.arange(3)).ravel()
     axes = np.tile(np.eye(3), (count, 1))
     three = np.repeat(np.arange(count), 3)
-    return _Looks(nodes[p][three], weights[p][three], axes, times[three], lags, groups, frames[f][three])
+    return _Looks(nodes[p][three], weights[p][three], axes, times[three], lags, groups, frames[f][three], np.ones(3 * count))
 
 
 def _cloud_looks(capture, frames, x, elements, scene, seed):
@@ -198,7 +201,8 @@ def _cloud_looks(capture, frames, x, elements, scene, seed):
         for axis in across_elements(x, nodes):
             rows = np.full(len(cloud), time)
             none = np.full(len(cloud), -1)
-            parts.append(_Looks(nodes, weights, axis, rows, (arm * axis).sum(axis=1), none, np.full(len(cloud), frame)))
+            shares = np.full(len(cloud), min(1.0, ALIKE / len(cloud)))
+            parts.append(_Looks(nodes, weights, axis, rows, (arm * axis).sum(axis=1), none, np.full(len(cloud), frame), shares))
     return _joined(parts) if parts else None
 
 
@@ -219,7 +223,7 @@ def _rates(looks, ways, moves, extent):
     right = looks.lags - led
     matrix, right = _centred(matrix, right, looks.groups)
     prior = np.repeat([1 / (MOVED * extent), 1 / FASTEST, 1 / HARDEST], q)
-    weight = np.ones(len(right))
+    weight = looks.shares
     left = right
     for _ in range(ROUNDS):
         noise = max(1.4826 * float(np.median(np.abs(left))), 1e-6 * extent)
@@ -228,7 +232,7 @@ def _rates(looks, ways, moves, extent):
         found = np.linalg.solve(normal, weighted.T @ right)
         left = right - matrix @ found
         size = np.abs(left) / noise
-        weight = np.where(size < 2.0, 1.0, 2.0 / np.maximum(size, 2.0)) ** 2
+        weight = looks.shares * np.where(size < 2.0, 1.0, 2.0 / np.maximum(size, 2.0)) ** 2
     last = t >= t.max() - 1e-9
     shown = np.concatenate([own[last] * t[last, None], own[last] * (t[last, None] ** 2 / 2)], axis=1)
     covariance = np.linalg.inv(normal)[q:, q:]

@@ -1,8 +1,8 @@
 """The terms of a fit: what of a capture is compared with the simulation, each weighed by its own noise.
 
 A term has `name`, `frames` (numbers of the frames that it covers), `sigma` (standard deviation of one residual; a fit sets it anew as
-residuals show it) and `linearise(frame, x)`, which gives a `Linear`. Beyond these it may have `bind(frame, x)` with `first_frames`, called
-with the body's positions where the fit knows them, and `data()`, arrays for the fingerprint of a checkpoint.
+residuals show it) and `linearise(frame, x)`, which gives a `Linear`. Beyond these it may have `sharp` (which rho it uses), `bind(frame, x)`
+with `first_frames` (called with the body's positions where the fit knows them), and `data()` (arrays for the fingerprint of a checkpoint).
 """
 
 import numpy as np

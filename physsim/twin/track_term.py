@@ -6,6 +6,7 @@ from physsim.errors import InputError
 from physsim.twin.linear import Linear, measured
 from physsim.twin.surface import BodySurface, Spots
 
+SETTLED = 6  # frames from which a track's place on the body is known well enough
 FAR = 10.0  # noises from the surface, beside an edge of it, beyond which a track is of something else
 
 
@@ -39,7 +40,7 @@ class TrackTerm:
             )
         if not sigma > 0:
             raise InputError(f"TrackTerm: sigma = {sigma}: must lie above 0")
-        self.surface, self.sigma, self.rest = surface, float(sigma), rest
+        self.surface, self.sigma, self.rest, self.sharp = surface, float(sigma), rest, True
         self._seen = np.isfinite(self.positions).all(axis=2)
         ever = self._seen.any(axis=0)
         self._first = np.where(ever, self.frames[self._seen.argmax(axis=0)], -1)
@@ -47,6 +48,11 @@ class TrackTerm:
         self._nodes, self._weights = np.zeros((count, k), int), np.zeros((count, k))
         self._height, self.bound = np.zeros(count), np.zeros(count, bool)
         self._row = {int(f): i for i, f in enumerate(self.frames)}
+
+    @property
+    def free(self) -> bool:
+        """Whether each track has a constant offset that is not known: not where its rest place is, nor on rods, whose turn is not seen."""
+        return self.rest is None and not self.surface.is_rod
 
     @property
     def first_frames(self) -> np.ndarray:
@@ -71,10 +77,39 @@ class TrackTerm:
         self._nodes[new], self._weights[new], self._height[new] = spots.nodes, spots.weights, spots.height
         self.bound[new] = away < FAR * self.sigma + edge + self.surface.half
 
+    def bind_over(self, frames: np.ndarray, poses: np.ndarray, count: int = SETTLED) -> None:
+        """Bind each bound track anew in its own triangle or edge, at the median of the places where it was first seen.
+
+        One frame's noise stays with a track that is bound by it, for all the others. Few frames serve: the body's start is known from
+        what was seen of it, whatever its material; its pose much later is not.
+
+        Args:
+            frames: numbers of frames.
+            poses: of the body there [m], shape [frames, n, 3].
+            count: of the frames in which a track is seen, from its first one, that are used.
+        """
+        if self.rest is not None:
+            return
+        places = np.full((len(frames), len(self.bound), 3), np.nan)
+        used = np.zeros(len(self.bound), int)
+        for i, (frame, x) in enumerate(zip(frames, poses, strict=True)):
+            row = self._row.get(int(frame))
+            if row is not None and np.isfinite(x).all():
+                seen = self._seen[row] & self.bound & (used < count)
+                used += seen
+                spots = Spots(self._nodes[seen], self._weights[seen], self._height[seen])
+                places[i, seen] = spots.coordinates(self.positions[row, seen], x)
+        ready = np.isfinite(places[..., 0]).any(axis=0)
+        middle = np.nanmedian(places[:, ready], axis=0)
+        sides = self._weights.shape[1] - 1
+        self._weights[ready, 1:] = middle[:, :sides]
+        self._weights[ready, 0] = 1.0 - middle[:, :sides].sum(axis=1)
+        self._height[ready] = middle[:, 2] if sides == 2 else 0.0
+
     def linearise(self, frame: int, x: np.ndarray) -> Linear:
         """As every term: Linear at positions x [n, 3], as if the places where tracks were bound were exact."""
         residuals, slope, seen = self.apart(frame, x)
-        return measured(residuals, seen, self._nodes, slope, len(x), self.sigma)
+        return measured(residuals, seen, self._nodes, slope, len(x), self.sigma, self.sharp)
 
     def apart(self, frame: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Distances in axes that turn with the surface, so that a track bound beside its point errs alike in every frame.

@@ -74,6 +74,7 @@ def test_a_sound_capture_has_no_problem(folder, capsys):
         (lambda f: f.update(kind="cloth"), "error", "kind = 'cloth'", "sheet"),
         (lambda f: f["cameras"]["front"].pop("fx"), "error", "cameras.front.fx is missing", "number"),
         (lambda f: f["cameras"]["front"].update(width=0), "error", "cameras.front.width is 0", "pixels"),
+        (lambda f: f["cameras"]["front"].update(width=9000, height=9000, fx=9e3, fy=9e3), "error", "9000 x 9000", "pixels"),
         (lambda f: f["cameras"]["front"].update(distortion=[1, 2]), "error", "2 coefficients", "OpenCV"),
         (lambda f: f["cameras"]["front"].update(cx=400.0), "warning", "outside the picture of 40 x 32", "order"),
         (lambda f: f["cameras"]["front"].update(fx=3000.0, fy=3000.0), "warning", "are odd for 40 x 32", "pixels"),
@@ -288,6 +289,20 @@ def test_handles_that_cannot_be_are_told(folder, change, severity, message):
     found = [p for p in problems if p.file == "handles/hand.csv" and message in p.message]
     assert found and {p.severity for p in found} == {severity}, "\n".join(map(str, problems))
     assert all(p.remedy for p in found)
+
+
+def test_a_handle_whose_rows_end_has_let_go(folder):
+    handle_rows(folder, lambda c: c["z"].__iadd__(2.0 * (np.arange(9) > 3)))
+    told(folder, "error", "handles/hand.csv", "the handle leaves the body")
+    handle_rows(folder, lambda c: {k: v[:4] for k, v in c.items()})
+    assert [p.message.partition(",")[0] for p in check_capture(folder)] == ["its times"]
+
+
+def test_a_handle_far_from_its_places_is_as_near_as_they_are(folder, edit):
+    handle_rows(folder, lambda c: c["z"].__iadd__(2.0) * 0)
+    told(folder, "error", "handles/hand.csv", "never near")
+    edit(lambda f: f["handles"]["hand"].update(places=[[0, 0, 0], [0, 0, -2.0]]))
+    assert check_capture(folder) == []
 
 
 def test_a_handle_that_opens_before_it_leaves_has_let_go(folder):

@@ -9,9 +9,35 @@ from PIL import Image
 
 from physsim.errors import InputError
 from physsim.report.page import Page, format_cell
-from physsim.report.plot import Panel, Series, plot_svg
+from physsim.report.plot import Interval, Panel, Series, interval_svg, plot_svg
 
 VOID = {"meta", "img", "br", "path", "use", "rect", "circle"}
+
+
+def square(colour):
+    return Image.new("RGB", (16, 8), colour)
+
+
+def test_a_strip_holds_all_its_pictures_and_shows_the_first_one_asked_for():
+    page = Page("strip")
+    page.strip(
+        ["a <b>"], [(f"frame {k} </script>", square((0, 80 * k, 0))) for k in range(3)], "squares", "caption", [(2, "#93c5fd")], first=1
+    )
+    text = page.html()
+    assert text.count("data:image/jpeg") == 4 and text.count("</script>") == 2 and "a &lt;b&gt;" in text
+    assert 'max="2" value="1"' in text
+    with pytest.raises(InputError, match="0 frames"):
+        page.strip([], [], "nothing")
+    with pytest.raises(InputError, match="all of one size"):
+        page.strip([], [("a", square("red")), ("b", Image.new("RGB", (8, 8)))], "two sizes")
+
+
+def test_a_forest_plot_shows_open_ends_and_other_estimates():
+    rows = [Interval("young <a>", 2e4, 1.8e4, 2.3e4, [2.1e4]), Interval("poisson", 0.3, None, np.inf)]
+    text = interval_svg(rows)
+    assert "young" in text and "poisson" in text and "<a>" not in text
+    with pytest.raises(InputError, match="above 0"):
+        interval_svg([Interval("offset", -1.0, -2.0, 0.0)])
 
 
 class Balance(HTMLParser):

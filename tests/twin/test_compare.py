@@ -12,10 +12,10 @@ from physsim.errors import InputError
 from physsim.twin import trivial
 from physsim.twin.body import reconstruct
 from physsim.twin.compare import begun_only, compare
+from physsim.twin.judged import judge_twin
+from physsim.twin.rebuild import twin_asset
 from physsim.twin.results import TwinFit
 from physsim.twin.scene import TwinScene
-
-rebuild = pytest.importorskip("physsim.twin.rebuild")
 
 TIMES = np.arange(31) / 30
 YOUNG = 6e3
@@ -58,7 +58,7 @@ def capture():
 
 @pytest.fixture(scope="module")
 def asset(capture):
-    return rebuild.twin_asset(*fitted(capture), name="bar")
+    return twin_asset(*fitted(capture), name="bar")
 
 
 def test_the_held_out_frames_of_the_fitted_capture_are_predicted_from_the_fitted_start(asset, capture):
@@ -73,9 +73,20 @@ def test_another_recording_begins_from_its_first_frames_and_all_others_are_predi
     other = recording(rate=9.0, name="b", seed=1)
     judged, scene, _, notes = compare(asset, other)
     assert "not the one that was fitted (a)" in notes[0]
-    assert scene.capture.fit.tolist() == list(range(10))
-    assert judged.judgement.mean("track").frames == 21
+    assert scene.capture.fit.tolist() == list(range(16))
+    assert judged.judgement.mean("track").frames == 15
     assert judged.judgement.ratio("track") < 0.5
+
+
+def test_a_recording_that_begins_in_the_middle_of_a_motion_is_begun_with_its_speed(asset):
+    late = recording(rate=9.0, name="b", seed=1).with_frames(np.arange(8, 31))
+    judged, scene, fit, _ = compare(asset, late)
+    assert np.abs(fit.start[1]).max() > 0.05  # [m/s]
+    assert judged.judgement.mean("track").value < 1.8e-3  # noise alone gives 0.8 mm
+    begun = judged.judgement.mean("track", part="fit").value
+    assert begun < 1.25 * 5e-4 * np.sqrt(8 / np.pi)  # the noise's mean length
+    still = judge_twin(scene, replace(fit, start=(fit.start[0], 0 * fit.start[1])))
+    assert still.judgement.mean("track", part="fit").value > 1.5 * begun
 
 
 def test_the_command_writes_a_report_with_the_table_that_it_prints(asset, capture, tmp_path, capsys):

@@ -167,6 +167,27 @@ def test_the_error_of_a_mean_grows_with_correlation_as_it_should():
     assert np.isnan(block_error(white[:1]))
 
 
+def test_long_captures_are_judged_in_frames_chosen_evenly_and_tracks_in_all():
+    mesh, positions, capture, association = made(velocity=(0.05, 0, 0), noise=1e-3)
+    found = judge(capture, scene_of(mesh), positions, association=association, most_frames=2)
+    assert np.flatnonzero(np.isfinite(found.series("chamfer"))).tolist() == [0, 5, 6, 8]
+    assert found.mean("track").frames == 3 and found.mean("iou").frames == 2
+    assert found.mean("chamfer", trivial.HELD).frames == 2
+    assert "4 of 9 frames" in found.remarks[0]
+
+
+def test_the_chamfer_is_told_in_units_of_the_noise():
+    mesh, positions, capture, association = made(noise=1e-3)
+    found = judge(
+        capture,
+        scene_of(mesh),
+        positions,
+        association=association,
+        fit=SimpleNamespace(camera_pose=(np.eye(3), np.zeros(3)), time_offset=0.0, noise={"depth front": 1e-3}),
+    )
+    assert found.chamfer_over_noise == pytest.approx(np.sqrt(2 / np.pi), rel=0.1)
+
+
 def test_positions_that_do_not_fit_are_refused():
     mesh, positions, capture, _ = made()
     with pytest.raises(InputError, match=r"shape \[8, 45, 3\]; \[9, at least 45, 3\] is needed"):

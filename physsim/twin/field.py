@@ -1,0 +1,470 @@
+"""Stiffness that differs from place to place: as a smooth field, or by part, with the parts given or found.
+
+Parts are found in four steps. A field that is constant on compact patches is fitted by Gauss-Newton on the simulation's tangents, one
+direction a patch, with a prior that ties neighbours. In the linear model that results patches are merged two by two, always those that
+the data tell apart least. The borders of the few parts that are left are moved by Gauss-Newton through the simulation itself: each cell
+is a blend of parts by its distance from the border, and the border's displacement is a smooth field. Last every part gets one value,
+with an interval, by the general fit; parts that the data do not tell apart become one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.stats import norm
+
+from physsim.errors import InputError
+from physsim.physics import validation
+from physsim.physics.fields import cells_of, region_basis, smooth_columns
+from physsim.real2sim.least_squares import MAX_ITERATIONS, least_squares
+from physsim.twin.field_maps import ColumnField, border_field
+from physsim.twin.identification import identify_twin, predict
+from physsim.twin.parts import merge_path, neighbours, patches, tidy
+from physsim.twin.problem import TwinProblem
+from physsim.twin.results import TwinFit
+from physsim.twin.terms import default_terms
+from physsim.twin.uncertainty import density_sentence, determine, wanted_values
+from physsim.twin.unknowns import DAMPINGS, STIFFNESSES, Unknown, chosen_unknowns, part_unknowns
+
+PATCHES = 16  # of which parts are made
+COLUMNS = 20  # of a smooth field
+STRENGTH = 1.5  # standard deviation that is assumed of the smoothest variation of log stiffness
+MODES = 6  # smooth displacements of a border
+WIDTHS = (1.0, 0.5)  # of the blend at a border, in cells, round by round
+ROUNDS = 3  # of a field's fit, each with the noise that the last one showed
+STEADY = 0.1  # relative change of the noise between rounds below which a field has been found
+SMALLEST = 0.03  # share of the body below which an island is no part
+EXPLAINED = 0.85  # share of what free patches explain that the parts have to
+TOLD_APART = 3.0  # standard deviations between the log values of two parts
+FIELD = {"max_iterations": 4, "relative_decrease": 1e-2, "gradient": 1e-2, "step_size": 2e-2, "damping": 3e-2}
+
+
+class FieldProblem(TwinProblem):
+    """A fit some of whose unknowns make a field of factors on parameters that have a value a cell.
+
+    Args:
+        scene, terms, start, frames: as `TwinProblem`.
+        others: Unknowns beside the field.
+        field: ColumnField or BorderField.
+        base: name of a model's parameter -> values that the field multiplies, shape [cells].
+        along: names of parameters of a value a cell that go along with the field, whatever the other unknowns make of them.
+    """
+
+    def __init__(
+        self,
+        scene: object,
+        terms: list,
+        others: list,
+        field: object,
+        base: dict,
+        start: object,
+        frames: np.ndarray | None = None,
+        along: tuple = (),
+    ) -> None:
+        made = zip(field.variables(), field.priors, strict=True)
+        own = [Unknown(v, prior=s if np.isfinite(s) else None, wanted=v.name == field.lead) for v, s in made]
+        super().__init__(scene, terms, [*others, *own], start, frames)
+        self.field, self.base, self.along = field, base, along
+        self.own = slice(len(others), len(others) + len(own))
+        middle = [float(u.variable.scaled(np.mean(u.variable.start))) for u in others]
+        self.assume(np.concatenate([middle, np.zeros(len(own))]))
+        self._z = None
+
+    def settings(self, scaled: np.ndarray) -> object:
+        """As of `TwinProblem`."""
+        variables = self.variables[self.own]
+        lower = np.array([float(v.scaled(v.lower)) for v in variables])
+        upper = np.array([float(v.scaled(v.upper)) for v in variables])
+        self._z = np.clip(scaled[:, self.own], lower, upper)
+        return super().settings(scaled)
+
+    def _feed(self, u, i, value, slope, params, tangents, p):
+        if i < self.own.start:
+            super()._feed(u, i, value, slope, params, tangents, p)
+            return
+        if i > self.own.start:
+            return  # all of the field is fed at once
+        factors = np.exp(np.stack([self.field.log_values(z) for z in self._z]))
+        slopes = np.stack([self.field.slopes(z) for z in self._z])
+        for name in self.along:
+            before = params.get(name, self.model.parameters[name])
+            params[name] = before * factors
+            tangents[name] = tangents.get(name, np.zeros((p, *factors.shape))) * factors
+        for name, base in self.base.items():
+            params[name] = base * factors
+            tangents[name] = np.zeros((p, *factors.shape))
+        for name in (*self.base, *self.along):
+            tangents[name][self.own] = np.moveaxis(slopes * params[name][..., None], -1, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """A field that has been fitted.
+
+    Args:
+        problem: FieldProblem at its end.
+        z: of the field.
+        others: Unknowns beside it, started where they ended.
+        result: LeastSquaresResult.
+    """
+
+    problem: FieldProblem
+    z: np.ndarray
+    others: list
+    result: object
+
+    def data(self) -> tuple[np.ndarray, np.ndarray]:
+        """(triangle [q, q], target [q]) of the linear model: misfit |triangle z - target|^2 / 2, other unknowns eliminated, no priors."""
+        rows = len(self.result.residuals[0]) - self.problem.prior_rows
+        jacobian, residuals = self.result.jacobian[0][:rows], self.result.residuals[0][:rows]
+        first = self.problem.own.start
+        priors = [u.prior for u in self.problem.unknowns[:first]]
+        held = np.diag([0.0 if s is None else 1.0 / s for s in priors]) if first else np.zeros((0, 0))
+        whole = np.column_stack([jacobian, residuals])
+        whole = np.concatenate([whole, np.pad(held, ((0, 0), (0, whole.shape[1] - first)))])
+        triangle = np.linalg.qr(whole, mode="r")
+        block = triangle[first : whole.shape[1] - 1]
+        matrix = block[:, first:-1]
+        return matrix, matrix @ self.z - block[:, -1]
+
+
+class _FieldFit:
+    """What all stages share."""
+
+    def __init__(self, scene, terms, names, others, start, fit, stated, progress):
+        self.scene, self.terms, self.names, self.others = scene, terms, names, others
+        self.fit, self.stated, self.progress = fit, stated, progress
+        self.start = replace(start, positions=fit.start[0], velocities=fit.start[1])
+        self.cells = cells_of(scene.soft_body.mesh)
+        values = scene.model.parameters
+        self.base = {}
+        for name in names:
+            key = scene.parameters[name].name
+            self.base[key] = np.asarray(fit.settings.get(key, values[key].reshape(-1, *values.find(key).shape)[0]), float).copy()
+        shape = (len(self.cells),)
+        self.damping = [n for n in DAMPINGS if n in scene.parameters and scene.parameters[n].shape == shape]
+        self.along = tuple(scene.parameters[n].name for n in self.damping)
+        self.history = list(fit.history)
+
+    def cell(self):
+        """Edge of a regular cell of the mean size [m]."""
+        size = self.cells.sizes.mean()
+        return {4: (6 * np.sqrt(2) * size) ** (1 / 3), 3: np.sqrt(4 / np.sqrt(3) * size), 2: size}[self.cells.corners.shape[1]]
+
+    def run(self, name, field, others, rounds=1, options=FIELD):
+        """Fit a field, its noise found anew between the rounds."""
+        for _ in range(rounds):
+            problem = FieldProblem(self.scene, self.terms, others, field, self.base, self.start, along=self.along)
+            length = float(self.scene.capture.times[problem.frames[-1]] - self.start.time)
+            result = least_squares(problem, problem.variables, progress=self._shown(name, length), **options)
+            scaled = result.scaled[0]
+            others = [u.started_at(float(result.theta[0, i])) for i, u in enumerate(others)]
+            z = scaled[problem.own]
+            field = field.started_at(z) if hasattr(field, "started_at") else field
+            if rounds == 1:
+                break
+            problem(scaled[None])
+            if self.weigh(problem.noise[0]) < STEADY:
+                break
+        return _Stage(problem, z, others, result)
+
+    def _shown(self, name, length):
+        def show(iteration, cost, theta):
+            self.history.append((name, length, float(cost[0])))
+            if self.progress is not None:
+                self.progress(name, length, iteration, float(cost[0]), {})
+
+        return show
+
+    def weigh(self, shown):
+        """Set each term's noise to what residuals show, never below what was stated; returns the largest relative change."""
+        change = 0.0
+        for term, stated, value in zip(self.terms, self.stated, shown, strict=True):
+            if np.isfinite(value):
+                new = max(stated, float(value))
+                change = max(change, abs(new / term.sigma - 1.0))
+                term.sigma = new
+        return change
+
+    def smooth(self, count):
+        """A field of smooth columns."""
+        columns, rates = smooth_columns(self.cells, count)
+        return self._graded(columns, rates, "field", self.names[0])
+
+    def patched(self, count, seed):
+        """(field that is constant on patches, in modes of their graph; labels [cells]; modes [patches, patches])."""
+        labels = patches(self.cells, count, seed)
+        pairs, areas = neighbours(self.cells, labels)
+        n = int(labels.max()) + 1
+        graph = np.zeros((n, n))
+        graph[pairs[:, 0], pairs[:, 1]] = graph[pairs[:, 1], pairs[:, 0]] = areas
+        rates, modes = np.linalg.eigh(np.diag(graph.sum(axis=1)) - graph)
+        modes *= np.sqrt(n)
+        modes[:, 0] = 1.0
+        return self._graded(region_basis(labels) @ modes, np.maximum(rates, 0.0), "patches", self.names[0]), labels, modes
+
+    @staticmethod
+    def _graded(columns, rates, name, lead):
+        count = columns.shape[1]
+        priors = np.full(count, np.inf)
+        if count > 1:
+            priors[1:] = STRENGTH * np.sqrt(rates[1] / np.maximum(rates[1:], rates[1]))
+        return ColumnField(columns, (lead, *(f"{name}[{i}]" for i in range(1, count))), np.zeros(count), priors)
+
+
+def identify_field_twin(
+    scene: object,
+    terms: list | None = None,
+    *,
+    names: str | Sequence[str] | None = None,
+    basis: str | np.ndarray = "parts",
+    fit: TwinFit | None = None,
+    start: object = None,
+    unknowns: object = None,
+    count: int | None = None,
+    most_parts: int = 3,
+    least_ratio: float = 1.3,
+    seed: int = 0,
+    progress: Callable | None = None,
+    level: float = 0.95,
+    **options: object,
+) -> TwinFit:
+    """Fit stiffness that differs from place to place.
+
+    Args:
+        scene: TwinScene of one environment.
+        terms: as `identify_twin`.
+        names: of the parameters that have one value a cell and vary together, such as "young"; None: the fitted stiffnesses of the body.
+        basis: "smooth": a smooth field of `count` columns; "parts": parts that are found; or the part of each cell, whole numbers from 0.
+        fit: of the body as if it were the same everywhere, from where this one begins; None: it is made first.
+        start: Start; None: found.
+        unknowns: as `identify_twin`: what is fitted beside.
+        count: of smooth columns, or of the patches from which parts are made; None: 20.
+        most_parts: that are looked for.
+        least_ratio: of the stiffnesses of two parts; what differs less counts as the same, because that much a mesh's own error may do.
+        seed: of the patches.
+        progress: called as progress(stage, horizon [s], iteration, cost, values).
+        level: of the intervals.
+        options: of `identify_twin` for the fits of numbers.
+
+    Returns:
+        TwinFit: `field` holds the values a cell; where there are parts, `parts` holds their labels and `values` "young[0]", "young[1]", ...
+        in the order of falling size. One part: the values of the homogeneous fit.
+
+    Raises:
+        InputError: a parameter without a value a cell, labels of another length, a basis of another name.
+        SolverError: no candidate could be simulated.
+    """
+    wanted = chosen_unknowns(scene, unknowns)
+    names = _names(scene, names, wanted)
+    others = [u for u in wanted if u.name not in names]
+    if not isinstance(basis, str):
+        labels = validation.array("basis", basis, scene.parameters[names[0]].shape, kind="i", lower=0)
+        region_basis(labels)
+    elif basis not in ("smooth", "parts"):
+        raise InputError(f'basis = {basis!r}: "smooth", "parts" or labels of the cells are needed')
+    if start is None:
+        from physsim.twin.start import find_start
+
+        start = find_start(scene, seed=seed)
+    terms = default_terms(scene, seed=seed) if terms is None else list(terms)
+    stated = [term.sigma for term in terms]
+    if fit is None:
+        fit = identify_twin(scene, terms, wanted, start=start, progress=progress, level=level, seed=seed, **options)
+    job = _FieldFit(scene, terms, names, _from(fit, others), start, fit, stated, progress)
+    _bind(job)
+    final = {"start": job.start, "progress": progress, "level": level, "seed": seed} | options
+    if not isinstance(basis, str):
+        return _by_part(job, labels, None, final)
+    if basis == "smooth":
+        return _smooth(job, count or COLUMNS, level)
+    return _found_parts(job, count or PATCHES, most_parts, least_ratio, seed, final)
+
+
+def _names(scene, names, wanted):
+    cells = len(cells_of(scene.soft_body.mesh))
+    if names is None:
+        fitted = [u.name for u in wanted if u.name in STIFFNESSES and scene.parameters[u.name].shape == (cells,)]
+        if not fitted:
+            raise InputError(f"names: no fitted stiffness has a value a cell; the scene has {', '.join(scene.parameters)}")
+        return fitted
+    names = [names] if isinstance(names, str) else list(names)
+    for name in names:
+        if name not in scene.parameters:
+            raise InputError(f"names: the scene has no parameter {name!r}; it has {', '.join(scene.parameters)}")
+        if scene.parameters[name].shape != (cells,):
+            shape = list(scene.parameters[name].shape)
+            raise InputError(f"names: {name} has shape {shape}; one value for each of the {cells} cells is needed")
+    return names
+
+
+def _from(fit, unknowns):
+    return [u.started_at(fit.values[u.name]) if u.name in fit.values else u for u in unknowns]
+
+
+def _bind(job):
+    """Tie what is followed to the body as the homogeneous fit moves it: to where it is over several frames, where a term can do that."""
+    frames = np.unique(np.concatenate([term.frames for term in job.terms]))
+    poses = dict(zip(frames.tolist(), predict(job.scene, job.fit, frames), strict=True))
+    for term in job.terms:
+        if hasattr(term, "bind"):
+            for frame in term.first_frames:
+                term.bind(int(frame), poses[int(frame)])
+        if hasattr(term, "bind_over"):
+            term.bind_over(term.frames, np.stack([poses[int(f)] for f in term.frames]))
+
+
+def _by_part(job, labels, values, options):
+    """The general fit with one value a part; labels are numbered by falling size here."""
+    scene = job.scene
+    damping = {u.name: float(np.mean(u.variable.start)) for u in job.others if u.name in job.damping}
+    unknowns = [u for u in job.others if u.name not in damping]
+    for name, value in damping.items():
+        unknowns += part_unknowns(scene, name, labels, value if values is None else value * np.exp(values))
+    for name in job.names:
+        base = float(np.exp(np.log(job.base[scene.parameters[name].name]).mean()))
+        unknowns += part_unknowns(scene, name, labels, base if values is None else base * np.exp(values))
+    for term, stated in zip(job.terms, job.stated, strict=True):
+        term.sigma = stated
+    fit = identify_twin(scene, job.terms, unknowns, **({"starts": (1.0,), "horizons": (None,)} | options))
+    fit.history = job.history + fit.history
+    fit.parts = np.asarray(labels)
+    for name in job.names:
+        fit.field[name] = np.asarray(fit.settings[scene.parameters[name].name], float)
+    return fit
+
+
+def _one_part(job, why):
+    fit = job.fit
+    fit.history = job.history
+    fit.parts = np.zeros(len(job.cells), int)
+    for name in job.names:
+        fit.field[name] = job.base[job.scene.parameters[name].name].copy()
+    fit.statement += f"\none part: {why}"
+    return fit
+
+
+def _found_parts(job, count, most, ratio, seed, options):
+    field, cells_patch, modes = job.patched(count, seed)
+    stage = job.run("patches", field, job.others, ROUNDS)
+    value = modes @ stage.z
+    sizes = np.bincount(cells_patch, job.cells.sizes)
+    spread = _spread(value, sizes)
+    if spread < np.log(ratio):
+        return _one_part(job, f"a field of {len(sizes)} patches varies by a factor of {np.exp(spread):.2f} only")
+    triangle, target = stage.data()
+    inverse = np.linalg.inv(modes)
+    path = merge_path(triangle @ inverse, target, value, sizes, neighbours(job.cells, cells_patch)[0], most)
+    chosen = _enough(path)
+    others = stage.others
+    labels, values = chosen.labels[cells_patch], chosen.values
+    while len(values) > 1:
+        labels, values, others = _refined(job, labels, values, others)
+        if len(values) < 2:
+            break
+        job.others = others
+        found = _by_part(job, labels, values, options)
+        pair = _too_alike(job, found, len(values), ratio)
+        if pair is None:
+            return found
+        labels, values = _joined(job, found, labels, pair)
+    return _one_part(job, "no two parts could be told apart")
+
+
+def _spread(values, sizes):
+    """Difference of log values between the tenth and the ninth tenth of the body."""
+    order = np.argsort(values)
+    share = np.cumsum(sizes[order]) / sizes.sum()
+    return float(values[order][np.searchsorted(share, 0.9)] - values[order][np.searchsorted(share, 0.1)])
+
+
+def _enough(path):
+    """The fewest parts that explain most of what free patches explain."""
+    worst = path[0].cost
+    return next((m for m in path if m.cost <= (1.0 - EXPLAINED) * worst), path[-1])
+
+
+def _refined(job, labels, values, others):
+    """(labels [cells] by falling size, log values, others) once the borders have moved where the data want them."""
+    labels, values = _tidied(job, labels, values)
+    modes, rates = smooth_columns(job.cells, MODES)
+    for width in WIDTHS:
+        if len(values) < 2:
+            break
+        field = border_field(job.cells, labels, values, modes, rates, width * job.cell())
+        stage = job.run("borders", field, others)
+        others = stage.others
+        labels, values = _tidied(job, field.labels(stage.z), stage.z[: len(values)])
+    return labels, values, others
+
+
+def _tidied(job, labels, values):
+    """Small islands gone, parts numbered by falling size, with the values that are left."""
+    before = np.asarray(labels)
+    marked = tidy(job.cells, before, SMALLEST)
+    kept = np.array([np.bincount(before[marked == p]).argmax() for p in range(marked.max() + 1)])
+    order = np.argsort(-np.bincount(marked, job.cells.sizes), kind="stable")
+    rank = np.argsort(order)
+    return rank[marked], np.asarray(values)[kept][order]
+
+
+def _too_alike(job, fit, count, ratio):
+    """The two parts that are least told apart, if that is too little; None else."""
+    name = job.names[0]
+    quantile = norm.ppf(0.5 + 0.5 * fit.level)
+    logs, spread = np.zeros(count), np.zeros(count)
+    for p in range(count):
+        low, high = fit.intervals[f"{name}[{p}]"]
+        logs[p] = np.log(fit.values[f"{name}[{p}]"])
+        spread[p] = np.log(high / low) / (2 * quantile) if low > 0 and np.isfinite(high) else np.inf
+    worst, pair = np.inf, None
+    for a in range(count):
+        for b in range(a):
+            gap = abs(logs[a] - logs[b])
+            told = min(gap / (TOLD_APART * np.hypot(spread[a], spread[b])), gap / np.log(ratio))
+            if told < worst:
+                worst, pair = told, (b, a)
+    return pair if worst < 1.0 else None
+
+
+def _joined(job, fit, labels, pair):
+    """(labels, log values) with two parts made one."""
+    name = job.names[0]
+    base = np.log(job.base[job.scene.parameters[name].name]).mean()
+    logs = np.array([np.log(fit.values[f"{name}[{p}]"]) - base for p in range(labels.max() + 1)])
+    sizes = np.bincount(labels, job.cells.sizes)
+    merged = np.unique(np.where(labels == pair[1], pair[0], labels), return_inverse=True)[1].reshape(-1)
+    owner = np.array([merged[labels == p][0] for p in range(len(logs))])
+    return merged, np.bincount(owner, sizes * logs) / np.bincount(owner, sizes)
+
+
+def _smooth(job, count, level):
+    stage = job.run("field", job.smooth(count), job.others, ROUNDS)
+    problem, scaled = stage.problem, stage.result.scaled[0]
+    values, units = wanted_values(problem, scaled)
+    bounds, sentences = determine(problem, scaled, stage.result.residuals[0], stage.result.jacobian[0], level)
+    settings = problem.settings(scaled[None])
+    state, *_ = problem.begin(settings, slopes=False)
+    lead = job.names[0]
+    middle = float(np.exp(np.log(job.base[job.scene.parameters[lead].name]).mean()))
+    values[lead], bounds[lead] = middle * values[lead], tuple(middle * b for b in bounds[lead])
+    units[lead] = job.scene.parameters[lead].unit
+    changed = {u.parameter for u in stage.others if u.parameter} | set(job.base)
+    fields = {n: settings.parameters[job.scene.parameters[n].name][0] for n in job.names}
+    low, high = (float(np.percentile(fields[lead], q)) for q in (5, 95))
+    statement = f"{lead} varies smoothly from {low:.4g} to {high:.4g} {units[lead]} over nine tenths of the cells; {lead} is its mean"
+    return replace(
+        job.fit,
+        values=values,
+        units=units,
+        intervals=bounds,
+        undetermined=sentences | density_sentence(job.scene, values),
+        settings=job.fit.settings | {name: settings.parameters[name][0] for name in sorted(changed)},
+        start=(state.x.numpy()[0].copy(), state.v.numpy()[0].copy()),
+        noise={term.name: term.sigma for term in job.terms},
+        history=job.history,
+        field=fields,
+        parts=None,
+        statement=statement,
+        converged=stage.result.reason[0] != MAX_ITERATIONS,
+    )

@@ -1,0 +1,54 @@
+"""A capture in memory gives the points that were seen and keeps its parts together."""
+
+import numpy as np
+import pytest
+
+from physsim.capture.capture import Capture, SeenTracks
+from physsim.errors import InputError
+
+
+def test_a_cloud_holds_the_masked_depth_of_all_cameras_and_the_points(ball):
+    for frame in (0, 3):
+        expected = [ball.points[frame]]
+        for name, camera in ball.cameras.items():
+            expected.append(camera.points(ball.depth[name][frame])[ball.mask[name][frame]])
+        np.testing.assert_allclose(ball.cloud(frame), np.concatenate(expected), atol=1e-12)
+        np.testing.assert_allclose(ball.cloud(frame, "front"), expected[1], atol=1e-12)
+
+
+def test_depth_without_a_mask_counts_whole_and_missing_frames_give_nothing(ball):
+    depth = [np.full((32, 40), 0.8), None]
+    depth[0][3, 4], depth[0][5, 6] = np.nan, 0.0
+    capture = Capture(times=[0.0, 1.0], cameras=ball.cameras, depth={"front": depth})
+    assert capture.cloud(0).shape == (32 * 40 - 2, 3)
+    assert capture.cloud(1).shape == (0, 3)
+    depth[1] = np.zeros((40, 32))
+    with pytest.raises(InputError, match=r"depth of camera 'front', frame 1: shape \[40, 32\]"):
+        capture.cloud(1)
+
+
+def test_some_frames_keep_their_split_and_their_sensors(ball):
+    part = ball.with_frames([1, 3, 5])
+    np.testing.assert_array_equal(part.times, ball.times[[1, 3, 5]])
+    np.testing.assert_array_equal(part.fit, [0, 1])
+    np.testing.assert_array_equal(part.test, [2])
+    assert part.sensors == ball.sensors == ("tracks", "points", "depth", "mask", "colour")
+    np.testing.assert_allclose(part.cloud(2), ball.cloud(5))
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({}, "one of depth, points and tracks is needed"),
+        ({"times": [0.0, 0.0]}, "each later than the one before"),
+        ({"points": [np.zeros((1, 3))]}, "points: 1 frames for 2 times"),
+        ({"depth": {"top": [None, None]}}, "no camera 'top'"),
+        ({"tracks": SeenTracks(np.zeros((3, 1, 3)))}, "tracks: 3 frames"),
+        ({"points": [None, None], "kind": "cloth"}, "must be"),
+        ({"points": [None, None], "fit": [1, 0]}, "frames must increase"),
+        ({"points": [None, None], "test": [2]}, "must lie in"),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_refused(parts, said):
+    with pytest.raises(InputError, match=said):
+        Capture(**({"times": [0.0, 1.0]} | parts))
