@@ -1,4 +1,4 @@
-"""The command ``physsim``: demo, convert, check, grasp, view, render, fit-appearance, warmup and bench.
+"""The command ``physsim``: demo, convert, check, fit, compare, grasp, view, render, fit-appearance, warmup and bench.
 
 Arguments are checked here, before anything heavy is imported. Each subcommand then imports its worker and hands over plain keyword
 arguments; options that were not given are left out, so that a worker's own defaults hold. Wrong input ends in one line and exit code 2.
@@ -14,21 +14,22 @@ from pathlib import Path
 from typing import NoReturn
 
 from physsim import __version__
-from physsim.errors import PhyssimError
+from physsim.errors import InputError, PhyssimError
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 
 _EXAMPLES = """examples:
-  physsim demo                                  fit the shipped silicone beam, predict its second recording
-  physsim demo beam --out results               the same, written to ./results
-  physsim demo beam --fit a.csv --heldout b.csv --experiment experiment.json
+  physsim demo                                  fit a twin to a shipped capture, compare it, let a Panda grasp it
+  physsim demo beam --out results               fit the real silicone beam, predict its second recording
+  physsim check my-capture                      say what is wrong with a recording's folder before any work
+  physsim fit my-capture --out my-twin          a body, its material with intervals, its look and a report
+  physsim compare my-twin another-capture       what the twin predicts beside what was seen
   physsim convert recording.pkl --out capture   make a capture of a recording in another program's format
   physsim grasp --object plush --out results    a robot lifts, shakes and puts down a soft thing, by friction
   physsim view results                          look at it in the browser, and pull at it
   physsim render results --out film.mp4         the same as a film
   physsim fit-appearance pictures --asset toy --out toy2    make an asset look like pictures of it
-  physsim check my-capture                      say what is wrong with a recording's folder before any work
   physsim warmup                                compile the kernels now, so that later runs start at once
   physsim bench --case cloth --json bench.json  time this machine
   physsim bench --peers --json bench.json       the same, next to MuJoCo, Taichi and PyBullet where installed
@@ -36,13 +37,15 @@ _EXAMPLES = """examples:
 
 _DEMO_EXAMPLES = """examples:
   physsim demo
+  physsim demo twin --out results
   physsim demo beam --out results --young-start 5e4
   physsim demo beam --fit-seconds 1.5 --cells 8 2 2
   physsim demo beam --fit a.csv --heldout b.csv --experiment experiment.json
   physsim demo beam --fit lighter.csv --mass 0.05
 
-writes report.json, report.html, beam.mp4 (a PNG strip where no video encoder is found) and run/, which physsim view shows, to the
-folder given by --out
+writes report.json, report.html, twin.mp4 and grasp.mp4, or beam.mp4 (PNG strips where no video encoder is found), and run/, which
+physsim view shows, to the folder given by --out; the twin's own folder, twin/, can be viewed, rendered, compared and grasped like any
+asset. The grasp needs PyBullet: pip install 'physsim[robots]'
 """
 
 _GRASP_EXAMPLES = """examples:
@@ -208,14 +211,20 @@ def _output_file(text: str) -> Path:
 def _add_demo(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "demo",
-        help="fit a material to a real recording and predict another one",
-        description="Fit Young's modulus and damping to one recording of a beam, by gradients, then predict another recording.",
+        help="fit a twin to a shipped capture and let a robot grasp it; or fit a beam's real recording",
+        description="twin: fit a body's material and look to a small RGB-D capture that ships with physsim (made by MuJoCo), predict the "
+        "frames held out, and let a Panda grasp the twin. beam: fit Young's modulus and damping to one real recording of a beam, by "
+        "gradients, then predict another recording.",
         epilog=_DEMO_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument("name", nargs="?", choices=["beam"], default="beam", help="which demo (default: beam)")
+    parser.set_defaults(run=_demo)
+    parser.add_argument("name", nargs="?", choices=["twin", "beam"], default="twin", help="which demo (default: twin)")
     parser.add_argument("--out", type=_output_folder, default=Path("physsim-demo"), metavar="DIR", help="folder for the results")
+    parser.add_argument("--restart", action="store_true", help="of the twin: do not go on from what an interrupted demo left")
+    parser.add_argument("--quiet", action="store_true", help="no progress, only the table")
+    parser = parser.add_argument_group("of the demo beam")
     parser.add_argument("--fit", type=_existing_file, metavar="CSV", help="recording to fit (default: the shipped recording a)")
     parser.add_argument("--heldout", type=_existing_file, metavar="CSV", help="recording to predict (default: the shipped recording b)")
     parser.add_argument("--experiment", type=_existing_file, metavar="JSON", help="facts of the experiment (default: the shipped ones)")
@@ -223,8 +232,6 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--fit-seconds", type=_positive, metavar="S", help="fit this long after the release [s], and judge what follows")
     parser.add_argument("--cells", type=_count, nargs=3, metavar=("NX", "NY", "NZ"), help="cells of the mesh along x, y, z")
     parser.add_argument("--mass", type=_positive, metavar="KG", help="mass of the weight [kg], instead of what the experiment file says")
-    parser.add_argument("--quiet", action="store_true", help="no progress, only the table")
-    parser.set_defaults(run=_demo)
 
 
 def _add_convert(commands: argparse._SubParsersAction) -> None:
@@ -437,7 +444,13 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
 
 
 def _demo(name: str, **arguments: object) -> int | None:
-    return _worker(f"physsim.real2sim.{name}")(**arguments)
+    other = {"twin": ("fit", "heldout", "experiment", "young_start", "fit_seconds", "cells", "mass"), "beam": ("restart",)}[name]
+    wrong = [option for option in other if option in arguments]
+    if wrong:
+        known = "beam" if name == "twin" else "twin"
+        option = wrong[0].replace("_", "-")
+        raise InputError(f"--{option} belongs to another demo: physsim demo {known} --{option} ...; see 'physsim demo --help'")
+    return _worker({"twin": "physsim.twin.demo", "beam": "physsim.real2sim.beam"}[name])(**arguments)
 
 
 def _convert(**arguments: object) -> int | None:
