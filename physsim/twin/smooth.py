@@ -56,7 +56,8 @@ def smooth_ways(mesh: object, kind: str, x: np.ndarray, held: np.ndarray, count:
 
     Returns:
         Shape [q, n, 3], orthogonal, root mean square length over the body 1; q = count, or less where fewer points are free. Where
-        nothing is held the six rigid motions come first.
+        nothing is held the six rigid motions come first; else the three ways in which the body gives under even loads along x, y and z,
+        as under its weight: what hangs is stretched.
     """
     n = len(x)
     free = np.setdiff1d(np.arange(n), held)
@@ -75,10 +76,19 @@ def smooth_ways(mesh: object, kind: str, x: np.ndarray, held: np.ndarray, count:
         modes = modes[:, np.argsort(values)]
     if len(held) == 0:
         modes = np.concatenate([rigid_motions(x)[:, free].reshape(6, -1).T, modes], axis=1)
+    else:
+        modes = np.concatenate([_given_ways(mesh, x, dofs), modes], axis=1)
     basis = _orthonormal(modes, count)
     ways = np.zeros((basis.shape[1], 3 * n))
     ways[:, dofs] = basis.T * np.sqrt(n)
     return ways.reshape(-1, n, 3)
+
+
+def _given_ways(mesh: object, x: np.ndarray, dofs: np.ndarray) -> np.ndarray:
+    """Displacements of what is free under loads along x, y, z that are even over the points, shape [dofs, 3]."""
+    K = cost_matrix(mesh, x, 1.0)[np.ix_(dofs, dofs)]
+    K = K + 1e-9 * float(K.diagonal().mean()) * sparse.identity(len(dofs))
+    return linalg.splu(K.tocsc()).solve(np.tile(np.eye(3), (len(dofs) // 3, 1)))
 
 
 def _orthonormal(columns: np.ndarray, count: int) -> np.ndarray:
