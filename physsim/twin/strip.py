@@ -22,6 +22,7 @@ from physsim.twin.seen import Seen
 WIDTH, HEIGHT = 360, 270  # of one picture [pixel]
 FOOT = 36  # under it, for the colour bar [pixel]
 MOST_FRAMES = 60
+FEW = 150  # points that are drawn over the coloured body
 BODY, ONLY_MEASURED, ONLY_SIMULATED = "#7ba0e8", "#ea580c", "#9333ea"
 FITTED, TESTED, OTHER = "#93c5fd", "#fdba74", "#e5e7eb"
 TITLES = ("measured", "simulated", "difference")
@@ -253,7 +254,7 @@ class _Own:
         what = "tracks" if seen.tracks is not None else "points"
         self.caption = (
             f"Left: the measured {what}. Middle: the simulated body. Right: the body, coloured by how far the nearest of the {what} is off"
-            f"{' its material point' if seen.tracks is not None else ' its surface'}; dots: the {what}."
+            f"{' its material point' if seen.tracks is not None else ' its surface'}."
         )
 
     def _data(self, i):
@@ -279,12 +280,13 @@ class _Own:
         simulated = Solid(vertices, triangles, BODY, **options)
         dots = [Dots(data, "#e11d48", 1.8)] if len(data) else []
         measured = self._plain.frame([], dots)
+        marks = [Dots(data, "#1f2937", 1.0)] if 0 < len(data) <= FEW else []  # more would hide the colours
         errors = self._errors(i)
         known = np.isfinite(errors)
         scalar = np.zeros(len(vertices))
         if known.any():
             scalar = 1e3 * errors[known][cKDTree(data[known]).query(vertices)[1]]
-        difference = self._coloured.frame([Solid(vertices, triangles, scalar=scalar, **options)], [Dots(data, "#1f2937", 1.0)])
+        difference = self._coloured.frame([Solid(vertices, triangles, scalar=scalar, **options)], marks)
         return measured, self._plain.frame([simulated]), difference
 
 
