@@ -21,7 +21,11 @@ def parse_camera(name: str, told: dict, cameras: dict, sizes: dict, problems: Pr
         side = whole_number(told.get(key))
         right = side is not None and 0 < side <= 16384
         if not right:
-            problems.error(FILE, f"{where}{key} is {short(told.get(key))}", "a whole number of pixels from 1 to 16384 is needed")
+            problems.error(
+                FILE,
+                f"{where}{key} is {short(told[key]) if key in told else 'missing'}",
+                "a whole number of pixels from 1 to 16384 is needed",
+            )
         sides.append(side if right else None)
     if None not in sides and sides[0] * sides[1] > layout.MAX_PIXELS:
         problems.error(FILE, f"{where}width x height is {sides[0]} x {sides[1]}", f"scale to at most {layout.MAX_PIXELS} pixels")

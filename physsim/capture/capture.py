@@ -47,10 +47,14 @@ class Handle:
         if len(times) == 0 or (np.diff(times) <= 0).any():
             raise InputError("Handle.times: at least one is needed, each later than the one before")
         positions = validation.array("Handle.positions", self.positions, (len(times), 3))
-        rotations = np.tile(np.eye(3), (len(times), 1, 1)) if self.rotations is None else np.asarray(self.rotations, dtype=float)
+        rotations = np.tile(np.eye(3), (len(times), 1, 1)) if self.rotations is None else np.array(self.rotations, dtype=float)
         if rotations.shape != (len(times), 3, 3):
             raise InputError(f"Handle.rotations: shape {list(rotations.shape)}; [{len(times)}, 3, 3] is needed")
-        rotations = np.stack([validation.rotation(f"Handle.rotations[{i}]", r) for i, r in enumerate(rotations)])
+        with np.errstate(invalid="ignore", over="ignore"):
+            square, turned = rotations @ rotations.transpose(0, 2, 1), np.linalg.det(rotations)
+        wrong = np.flatnonzero(~((np.abs(square - np.eye(3)).max(axis=(1, 2)) <= 1e-5) & (turned > 0.0)))
+        if len(wrong):
+            validation.rotation(f"Handle.rotations[{wrong[0]}]", rotations[wrong[0]])
         object.__setattr__(self, "times", times)
         object.__setattr__(self, "positions", positions)
         object.__setattr__(self, "rotations", rotations)

@@ -1,7 +1,6 @@
 """Do tracks, handles, rest shape and what was seen belong to one thing of one size?"""
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from physsim.capture.check_frames import Seen
 from physsim.capture.entries import FILE
@@ -29,7 +28,8 @@ def check_body(parts: Parts, seen: Seen, problems: Problems) -> None:
     for name, handle in parts.handles.items():
         file = f"handles/{name}.csv" if parts.facts.robot is None or name not in parts.facts.robot.get("links", ()) else FILE
         if parts.facts.times is not None:
-            _handle_times(file, handle, parts.facts.times, problems)
+            if len(handle.times) > 1:  # one pose alone is a clamp that stays
+                _handle_times(file, handle, parts.facts.times, problems)
             if size is not None:
                 _handle_distance(file, handle, parts, seen, size, problems)
     if size is not None and seen.masked:
@@ -64,11 +64,11 @@ def _handle_times(file, handle, times, problems):
 def _handle_distance(file, handle, parts, seen, size, problems):
     """A handle that holds the body cannot be far from all that is seen of it, unless it opened."""
     times = parts.facts.times
-    frames = [f for f, t in enumerate(times) if handle.times[0] <= t <= handle.times[-1] and len(seen.clouds[f])]
+    frames = [f for f in range(len(times)) if len(seen.clouds[f])]
     if not frames:
         return
     frames = np.array(frames)[np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))]
-    away = _distances(handle, times[frames], [seen.clouds[f] for f in frames])
+    away = np.array([handle.distances(times[f], seen.clouds[f]).min() for f in frames])
     reach = max(size, _mesh_size(parts), parts.facts.known.length or 0.0) + (handle.radius or 0.0)
     far = ~(away <= FAR * reach)
     beyond = ~(away <= (NEVER if far.all() else LEAVES) * reach)
@@ -85,15 +85,7 @@ def _handle_distance(file, handle, parts, seen, size, problems):
         problems.error(file, f"{what}, and never near", "give metres in the cameras' world", int(frames[worst]))
     else:
         first = int(frames[np.argmax(beyond)])
-        problems.error(file, f"the handle leaves the body: {what}", "end its rows where it let go, or add its opening", first)
-
-
-def _distances(handle, times, clouds):
-    """Distance of the nearest of the handle's places from each cloud [m], shape [times]."""
-    origins, turns = handle.at(times)
-    places = np.zeros((1, 3)) if handle.places is None or not len(handle.places) else handle.places[:: 1 + len(handle.places) // 200]
-    touching = origins[:, None] + np.einsum("tij,pj->tpi", turns, places)
-    return np.array([cKDTree(cloud).query(points)[0].min() for cloud, points in zip(clouds, touching)])
+        problems.error(file, f"the handle leaves the body: {what}", "if it let go, give its opening, which tells when", first)
 
 
 def _mesh_size(parts):

@@ -9,7 +9,7 @@ import numpy as np
 
 from physsim.capture import layout
 from physsim.capture.capture import Known
-from physsim.capture.problems import Problems
+from physsim.capture.problems import MOST_OF_A_KIND, Problems
 
 FILE = layout.MARKER
 KEYS = {
@@ -47,12 +47,11 @@ KEYS = {
 def known_keys(told: dict, kind: str, where: str, problems: Problems) -> None:
     """Warn of keys that are not known, with the nearest one that is."""
     known = KEYS[kind]
-    for key in told:
-        if key not in known:
-            near = difflib.get_close_matches(key.lower(), known, 1, 0.6)
-            what = f"unknown key {short(where + '.' * bool(where) + key)}; it is not read"
-            remedy = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"
-            problems.warning(FILE, what.replace("; ", ", "), remedy, kind=(FILE, "of unknown keys"))
+    for number, key in enumerate(key for key in told if key not in known):
+        near = difflib.get_close_matches(key.lower()[:80], known, 1, 0.6) if number < MOST_OF_A_KIND else ()
+        what = f"unknown key {short(where + '.' * bool(where) + key)}, it is not read"
+        remedy = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"
+        problems.warning(FILE, what, remedy, kind=(FILE, "of unknown keys"))
 
 
 def number(told, key, where, problems, lower=-math.inf, upper=math.inf, open_=False, needed=False):

@@ -32,7 +32,8 @@ def read_handle(path: Path, file: str, hold: dict, problems: Problems) -> Handle
     before = len(problems.errors)
     for name in columns:
         if name not in (*POSE, *TURN, "opening"):
-            problems.warning(file, f"unknown column {name!r:.80}; it is not read".replace("; ", ", "), "columns are time, x, y, z, qw, ...")
+            what = f"unknown column {name[:80]!r}, it is not read"
+            problems.warning(file, what, "columns are time, x, y, z, qw, qx, qy, qz, opening", None, (file, "of columns"))
     _tell_times(file, columns["time"], problems)
     turns = [name for name in TURN if name in columns]
     rotations = None

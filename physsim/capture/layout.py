@@ -18,7 +18,7 @@ MAX_TRACKS = 1_000_000  # points that are followed
 MAX_TRACK_VALUES = 10_000_000  # frames x points
 MAX_PIXELS = 17_000_000  # of a picture
 MAX_FILE = 256_000_000  # bytes of points
-MAX_MESH = 64_000_000  # bytes of a rest shape
+MAX_MESH = 32_000_000  # bytes of a rest shape
 MAX_TABLE = 16_000_000  # bytes of handles or joints
 MAX_FILES = 500_000  # in all, before they are not looked at any further
 

@@ -103,7 +103,7 @@ def read_parts(path: str | PathLike[str], problems: Problems) -> Parts | None:
     _handles(parts, listing, problems)
     _mesh(parts, listing, problems)
     check_strangers(folder, listing, problems)
-    if not {"depth", "points", "tracks"} & set(parts.sensors()) and not problems.errors:
+    if not (listing.names("depth") or listing.has("points") or listing.has("tracks.npz")):
         problems.error("", "holds neither depth nor points nor tracks", "give one of them; colour alone is not enough yet")
     return parts
 
@@ -170,14 +170,11 @@ def _tracks(parts, listing, problems):
     if shape[1] > layout.MAX_TRACKS or shape[0] * shape[1] > layout.MAX_TRACK_VALUES:
         problems.error(name, f"xyz has shape {list(shape)}", f"at most {layout.MAX_TRACK_VALUES} positions are read: thin the points out")
         return
-    if "visible" in headers and (headers["visible"].shape != shape[:2] or headers["visible"].dtype.kind not in "bui"):
-        problems.error(
-            name, f"visible has shape {list(headers['visible'].shape)} of {headers['visible'].dtype}", f"{list(shape[:2])} bool is needed"
-        )
-        return
-    if "rest" in headers and (headers["rest"].shape != shape[1:] or headers["rest"].dtype.kind not in "fiu"):
-        problems.error(name, f"rest has shape {list(headers['rest'].shape)} of {headers['rest'].dtype}", f"{list(shape[1:])} is needed")
-        return
+    for key, wanted, kinds in (("visible", shape[:2], "bui"), ("rest", shape[1:], "fiu")):
+        header = headers.get(key)
+        if header is not None and (header.shape != wanted or header.dtype.kind not in kinds):
+            problems.error(name, f"{key} has shape {list(header.shape)} of {header.dtype}", f"it must have shape {list(wanted)}")
+            return
     if count is not None and shape[0] != count:
         problems.error(name, f"xyz has {shape[0]} frames, there are {count} times", "give a row for each time, NaN where nothing was seen")
         return

@@ -57,9 +57,11 @@ class Association:
             heights[row, these] = spots.height
             away[row, these] = np.linalg.norm(np.einsum("pk,pkc->pc", spots.weights, x[spots.nodes]) - y, axis=1)
         ever = first.any(axis=0)
+        self.nodes = np.zeros((shape[1], surface.elements.shape[1]), int)
+        self.weights, self.height, self.bound = np.full(self.nodes.shape, np.nan), np.zeros(shape[1]), ever
+        if not ever.any():
+            return
         foot = surface.nearest(np.nanmedian(places[:, ever], axis=0), rest)
-        self.nodes = np.zeros((shape[1], foot.nodes.shape[1]), int)
-        self.weights, self.height = np.full(self.nodes.shape, np.nan), np.zeros(shape[1])
         self.nodes[ever], self.weights[ever] = foot.nodes, foot.weights
         self.height[ever] = np.nanmedian(heights[:, ever], axis=0)
         corners = rest[surface.elements]

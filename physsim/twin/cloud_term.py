@@ -15,7 +15,7 @@ class CloudTerm:
     """Distances of measured points from the nearest places of the body's surface [m].
 
     Along the surface a point tells nothing but where the surface ends: within it the residual is the distance from the triangle's plane,
-    beyond a border the distance from the border, too. What one camera cannot see does not enter. Nearest places are found anew at every
+    beyond an edge the distance from the edge. What one camera cannot see does not enter. Nearest places are found anew at every
     linearisation; that they move along does not change the distance to first order.
 
     Args:
@@ -63,38 +63,32 @@ class CloudTerm:
         if not len(y):
             return measured(np.zeros((0, 1)), np.zeros(0), np.zeros((0, 1), int), np.zeros((0, 1, 1, 3)), len(x), self.sigma, self.sharp)
         foot = self.surface.nearest(y, x, eye)
-        target = self._target(y, foot, eye)
-        away = target - foot.place
-        if self.surface.is_rod:  # across the axis in both directions, and along it beyond the ends
-            directions = _frame(x[foot.nodes[:, 1]] - x[foot.nodes[:, 0]], foot.normal)
-        else:
-            along = away - np.einsum("pd,pd->p", away, foot.normal)[:, None] * foot.normal
-            size = np.linalg.norm(along, axis=1, keepdims=True)
-            beyond = (size[:, 0] > 0.1 * self.sigma) & ~foot.inner
-            directions = np.stack([foot.normal, np.where(beyond[:, None], along / np.maximum(size, 1e-300), 0.0)], axis=1)
-        residuals = np.einsum("prd,pd->pr", directions, away)
+        directions, distance = self._directions(y, x, foot, eye)
+        residuals = np.concatenate([distance[:, None], np.zeros((len(y), directions.shape[1] - 1))], axis=1)
         slope = -directions[:, :, None, :] * foot.weights[:, None, :, None]
         linear = measured(residuals, np.ones(len(y)), foot.nodes, slope, len(x), self.sigma, self.sharp)
-        across = residuals[:, :2] if self.surface.is_rod else residuals[foot.inner, :1]
-        return Linear(linear.residuals, linear.weights, linear.apply, linear.shrink, linear.pull, across)
+        return Linear(linear.residuals, linear.weights, linear.apply, linear.shrink, linear.pull, distance[foot.inner])
 
-    def _target(self, y, foot, eye):
-        """Where the middle surface, or the axis, of what was measured lies."""
+    def _directions(self, y, x, foot, eye):
+        """Unit vectors along which a point's distance counts [p, rows, 3], and the distance [m], shape [p].
+
+        On a triangle its normal; on an edge, a corner or a rod's node the way to the point; on a rod's edge across the axis, and a second
+        one across both: there the distance does not change to first order, but to second.
+        """
         half = self.surface.half
-        if half == 0.0:
-            return y
+        away = y - foot.place
+        size = np.linalg.norm(away, axis=1)
         if self.surface.is_rod:
-            return y - half * foot.normal
-        towards = y - foot.place if eye is None else eye - y
-        side = np.sign(np.einsum("pd,pd->p", foot.normal, towards))
-        return y - half * side[:, None] * foot.normal
+            along = x[foot.nodes[:, 1]] - x[foot.nodes[:, 0]]
+            side = np.cross(along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-300), foot.normal)
+            side = np.where((foot.weights.min(axis=1) > 1e-9)[:, None], side, 0.0)
+            return np.stack([foot.normal, side], axis=1), np.einsum("pd,pd->p", foot.normal, away) - half
+        height = np.einsum("pd,pd->p", foot.normal, away)
+        side = np.sign(height if eye is None else np.einsum("pd,pd->p", foot.normal, eye - y))
+        edge = (foot.weights.min(axis=1) <= 1e-9) & (size > 0.1 * self.sigma)
+        direction = np.where(edge[:, None], away / np.maximum(size, 1e-300)[:, None], foot.normal)
+        return direction[:, None], np.where(edge, size - half, height - half * side)
 
     def data(self) -> list:
         """Arrays that make this term what it is, for a fingerprint."""
         return [self.frames, *(self.points[int(f)] for f in self.frames)]
-
-
-def _frame(along, across):
-    """Orthonormal directions [p, 3, 3]: across, across again, along."""
-    along = along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-300)
-    return np.stack([across, np.cross(along, across), along], axis=1)

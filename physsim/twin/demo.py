@@ -121,7 +121,6 @@ def _grasped(out, shown, show, seconds):
     from physsim.appearance.asset import Asset
     from physsim.grasp.asset_object import asset_object
     from physsim.grasp.command import grasp_and_report, recorded
-    from physsim.grasp.diary import FPS
     from physsim.grasp.robots import robot_setup
     from physsim.twin.films import grasp_film
 
@@ -137,7 +136,7 @@ def _grasped(out, shown, show, seconds):
     seconds["grasp"] = time.perf_counter() - before
     before = time.perf_counter()
     if asset.splats is not None:
-        shown.grasp_film = grasp_film(out / "grasp.mp4", record, recorded(thing, record), FPS)
+        shown.grasp_film = grasp_film(out / "grasp.mp4", recorded(thing, record))
     seconds["grasp film"] = time.perf_counter() - before
 
 
@@ -222,9 +221,7 @@ def _write(out, shown, capture):
         page.heading("A robot grasps the twin")
         page.facts(grasp_rows(shown.grasp))
         if shown.grasp_film is not None:
-            page.video(
-                shown.grasp_film, "a Panda lifts the twin", "Left: stress in the twin. Right: the twin with the look that was fitted."
-            )
+            page.video(shown.grasp_film, "a Panda lifts the twin", "Left: the twin with the look that was fitted. Right: its strain.")
         page.facts([("the grasp in full", "grasp/report.html")])
     else:
         page.text(shown.missing[:1].upper() + shown.missing[1:] + ".")

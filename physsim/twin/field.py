@@ -1,10 +1,10 @@
 """Stiffness that differs from place to place: as a smooth field, or by part, with the parts given or found.
 
 Parts are found in four steps. A field that is constant on compact patches is fitted by Gauss-Newton on the simulation's tangents, one
-direction a patch, with a prior that ties neighbours. In the linear model that results patches are merged two by two, always those that
-the data tell apart least. The borders of the few parts that are left are moved by Gauss-Newton through the simulation itself: each cell
-is a blend of parts by its distance from the border, and the border's displacement is a smooth field. Last every part gets one value,
-with an interval, by the general fit; parts that the data do not tell apart become one.
+direction a patch, with a prior that ties neighbours. In the linear model that results the patches are sorted into the few parts that
+explain the data best, with borders as short as they allow. Then the borders are moved by Gauss-Newton through the simulation itself: each
+cell is a blend of parts by its distance from the border, and the border's displacement is a smooth field. Last every part gets one value,
+with an interval, by the general fit; parts that the data do not tell apart become one. Damping goes along with stiffness.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from physsim.physics.fields import cells_of, region_basis, smooth_columns
 from physsim.real2sim.least_squares import MAX_ITERATIONS, least_squares
 from physsim.twin.field_maps import ColumnField, border_field
 from physsim.twin.identification import identify_twin, predict
-from physsim.twin.parts import merge_path, neighbours, patches, tidy
+from physsim.twin.parts import neighbours, partitions, patches, tidy
 from physsim.twin.problem import TwinProblem
 from physsim.twin.results import TwinFit
 from physsim.twin.terms import default_terms
@@ -31,10 +31,9 @@ COLUMNS = 20  # of a smooth field
 STRENGTH = 1.5  # standard deviation that is assumed of the smoothest variation of log stiffness
 MODES = 6  # smooth displacements of a border
 WIDTHS = (1.0, 0.5)  # of the blend at a border, in cells, round by round
-ROUNDS = 3  # of a field's fit, each with the noise that the last one showed
-STEADY = 0.1  # relative change of the noise between rounds below which a field has been found
+LEVELS = (4, 8)  # columns of a field that are fitted before all of them
 SMALLEST = 0.03  # share of the body below which an island is no part
-EXPLAINED = 0.85  # share of what free patches explain that the parts have to
+WORTH = 0.1  # share of the misfit of one part that a further part has to explain
 TOLD_APART = 3.0  # standard deviations between the log values of two parts
 FIELD = {"max_iterations": 4, "relative_decrease": 1e-2, "gradient": 1e-2, "step_size": 2e-2, "damping": 3e-2}
 
@@ -128,6 +127,22 @@ class _Stage:
         return matrix, matrix @ self.z - block[:, -1]
 
 
+class _Noise:
+    """Calls a problem and keeps what noise its residuals showed at each place."""
+
+    def __init__(self, problem):
+        self.problem, self._kept = problem, []
+
+    def __call__(self, scaled, active):
+        out = self.problem(scaled, active)
+        self._kept.append((scaled[0].copy(), self.problem.noise[0].copy()))
+        return out
+
+    def of(self, scaled):
+        """The noise at a place where the problem was called."""
+        return next(noise for place, noise in reversed(self._kept) if np.array_equal(place, scaled))
+
+
 class _FieldFit:
     """What all stages share."""
 
@@ -151,22 +166,25 @@ class _FieldFit:
         size = self.cells.sizes.mean()
         return {4: (6 * np.sqrt(2) * size) ** (1 / 3), 3: np.sqrt(4 / np.sqrt(3) * size), 2: size}[self.cells.corners.shape[1]]
 
-    def run(self, name, field, others, rounds=1, options=FIELD):
-        """Fit a field, its noise found anew between the rounds."""
-        for _ in range(rounds):
-            problem = FieldProblem(self.scene, self.terms, others, field, self.base, self.start, along=self.along)
-            length = float(self.scene.capture.times[problem.frames[-1]] - self.start.time)
-            result = least_squares(problem, problem.variables, progress=self._shown(name, length), **options)
-            scaled = result.scaled[0]
-            others = [u.started_at(float(result.theta[0, i])) for i, u in enumerate(others)]
-            z = scaled[problem.own]
-            field = field.started_at(z) if hasattr(field, "started_at") else field
-            if rounds == 1:
-                break
-            problem(scaled[None])
-            if self.weigh(problem.noise[0]) < STEADY:
-                break
-        return _Stage(problem, z, others, result)
+    def climb(self, name, field):
+        """Fit a field of columns, coarse ones first: what varies over the whole body is found before what it would be mistaken for."""
+        others, count = self.others, len(field.starts)
+        found = np.zeros(0)
+        for width in sorted({*(w for w in LEVELS if w < count), count}):
+            starts = np.concatenate([found, np.zeros(width - len(found))])
+            stage = self.run(name, field.first(width).started_at(starts), others)
+            found, others = stage.z, stage.others
+        return stage
+
+    def run(self, name, field, others):
+        """Fit a field; the terms' noise is found anew at its end."""
+        problem = FieldProblem(self.scene, self.terms, others, field, self.base, self.start, along=self.along)
+        length = float(self.scene.capture.times[problem.frames[-1]] - self.start.time)
+        kept = _Noise(problem)
+        result = least_squares(kept, problem.variables, progress=self._shown(name, length), **FIELD)
+        self.weigh(kept.of(result.scaled[0]))
+        others = [u.started_at(float(result.theta[0, i])) for i, u in enumerate(others)]
+        return _Stage(problem, result.scaled[0][problem.own], others, result)
 
     def _shown(self, name, length):
         def show(iteration, cost, theta):
@@ -346,7 +364,7 @@ def _one_part(job, why):
 
 def _found_parts(job, count, most, ratio, seed, options):
     field, cells_patch, modes = job.patched(count, seed)
-    stage = job.run("patches", field, job.others, ROUNDS)
+    stage = job.climb("patches", field)
     value = modes @ stage.z
     sizes = np.bincount(cells_patch, job.cells.sizes)
     spread = _spread(value, sizes)
@@ -354,7 +372,7 @@ def _found_parts(job, count, most, ratio, seed, options):
         return _one_part(job, f"a field of {len(sizes)} patches varies by a factor of {np.exp(spread):.2f} only")
     triangle, target = stage.data()
     inverse = np.linalg.inv(modes)
-    path = merge_path(triangle @ inverse, target, value, sizes, neighbours(job.cells, cells_patch)[0], most)
+    path = partitions(triangle @ inverse, target, value, sizes, neighbours(job.cells, cells_patch), most)
     chosen = _enough(path)
     others = stage.others
     labels, values = chosen.labels[cells_patch], chosen.values
@@ -379,9 +397,13 @@ def _spread(values, sizes):
 
 
 def _enough(path):
-    """The fewest parts that explain most of what free patches explain."""
-    worst = path[0].cost
-    return next((m for m in path if m.cost <= (1.0 - EXPLAINED) * worst), path[-1])
+    """As many parts as each explain WORTH of what one part leaves over free patches."""
+    whole, chosen = path[0].cost, path[0]
+    for more in path[1:]:
+        if chosen.cost - more.cost < WORTH * whole:
+            break
+        chosen = more
+    return chosen
 
 
 def _refined(job, labels, values, others):
@@ -439,7 +461,7 @@ def _joined(job, fit, labels, pair):
 
 
 def _smooth(job, count, level):
-    stage = job.run("field", job.smooth(count), job.others, ROUNDS)
+    stage = job.climb("field", job.smooth(count))
     problem, scaled = stage.problem, stage.result.scaled[0]
     values, units = wanted_values(problem, scaled)
     bounds, sentences = determine(problem, scaled, stage.result.residuals[0], stage.result.jacobian[0], level)

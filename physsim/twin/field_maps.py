@@ -48,6 +48,10 @@ class ColumnField:
         """Derivative of `log_values`, shape [cells, q]."""
         return self.columns
 
+    def first(self, count: int) -> "ColumnField":
+        """The field of the first columns alone."""
+        return ColumnField(self.columns[:, :count], self.names[:count], self.starts[:count], self.priors[:count])
+
     def started_at(self, z: np.ndarray) -> "ColumnField":
         """The same from another start."""
         return replace(self, starts=np.array(z, dtype=float))
@@ -57,11 +61,11 @@ class ColumnField:
 class BorderField:
     """Parts with one value each, whose borders lie where unknown smooth displacements of given borders put them.
 
-        share of part p in a cell = softmax over p of ((d_p + sum_j modes_j a_pj) / width)
+        share of part p in a cell = softmax over p of ((d_p + 2 sum_j modes_j a_pj) / width)
         log value = sum over p of share_p v_p
 
-    d is the signed distance from the given border, positive inside. A border moves along its normal by a; the blend makes the field
-    smooth in a.
+    d is the signed distance from the given border, positive inside. The border of part p against the first part
+    moves outwards by a_p (both distances change); the blend makes the field smooth in a.
 
     Args:
         distances: d, shape [cells, parts].
@@ -95,7 +99,7 @@ class BorderField:
         """Share of each part in each cell, shape [cells, parts]."""
         count = len(self.values)
         moved = self.distances.copy()
-        moved[:, 1:] += self.modes @ z[count:].reshape(count - 1, -1).T
+        moved[:, 1:] += 2.0 * self.modes @ z[count:].reshape(count - 1, -1).T
         scaled = moved / self.width
         power = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         return power / power.sum(axis=1, keepdims=True)
@@ -108,7 +112,7 @@ class BorderField:
         """Derivative of `log_values`, shape [cells, parts + (parts - 1) modes]."""
         count = len(self.values)
         shares = self.shares(z)
-        lead = shares * (z[:count] - (shares @ z[:count])[:, None]) / self.width
+        lead = 2.0 * shares * (z[:count] - (shares @ z[:count])[:, None]) / self.width
         moves = [lead[:, p, None] * self.modes for p in range(1, count)]
         return np.concatenate([shares, *moves], axis=1)
 

@@ -58,30 +58,28 @@ def capture_pictures(capture: Capture, asset: Asset, frames: np.ndarray, positio
         yield Image.fromarray(np.concatenate([np.asarray(panel) for panel in panels], axis=1))
 
 
-def grasp_film(path: str | PathLike[str], record: object, run: object, fps: float) -> Path:
-    """A grasp, stress on the mesh at the left and the same with the object's splats at the right.
+def grasp_film(path: str | PathLike[str], run: object, fps: float = 15.0) -> Path:
+    """A grasp, the object by its splats at the left and by its strain at the right.
 
     Args:
         path: .mp4 file.
-        record: GraspRecord.
-        run: Run of it, whose object has an asset with splats.
-        fps: frames a second.
+        run: Run of it, with a camera, whose object has an asset with splats.
+        fps: frames a second of the film.
 
     Returns:
         What was written.
     """
-    from physsim.report.grasp_film import close_camera, close_frames
     from physsim.viewer.film import Pictures
     from physsim.viewer.stage import Stage
 
-    camera = close_camera(record)
-    wide = 2 * round(camera.width * HIGH / camera.height / 2)
-    lens, pictures = camera.resized(wide, HIGH), Pictures(Stage(run), "splats")
+    wide = 2 * round(run.camera.width * HIGH / run.camera.height / 2)
+    lens, stage = run.camera.resized(wide, HIGH), Stage(run)
+    sides = [Pictures(stage, show) for show in ("splats", "strain")]
 
     def frames():
-        for i, stressed in enumerate(close_frames(record)):
-            left = stressed.resize((wide, HIGH), Image.Resampling.LANCZOS)
-            yield Image.fromarray(np.concatenate([np.asarray(left), np.asarray(pictures.draw(i, lens))], axis=1))
+        step = max(1, round(len(run) / max(float(np.ptp(run.times)), 1e-9) / fps))
+        for i in range(0, len(run), step):
+            yield Image.fromarray(np.concatenate([np.asarray(side.draw(i, lens)) for side in sides], axis=1))
 
     return write_video(path, frames(), fps)
 

@@ -15,10 +15,12 @@ from physsim.twin import distances, trivial
 from physsim.twin.association import Association
 from physsim.twin.judge_clouds import Moving, judge_clouds
 from physsim.twin.judgement import TWIN, Judgement
+from physsim.twin.pictures import held_painter, one_torch_thread, picture_errors
 from physsim.twin.seen import Seen
 
 MOST_POINTS = 1500  # of a frame's cloud that distances are taken of
-MOST_FRAMES = 120  # fitted, and held out, in which clouds and pictures are judged
+MOST_FRAMES = 120  # fitted, and held out, in which clouds and silhouettes are judged
+MOST_PICTURES = 30  # fitted, and held out, that are drawn and judged
 
 
 def judge(
@@ -76,9 +78,10 @@ def judge(
         out.remarks.append(f"Clouds and pictures were judged in {len(chosen)} of {(fitted | tested).sum()} frames, evenly chosen.")
     body = Moving.of(mesh, looked[:, :least], thickness=getattr(scene, "thickness", None))
     judge_clouds(out, seen, body, replay, most_points)
-    _judge_surfaces(out, seen, body, most_points)
-    if draw is not None:
-        _judge_pictures(out, seen, looked, draw)
+    with one_torch_thread():
+        _judge_surfaces(out, seen, body, most_points)
+        if draw is not None:
+            _judge_pictures(out, seen, looked, draw)
     if not out.errors[TWIN]:
         out.remarks.append("Nothing could be judged: the judged frames hold neither tracks nor depth, points or masks.")
     return out
@@ -94,20 +97,20 @@ def _judge_tracks(out, seen, scene, positions, association, replay):
     capture = seen.capture
     whole = np.full((capture.frame_count, *positions.shape[1:]), np.nan)
     whole[out.frames] = positions
+    lost = distances.strayed(seen.tracks, seen.visible)
     if association is None:
         if not np.isfinite(whole[capture.fit][:, :1]).all(axis=(1, 2)).any():
             raise InputError(
                 "positions: no fitted frame is among them, so that nobody knows which material points the tracks follow; "
                 "simulate some, or give the association"
             )
-        association = Association(scene, seen.tracks, seen.visible, whole, capture.fit, capture.tracks.rest)
+        association = Association(scene, seen.tracks, seen.visible & ~lost, whole, capture.fit, capture.tracks.rest)
     if callable(association):
         simulated = np.stack([association(x) for x in whole])
     else:
         nodes, weights = association
         simulated = np.einsum("pk,fpkc->fpc", weights, whole[:, nodes])
     known = np.isfinite(simulated).all(axis=2).any(axis=0) & seen.visible[capture.fit].any(axis=0)
-    lost = distances.strayed(seen.tracks, seen.visible)
     judged = (seen.visible & known)[out.frames]
     out.tracks, out.simulated = int(known.sum()), simulated[out.frames]
     out.strayed = float(lost[out.frames][judged].mean()) if judged.any() else 0.0
@@ -199,11 +202,11 @@ def _finite_mean(values):
 
 
 def _judge_pictures(out, seen, positions, draw):
-    """PSNR and SSIM of pictures drawn in the simulated positions, and of the last fitted picture held."""
-    from physsim.twin.pictures import held_painter, picture_errors
-
+    """PSNR and SSIM of pictures drawn in the simulated positions, and of the last fitted picture held; in frames chosen evenly."""
+    chosen = [_evenly(np.flatnonzero(part), MOST_PICTURES) for part in (out.fitted, out.tested)]
     tables = {name: {metric: np.full(len(out.frames), np.nan) for metric in ("psnr", "ssim")} for name in (TWIN, trivial.HELD)}
-    for i, frame in enumerate(out.frames):
+    for i in sorted({*chosen[0], *chosen[1]}):
+        frame = out.frames[i]
         if not np.isfinite(positions[i]).all():
             continue
         painters = {TWIN: lambda name: draw}

@@ -67,5 +67,7 @@ def judge_twin(
             judgement.remarks.append(f"No residual correction: {error}.")
     if correction is None:
         return Judged(frames, positions, judgement)
+    if correction.kind == "none":
+        return Judged(frames, positions, judgement, correction, judgement)
     mended = correction.apply(positions, Seen(capture, fit).times[frames], capture.handles)
     return Judged(frames, positions, judgement, correction, judge(capture, scene, mended, frames, fit=fit, draw=draw))

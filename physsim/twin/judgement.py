@@ -92,7 +92,12 @@ class Judgement:
         return min(found)[1] if found else None
 
     def ratio(self, metric: str, predictor: str | None = None) -> float:
-        """The twin's mean over a predictor's (None: the best trivial one's), over held-out frames that both have; NaN where none."""
+        """The twin's mean over a predictor's (None: the best trivial one's), over held-out frames that both have.
+
+        NaN where there are none, and of what is better the more there is of it.
+        """
+        if not METRICS[metric][2]:
+            return float("nan")
         predictor = predictor or self.best_trivial(metric)
         if predictor is None:
             return float("nan")

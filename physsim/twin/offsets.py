@@ -14,7 +14,7 @@ import numpy as np
 
 from physsim.twin.linear import believed
 
-SWEEPS = 12  # of reweighting
+SWEEPS, SETTLED = 200, 1e-7  # of reweighting at most; change of an offset, over the noise, at which it has settled
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,13 @@ def centred(residuals: np.ndarray, seen: np.ndarray, free: bool = True, sharp: b
             offset[some] = np.nanmedian(values[:, some], axis=0)
     else:
         offset = np.zeros(values.shape[1:])
-    for _ in range(SWEEPS if free else 1):
+    for _ in range(SWEEPS if free else 0):
         left = np.where(seen[..., None], residuals - offset, 0.0)
         weights, _ = believed((left**2).sum(axis=2), seen, sharp)
-        if free:
-            total = weights.sum(axis=0)
-            offset = np.einsum("fp,fpi->pi", weights, np.where(seen[..., None], residuals, 0.0)) / np.maximum(total, 1e-300)[:, None]
+        change = np.einsum("fp,fpi->pi", weights, left) / np.maximum(weights.sum(axis=0), 1e-300)[:, None]
+        offset = offset + change
+        if np.abs(change).max(initial=0.0) < SETTLED:
+            break
     left = np.where(seen[..., None], residuals - offset, 0.0)
     weights, shrink = believed((left**2).sum(axis=2), seen, sharp)
     return Centred(left, weights, shrink, offset)

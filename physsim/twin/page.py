@@ -14,6 +14,7 @@ from physsim.twin import trivial
 from physsim.twin.field_pictures import field_pictures
 from physsim.twin.judge_clouds import Moving
 from physsim.twin.judgement import METRICS, TWIN, Judgement
+from physsim.twin.pictures import one_torch_thread
 from physsim.twin.report import FURTHER, MAIN, coverage, digits, error_table, losses, ranges, report_numbers, scaled, span, words
 from physsim.twin.results import TwinFit
 from physsim.twin.seen import Seen
@@ -130,7 +131,8 @@ def _strip(page, capture, scene, fit, judgement, positions, draw):
     mesh = scene.soft_body.mesh
     count = len(mesh.line if isinstance(mesh, Curve) else mesh.points)
     body = Moving.of(mesh, np.asarray(positions)[:, :count], getattr(scene, "thickness", None))
-    strip = make_strip(judgement, Seen(capture, fit), body, np.asarray(positions), draw)
+    with one_torch_thread():
+        strip = make_strip(judgement, Seen(capture, fit), body, np.asarray(positions), draw)
     page.strip(TITLES, strip.frames, "measured, simulated and difference", strip.caption, strip.spans, strip.first)
 
 
@@ -216,11 +218,10 @@ def _parameters(page, fit, kind):
     if forest:
         seeds = " Small dots: estimates of other seeds." if fit.spread else ""
         page.intervals(forest, f"Estimates and their intervals, relative to the estimate; an arrow: the interval has no end there.{seeds}")
+    page.text(*(line for line in fit.statement.splitlines() if line not in fit.undetermined.values()))
     if fit.undetermined:
         page.heading("What this motion cannot tell")
         page.facts([(words(name), sentence) for name, sentence in fit.undetermined.items()])
-    if fit.statement:
-        page.text(*fit.statement.splitlines())
 
 
 def _field(page, scene, fit):

@@ -1,6 +1,7 @@
-"""Parts of a body: patches to begin with, patches merged as the data allow, and borders that move between cells."""
+"""Parts of a body: patches to begin with, patches sorted into parts as the data allow, and borders that move between cells."""
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from scipy.cluster.vq import kmeans2
@@ -10,7 +11,8 @@ from physsim.errors import InputError
 from physsim.physics.fields import Cells
 
 ROUND = 30  # iterations of the clustering of cells
-APART = 2.0  # how much dearer it is to merge parts that join nowhere
+COHERENCE = 0.01  # share of the misfit of one part that each patch's side of a border costs
+MOST_STARTS = 500  # of the search for parts
 EXPECTED = 1.5  # standard deviation of a part's log value about what its patches say by themselves
 SPAN = 8.0  # of log values that a merged part may have about the constant part of the field: a factor of 3,000
 
@@ -35,13 +37,13 @@ def neighbours(cells: Cells, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class Merged:
-    """Patches merged into parts.
+class Partition:
+    """Patches sorted into parts.
 
     Args:
         labels: part of each patch, numbered by falling size, shape [patches].
         values: log value of each part that fits best in the linear model, shape [parts].
-        cost: of the linear model beyond that of free patches.
+        cost: of the linear model, without what borders cost.
     """
 
     labels: np.ndarray
@@ -49,74 +51,91 @@ class Merged:
     cost: float
 
 
-def merge_path(
-    triangle: np.ndarray, target: np.ndarray, best: np.ndarray, sizes: np.ndarray, adjacent: np.ndarray, most: int
-) -> list[Merged]:
-    """The best partitions into 1, 2, ... `most` parts that merging patches two by two leads to.
+def partitions(triangle: np.ndarray, target: np.ndarray, best: np.ndarray, sizes: np.ndarray, sides: tuple, most: int) -> list[Partition]:
+    """The best partitions of patches into 1, 2, ... `most` parts in a linear model.
 
-    The misfit is |R c - target|^2 / 2 beyond its least, c being the patches' log values. Merging makes some of them equal; at each
-    step the two parts are merged whose merging raises the misfit least, one that join nowhere as if it were twice as much. Parts need
-    not be connected: the same stuff may be in two places.
+    minimise over labels and values   |R v(labels) - target|^2 / 2 + weak pull to `best` + COHERENCE * cost of one part * border
+
+    The border is counted in patches' sides, so that patches of which the data say little go with what surrounds them. Labels descend by
+    the best move of one patch, from every way of cutting the sorted patches' own values into parts. Parts need not be connected: the same
+    stuff may be in two places.
 
     Args:
         triangle: R, shape [rows, patches].
         target: shape [rows].
-        best: the patches' values where the data do not decide, shape [patches].
-        sizes: of the patches, for the order of the parts.
-        adjacent: pairs of patches that border on each other, shape [k, 2].
+        best: the patches' own values, shape [patches].
+        sizes: of the patches.
+        sides: pairs of patches that border on each other [k, 2], and the borders' areas [k].
         most: of parts.
 
     Returns:
-        Merged of 1, 2, ... parts, at most as many as there are patches.
+        Partition of 1, 2, ... parts, at most as many as there are patches.
     """
-    members = np.eye(len(best))
-    beside = np.zeros((len(best), len(best)))
-    beside[adjacent[:, 0], adjacent[:, 1]] = beside[adjacent[:, 1], adjacent[:, 0]] = 1.0
-    kept = []
-    while True:
-        values, cost = _fitted(triangle @ members, target, members, sizes, best)
-        if members.shape[1] <= most:
-            kept.append(_ordered(members, values, cost, sizes))
-        if members.shape[1] == 1:
-            return kept[::-1]
-        members = _merge_once(triangle, target, members, sizes, best, beside)
+    weak = 2.0 * sizes / sizes.sum() / EXPECTED**2
+    normal, right = triangle.T @ triangle + np.diag(weak), triangle.T @ target + weak * best
+    constant = 0.5 * float(target @ target + weak @ best**2)
+    found = []
+    for count in range(1, min(most, len(best)) + 1):
+        labels = _cuts(best, count)
+        if count > 1:
+            toll = COHERENCE * found[0].cost / max(float(np.mean(sides[1])), 1e-300)
+            labels = _descended(labels, count, normal, right, (sides[0], toll * sides[1]))
+        costs = _costs(labels, count, normal, right, None if count == 1 else (sides[0], toll * sides[1]))
+        found.append(_ordered(labels[int(np.argmin(costs))], count, normal, right, constant, sizes))
+    return found
 
 
-def _fitted(design, target, members, sizes, best):
-    """Values of parts and their cost: least squares, with a weak pull to the patches' own values where the data say little."""
-    weak = _pull(members, sizes)
-    own = members.T @ (sizes * best) / (members.T @ sizes)
-    values = np.linalg.solve(design.T @ design + np.diag(weak), design.T @ target + weak * own)
-    return values, 0.5 * float(((design @ values - target) ** 2).sum() + (weak * (values - own) ** 2).sum())
+def _cuts(best, count):
+    """Labels [starts, patches] from all ways to cut the sorted values into parts."""
+    if count == 1:
+        return np.zeros((1, len(best)), int)
+    rank = np.argsort(np.argsort(best, kind="stable"))
+    cuts = np.array(list(combinations(range(1, len(best)), count - 1)), dtype=int).reshape(-1, count - 1)
+    if len(cuts) > MOST_STARTS:
+        cuts = cuts[np.linspace(0, len(cuts) - 1, MOST_STARTS).astype(int)]
+    return (rank[None, :, None] >= cuts[:, None, :]).sum(axis=2)
 
 
-def _pull(members, sizes):
-    """What is assumed of a part's value, 1 / variance, shape [parts]: a part of half the body may lie off by EXPECTED."""
-    return 2.0 * (members.T @ sizes) / sizes.sum() / EXPECTED**2
+def _gathered(labels, count, normal, right):
+    members = (labels[:, :, None] == np.arange(count)).astype(float)
+    matrix = np.einsum("npa,pq,nqb->nab", members, normal, members, optimize=True)
+    return members, matrix + 1e-12 * np.trace(normal) * np.eye(count), np.einsum("npa,p->na", members, right)
 
 
-def _merge_once(triangle, target, members, sizes, best, beside):
-    count = members.shape[1]
-    first, second = np.triu_indices(count, 1)
-    # misfit of "value of a = value of b" from the quadratic model without it: (a - b)^2 / (2 variance of a - b)
-    design = triangle @ members
-    values, _ = _fitted(design, target, members, sizes, best)
-    inverse = np.linalg.inv(design.T @ design + np.diag(_pull(members, sizes)))
-    variance = inverse[first, first] + inverse[second, second] - 2 * inverse[first, second]
-    rise = (values[first] - values[second]) ** 2 / np.maximum(variance, 1e-300)
-    joined = (members.T @ beside @ members)[first, second] > 0
-    k = int(np.argmin(rise * np.where(joined, 1.0, APART)))
-    a, b = first[k], second[k]
-    out = np.delete(members, b, axis=1)
-    out[:, a] += members[:, b]
-    return out
+def _costs(labels, count, normal, right, sides):
+    """Cost of each labelling [starts], up to a constant; infinite where a part is empty."""
+    members, matrix, vector = _gathered(labels, count, normal, right)
+    cost = -0.5 * np.einsum("na,na->n", vector, np.linalg.solve(matrix, vector[..., None])[..., 0])
+    if sides is not None:
+        pairs, tolls = sides
+        cost = cost + (labels[:, pairs[:, 0]] != labels[:, pairs[:, 1]]) @ tolls
+    return np.where((members.sum(axis=1) > 0).all(axis=1), cost, np.inf)
 
 
-def _ordered(members, values, cost, sizes):
-    order = np.argsort(-(members * sizes[:, None]).sum(axis=0), kind="stable")
-    labels = np.argmax(members[:, order], axis=1)
+def _descended(labels, count, normal, right, sides):
+    """Labels [starts, patches] after best moves of single patches, until none helps."""
+    n = labels.shape[1]
+    moves = np.stack(np.meshgrid(np.arange(n), np.arange(count), indexing="ij"), axis=-1).reshape(-1, 2)
+    for _ in range(4 * n):
+        trials = np.repeat(labels[:, None], len(moves), axis=1)
+        trials[:, np.arange(len(moves)), moves[:, 0]] = moves[:, 1]
+        costs = _costs(trials.reshape(-1, n), count, normal, right, sides).reshape(len(labels), -1)
+        now = _costs(labels, count, normal, right, sides)
+        choice = costs.argmin(axis=1)
+        better = costs[np.arange(len(labels)), choice] < now - 1e-9 * np.abs(now)
+        if not better.any():
+            break
+        labels = np.unique(np.where(better[:, None], trials[np.arange(len(labels)), choice], labels), axis=0)
+    return labels
+
+
+def _ordered(labels, count, normal, right, constant, sizes):
+    _, matrix, vector = _gathered(labels[None], count, normal, right)
+    values = np.linalg.solve(matrix[0], vector[0])
+    order = np.argsort(-np.bincount(labels, sizes, minlength=count), kind="stable")
     middle = float(np.median(values))
-    return Merged(labels, np.clip(values[order], middle - SPAN, middle + SPAN), cost)
+    cost = constant - 0.5 * float(vector[0] @ values)
+    return Partition(np.argsort(order)[labels], np.clip(values[order], middle - SPAN, middle + SPAN), cost)
 
 
 def signed_distances(cells: Cells, labels: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Pictures drawn in simulated positions, beside those that cameras took."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -41,6 +42,19 @@ def painter(asset: Asset) -> Callable:
     return draw
 
 
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """One thread for PyTorch: small pictures gain nothing by several, which wait for each other on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def held_painter(seen: Seen, camera: str, frame: int) -> Callable | None:
     """What "draws" the picture that a camera took in one frame, wherever the body is; None without picture or mask."""
     picture, mask = seen.image("colour", camera, frame), seen.image("mask", camera, frame)
@@ -70,7 +84,7 @@ def picture_errors(seen: Seen, camera: str, frame: int, positions: np.ndarray, d
     """
     import torch
 
-    from physsim.appearance.metrics import WINDOW, psnr, ssim
+    from physsim.appearance.metrics import WINDOW, ssim
 
     reference, mask = seen.image("colour", camera, frame), seen.image("mask", camera, frame)
     if reference is None or draw is None:
@@ -89,8 +103,9 @@ def picture_errors(seen: Seen, camera: str, frame: int, positions: np.ndarray, d
     if not len(rows):
         return None
     box = tuple(_span(k, side, WINDOW) for k, side in ((rows, body.shape[0]), (columns, body.shape[1])))
-    a, b = (torch.as_tensor(np.asarray(x, dtype=np.float32)) for x in (shown, reference))
-    return {"psnr": float(psnr(a, b, torch.as_tensor(body))), "ssim": float(ssim(a[box], b[box]))}
+    square = float(np.mean((shown[body] - reference[body]) ** 2))
+    a, b = (torch.as_tensor(np.ascontiguousarray(x[box], dtype=np.float32)) for x in (shown, reference))
+    return {"psnr": -10.0 * float(np.log10(square)) if square > 0.0 else float("inf"), "ssim": float(ssim(a, b))}
 
 
 def _span(used, side, least):

@@ -19,7 +19,7 @@ class Foot:
         element: shape [p].
         nodes, weights: the place is sum over k of weights * x[nodes], shape [p, 2 or 3].
         place: [m], shape [p, 3].
-        normal: unit vectors at which y is seen from the surface's inside: of triangles their normal, of rods from the axis to y, [p, 3].
+        normal: unit vectors: of triangles their normal, of rods from the axis to y, shape [p, 3].
         inner: whether the nearest place is not on the border of its surface, shape [p].
     """
 
@@ -114,6 +114,8 @@ class BodySurface:
             normal = normals[element]
         # opposite corner without weight: the place lies on that edge
         outer = (self._border[element] & (weights <= 1e-9)).any(axis=1)
+        if self.is_rod:
+            normal = np.where((weights.min(axis=1) <= 1e-9)[:, None], _unit(y - place), normal)
         return Foot(element, nodes, weights, place, normal, ~outer)
 
 

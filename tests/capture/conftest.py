@@ -57,7 +57,7 @@ def ball(rng):
         depth=depth,
         mask=mask,
         points=[c + sides[: 20 + i] for i, c in enumerate(centres)],
-        tracks=SeenTracks(tracks, visible),
+        tracks=SeenTracks(tracks, visible, sides),
         mesh=mesh,
         handles={"hand": hand},
         kind="solid",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from physsim.capture.capture import Capture, SeenTracks
+from physsim.capture.capture import Capture, Handle, SeenTracks
 from physsim.errors import InputError
 
 
@@ -52,3 +52,18 @@ def test_some_frames_keep_their_split_and_their_sensors(ball):
 def test_parts_that_do_not_fit_together_are_refused(parts, said):
     with pytest.raises(InputError, match=said):
         Capture(**({"times": [0.0, 1.0]} | parts))
+
+
+@pytest.mark.parametrize("turn", [np.diag([1.0, 1.0, -1.0]), 1.01 * np.eye(3), np.full((3, 3), np.nan), np.full((3, 3), 1e200)])
+def test_a_handle_names_its_first_matrix_that_is_no_rotation(turn):
+    turns = np.tile(np.eye(3), (4, 1, 1))
+    turns[2] = turn
+    with pytest.raises(InputError, match=r"Handle\.rotations\[2\]"):
+        Handle(np.arange(4), np.zeros((4, 3)), turns)
+
+
+def test_a_handle_keeps_its_own_numbers():
+    turns = np.tile(np.eye(3), (2, 1, 1))
+    handle = Handle([0, 1], np.zeros((2, 3)), turns)
+    turns[...] = 0.0
+    np.testing.assert_array_equal(handle.rotations[1], np.eye(3))

@@ -48,6 +48,7 @@ def test_everything_that_a_capture_holds_survives_its_folder(ball, tmp_path):
         np.testing.assert_array_equal(back.points[i], ball.points[i])
     np.testing.assert_array_equal(back.tracks.positions, ball.tracks.positions)
     np.testing.assert_array_equal(back.tracks.visible, ball.tracks.visible)
+    np.testing.assert_array_equal(back.tracks.rest, ball.tracks.rest)
     np.testing.assert_array_equal(back.mesh.points, ball.mesh.points)
     np.testing.assert_array_equal(back.mesh.cells, ball.mesh.cells)
     hand, given = back.handles["hand"], ball.handles["hand"]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from physsim.errors import InputError
-from physsim.io.images import MAX_PIXELS, read_image, read_mask
+from physsim.io.images import MAX_PIXELS, read_image, read_integers, read_mask
 
 
 def chunk(kind, content):
@@ -162,3 +162,25 @@ def test_masks_without_a_pixel_or_with_colours_are_refused(tmp_path, picture):
     Image.fromarray(picture).save(tmp_path / "colours.png")
     with pytest.raises(InputError, match=r"colours\.png: a mask must be grey"):
         read_mask(tmp_path / "colours.png")
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_whole_numbers_come_out_as_they_stand_in_the_file(tmp_path, rng, bits):
+    kind = {8: np.uint8, 16: np.uint16}[bits]
+    given = rng.integers(0, 2**bits, (4, 6), dtype=kind)
+    path = tmp_path / "a.png"
+    path.write_bytes(png(6, 4, bits, 0, [row.astype(f">u{bits // 8}").tobytes() for row in given]))
+    read = read_integers(path, (6, 4), bits)
+    assert read.dtype == kind
+    np.testing.assert_array_equal(read, given)
+    with pytest.raises(InputError, match=rf"a\.png.*one channel of {24 - bits} bits"):
+        read_integers(path, (6, 4), 24 - bits)
+    with pytest.raises(InputError, match="its camera has 4 x 6"):
+        read_integers(path, (4, 6), bits)
+
+
+def test_colours_are_no_whole_numbers_of_one_channel(tmp_path, picture):
+    for name, image in (("rgb", Image.fromarray(picture)), ("la", Image.fromarray(picture[..., :2], "LA"))):
+        image.save(tmp_path / f"{name}.png")
+        with pytest.raises(InputError, match="one channel of 8 bits"):
+            read_integers(tmp_path / f"{name}.png", None, 8)

@@ -371,3 +371,16 @@ def test_the_panda_loads_within_a_second():
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
         write_urdf(load_urdf(write(tmp_path, robot(A))), write(tmp_path, "", "file"))
+
+
+def test_frames_alone_need_neither_masses_nor_meshes(tmp_path):
+    shown = '<visual><geometry><mesh filename="package://elsewhere/a.stl"/></geometry></visual>'
+    odd = '<inertial><mass value="1"/><inertia ixx="1" iyy="1" izz="100" ixy="0" ixz="0" iyz="0"/></inertial>'
+    path = write(tmp_path, robot(f'<link name="a">{shown}</link>', f'<link name="b">{odd}</link>', AB))
+    with pytest.raises(InputError, match=r"elsewhere/a\.stl"):
+        load_urdf(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        description = load_urdf(path, frames_only=True)
+    assert [x.name for x in description.links] == ["a", "b"] and [x.name for x in description.joints] == ["ab"]
+    assert all(x.mass == 0.0 and not x.visuals for x in description.links)

@@ -17,6 +17,7 @@ from physsim import InputError, cli
 from physsim.appearance.asset import Asset
 from physsim.appearance.run import Run
 from physsim.twin.command import fit_capture, main
+from physsim.twin.fit_job import enough_to_fit
 from physsim.twin.options import FitRequest, checked_output, known_values
 from physsim.twin.twin_file import twin_of
 from physsim.twin.work import Work
@@ -24,13 +25,15 @@ from physsim.twin.work import Work
 SMALL = {"frames": 14, "size": (64, 48), "cells": (4, 1, 1)}
 
 
-def small():
-    return beam(**SMALL)
+def small(seed=1):
+    """Tracks and pictures of a beam of 20 points: 9 frames to fit and 5 held out."""
+    film = beam(**SMALL, seed=seed)
+    return replace(film, capture=replace(film.capture, depth={}, mask={}))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A capture's folder: tracks and pictures of a beam of 20 points, 9 frames to fit and 5 held out."""
+    """The folder of `small`."""
     place = tmp_path_factory.mktemp("captures") / "beam"
     small().capture.save(place)
     return place
@@ -69,7 +72,8 @@ def test_time_and_memory_are_told_by_stage(fitted):
     assert all(50.0 < stage.peak_mb < 4000.0 for stage in found.fit.stages)
 
 
-def test_the_same_fit_gives_the_same_numbers_and_another_seed_is_another_fit(folder, fitted, tmp_path):
+@pytest.mark.slow
+def test_the_same_fit_gives_the_same_numbers(folder, fitted, tmp_path):
     again, _ = fit_capture(folder, tmp_path / "again")
     assert again.fit.values == fitted[1].fit.values and again.fit.intervals == fitted[1].fit.intervals
 
@@ -78,7 +82,15 @@ class Killed(BaseException):
     """Ends a fit as nothing in it can catch."""
 
 
-@pytest.mark.parametrize("when", ["in the first fit", "in the last fit", "in the look", "before judging"])
+@pytest.mark.parametrize(
+    "when",
+    [
+        pytest.param("in the first fit", marks=pytest.mark.slow),
+        "in the last fit",
+        "in the look",
+        pytest.param("before judging", marks=pytest.mark.slow),
+    ],
+)
 def test_a_fit_that_is_cut_off_goes_on_to_the_same_numbers(folder, fitted, tmp_path, monkeypatch, when):
     from physsim.twin import fit_job
 
@@ -210,6 +222,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_fit(folder, tmp_p
 
 
 def saved(tmp_path, **changed):
+    tmp_path.mkdir(exist_ok=True)
     replace(small().capture, **changed).save(tmp_path / "capture")
     return tmp_path / "capture"
 
@@ -219,11 +232,11 @@ def test_captures_that_hold_too_little_are_refused(tmp_path, capsys):
     assert "2 frames to fit" in refused(capsys, "fit", few, "--out", tmp_path / "twin", "--quiet")
     bare = small().capture
     blank = {"front": [np.zeros((48, 64), bool)] * 14}
-    empty = saved(tmp_path / "b", tracks=None, mask=blank)
+    empty = saved(tmp_path / "b", tracks=None, mask=blank, depth=beam(**SMALL).capture.depth)
     assert "mask" in refused(capsys, "fit", empty, "--out", tmp_path / "twin", "--quiet")
     lost = ps.SeenTracks(np.full_like(bare.tracks.positions, np.nan))
-    unseen = saved(tmp_path / "c", tracks=lost, depth={}, mask={}, colour={})
-    assert refused(capsys, "fit", unseen, "--out", tmp_path / "twin", "--quiet")
+    with pytest.raises(InputError, match="seen in 0 of 9 frames"):
+        enough_to_fit(replace(bare, tracks=lost, depth={}, mask={}, colour={}))
     assert not (tmp_path / "twin").exists() and not (tmp_path / "twin.partial").exists()
 
 
@@ -274,8 +287,7 @@ def test_names_that_are_fitted_are_the_only_ones(folder, tmp_path):
 
 
 def test_another_recording_is_predicted_and_reported(folder, fitted, tmp_path):
-    other = beam(**SMALL, seed=2)
-    other.capture.save(tmp_path / "other")
+    small(seed=2).capture.save(tmp_path / "other")
     out = tmp_path / "twin"
     assert main(folder, out, test=tmp_path / "other", quiet=True, appearance=False) == 0
     numbers = json.loads((out / "test" / "report.json").read_text())

@@ -73,6 +73,14 @@ def test_tracks_are_tied_to_the_nearest_material_points_where_nobody_says_to_whi
     assert found.simulated.shape == (9, found.tracks, 3)
 
 
+def test_tracks_that_no_fitted_frame_shows_are_not_judged():
+    mesh, positions, capture, _ = made()
+    seen = np.where(np.isin(np.arange(9), TEST)[:, None, None], capture.tracks.positions, np.nan)
+    found = judge(ps.Capture(TIMES, tracks=ps.SeenTracks(seen), fit=FIT, test=TEST), scene_of(mesh), positions)
+    assert found.tracks == 0 and found.mean("track").frames == 0
+    assert "were not seen on the body" in found.remarks[0]
+
+
 def test_tracks_that_strayed_are_set_aside_and_counted():
     mesh, positions, capture, association = made()
     seen = capture.tracks.positions.copy()

@@ -14,7 +14,6 @@ from physsim.capture.adapters.frames import times_of
 from physsim.capture.capture import Capture, Handle, Known, SeenTracks
 from physsim.errors import InputError
 from physsim.io.unpickle import SUFFIXES, read_pickle
-from physsim.physics.rods import Curve
 
 RATE = 100.0  # [Hz]
 LEAST_MARKERS = 5  # two are held at each end
@@ -45,8 +44,7 @@ def read(
         thickness: its diameter [m], where known.
 
     Returns:
-        Capture of kind "rod": tracks in order along the cable, handles "first" and "last", and as rest shape a straight line with the
-        median distances between neighbouring markers.
+        Capture of kind "rod": tracks in order along the cable, handles "first" and "last". How the cable is bent at rest is not known.
 
     Raises:
         InputError: a file that is no pickle of numbers, of another shape, with too few markers or frames, or not in metres.
@@ -62,12 +60,9 @@ def read(
     if not (lengths > 0).all() or not 0.02 <= lengths.sum() <= 50.0:
         raise InputError(f"{source}: its markers span {lengths.sum():.4g} m along; metres are expected: give the scale (--scale 0.001)")
     times = times_of(len(markers), rate, None, source)
-    line = np.zeros((markers.shape[1], 3))
-    line[1:, 0] = np.cumsum(lengths)
     return Capture(
         times,
         tracks=SeenTracks(markers),
-        mesh=Curve(line),
         handles={"first": _handle(times, markers[:, 0], markers[:, 1]), "last": _handle(times, markers[:, -1], markers[:, -2])},
         kind="rod",
         known=Known(mass=mass, thickness=thickness),
