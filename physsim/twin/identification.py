@@ -236,9 +236,7 @@ class _Job:
             best = result.best
             found.values = dict(zip([u.name for u in unknowns], result.theta[best].tolist(), strict=True))
             found.problem, found.result, found.converged = problem, result, result.reason[best] != MAX_ITERATIONS
-            everyone = np.tile(result.scaled[best], (len(factors), 1))
-            call(everyone, np.ones(len(factors), bool))
-            change = self._weigh(problem, problem.noise[0])
+            change = self._weigh(problem, self.remembered.noise_at(result.scaled[best]))
             if not last or (round_ > 0 and change < STEADY):
                 break
             problem.unknowns = [u.started_at(found.values[u.name]) for u in unknowns]
@@ -282,6 +280,7 @@ class _Job:
         best = result.best
         scaled = result.scaled[best]
         values, units = wanted_values(problem, scaled)
+        problem(np.tile(scaled, (problem.model.envs, 1)))  # for what it shows beside rows; the run itself is kept
         bounds, sentences = determine(problem, scaled, result.residuals[best], result.jacobian[best], self.level)
         sentences |= density_sentence(self.scene, values)
         everyone = np.tile(scaled, (problem.model.envs, 1))

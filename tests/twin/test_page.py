@@ -13,7 +13,7 @@ from physsim.twin import trivial
 from physsim.twin.field_pictures import cells_of_surface, field_pictures
 from physsim.twin.judge import judge
 from physsim.twin.page import write_report
-from physsim.twin.report import digits, losses, ranges, scaled, span, verdict
+from physsim.twin.report import digits, losses, ranges, scaled, span, verdict, with_error
 from physsim.twin.residual import fit_residual
 from physsim.twin.results import Stage, TwinFit
 
@@ -149,6 +149,8 @@ def test_numbers_are_written_as_people_read_them():
     factor, unit = scaled(41200.0, "Pa")
     assert (digits(factor * 41200.0), unit) == ("41.2", "kPa")
     assert scaled(0.41, "") == (1.0, "")
+    assert with_error(1.7047, 0.0149) == "1.705\u00a0\u00b1\u00a00.015" and with_error(44.87, 13.6) == "45\u00a0\u00b1\u00a014"
+    assert with_error(1.7047, np.nan) == "1.70"
     assert [digits(v) for v in (0.0, 1234.5, 0.01234, 3.2e-7, np.nan)] == ["0", "1,234", "0.0123", "3.20e-07", "\u2013"]
     assert span((1.0, np.inf)) == "1.00 to no upper end" and span(None) == "not determined"
     assert ranges(np.array([0, 1, 2, 5, 6])) == [[0, 2], [5, 6]]

@@ -10,11 +10,13 @@ from physsim.capture.convert import convert
 from physsim.errors import InputError
 from physsim.real2sim import beam
 from physsim.real2sim.beam_experiment import Experiment
+from physsim.twin.association import Association
 from physsim.twin.body import reconstruct
 from physsim.twin.identification import identify_twin, predict
 from physsim.twin.judge import judge
 from physsim.twin.scene import TwinScene
 from physsim.twin.start import find_start
+from physsim.twin.terms import default_terms
 
 FOLDER = assets.folder("silicone_beam")
 OWN = 277e3, (249e3, 307e3)  # [Pa], what `physsim demo beam` says of recording a, and its 95 % interval
@@ -72,3 +74,20 @@ def test_the_silicone_beam_as_a_capture_of_tracks_gives_the_answer_of_its_own_fi
     for name in judgement.errors:
         print(name, f"{1e3 * judgement.mean('track', name).value:.2f} mm")
     assert judgement.mean("track").value < 3.5e-3  # the frame of the markers is tilted by up to 7 degrees, which no material explains
+
+
+def test_tracks_are_bound_and_judged_at_the_places_that_the_capture_names(capture):
+    """Whatever pose the body is in when they are first seen: at rest they are where the experiment's file says."""
+    scene = TwinScene(capture, reconstruct(capture))
+    rest = scene.model.rest
+    (term,) = default_terms(scene)
+    bent = rest + np.array([0.0, 0.0, -3.0]) * rest[:, :1] ** 2  # far from where the markers were seen
+    term.bind(int(capture.fit[0]), bent)
+    residuals, _, seen = term.apart(int(capture.fit[0]), rest)
+    assert seen.all() and not term.free
+    away = np.linalg.norm(capture.tracks.rest - capture.tracks.positions[capture.fit[0]], axis=1)
+    np.testing.assert_allclose(np.linalg.norm(residuals, axis=1), away, atol=1e-9)
+    positions = np.tile(bent, (capture.frame_count, 1, 1))
+    visible, places = capture.tracks.visible, capture.tracks.rest
+    association = Association(scene, capture.tracks.positions, visible, positions, capture.fit, places)
+    np.testing.assert_allclose(association(rest), places, atol=1e-9)
