@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from physsim.errors import InputError, SolverError
 from physsim.physics import validation
@@ -16,7 +17,7 @@ from physsim.physics.solvers.implicit import SolverImplicit
 from physsim.real2sim.least_squares import MAX_ITERATIONS, least_squares
 from physsim.real2sim.sampled_run import run_sampled
 from physsim.twin.checkpoint import Checkpoint, Remembered, fingerprint
-from physsim.twin.problem import TwinProblem, seen_by_cameras
+from physsim.twin.problem import TwinProblem
 from physsim.twin.results import TwinFit
 from physsim.twin.terms import default_terms
 from physsim.twin.uncertainty import density_sentence, determine, wanted_values
@@ -295,7 +296,7 @@ class _Job:
         state, _, _, _ = problem.begin(s, slopes=False)
         names = {u.parameter for u in problem.unknowns if u.parameter} | ({"gravity"} if "gravity" in s.tangents else set())
         pose = s.pose[0]
-        turn = _turn(pose)
+        turn = Rotation.from_rotvec(pose[:3]).as_matrix()
         return TwinFit(
             values=values,
             units=units,
@@ -328,12 +329,6 @@ class _Job:
         if not found.converged:
             lines.append("the fit was stopped before it had converged")
         return "\n".join(lines)
-
-
-def _turn(pose):
-    from scipy.spatial.transform import Rotation
-
-    return Rotation.from_rotvec(pose[:3]).as_matrix()
 
 
 def _least(noise):
@@ -415,5 +410,3 @@ def predict(scene: object, fit: TwinFit, frames: np.ndarray | None = None) -> np
 
 
 predict_twin = predict
-
-__all__ = ["identify_twin", "predict", "predict_twin", "seen_by_cameras"]
