@@ -83,6 +83,7 @@ def load_capture(path: str | PathLike[str]) -> Capture:
     )
 
 
+@np.errstate(all="ignore")  # numbers may be wild, and are compared so that NaN and infinity count as wrong
 def read_parts(path: str | PathLike[str], problems: Problems) -> Parts | None:
     """What a folder holds, cheap checks made; pictures and points are listed but not read. None where there is nothing to read."""
     if not isinstance(path, str | os.PathLike):

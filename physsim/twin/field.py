@@ -341,7 +341,12 @@ def _by_part(job, labels, values, options, blend=None):
     scene = job.scene
     cells = np.zeros(len(labels)) if values is None else values[labels] if blend is None else blend
     shares = np.exp(cells - cells.mean())
-    unknowns = [replace(u, pattern=shares) if u.name in job.damping else u for u in job.others]
+    middle = float(np.exp(cells.mean()))
+    unknowns = [u for u in job.others if u.name not in job.damping]
+    for u in job.others:
+        if u.name in job.damping:
+            first = float(np.mean(u.variable.start)) * middle
+            unknowns.append(replace(u.started_at(float(np.clip(first, u.variable.lower, u.variable.upper))), pattern=shares))
     for name in job.names:
         base = float(np.exp(np.log(job.base[scene.parameters[name].name]).mean()))
         parts = part_unknowns(scene, name, labels, base if values is None else base * np.exp(values))
@@ -350,7 +355,7 @@ def _by_part(job, labels, values, options, blend=None):
         unknowns += parts
     for term, stated in zip(job.terms, job.stated, strict=True):
         term.sigma = stated
-    fit = identify_twin(scene, job.terms, unknowns, **({"starts": (1.0,), "horizons": (None,)} | options))
+    fit = identify_twin(scene, job.terms, unknowns, **(options | {"starts": (1.0,), "near": True}))
     fit.history = job.history + fit.history
     fit.parts = np.asarray(labels)
     for name in job.names:
@@ -382,8 +387,9 @@ def _found_parts(job, count, most, ratio, seed, options):
     chosen = _enough(path)
     others = stage.others
     labels, values = chosen.labels[cells_patch], chosen.values
+    widths = WIDTHS
     while len(values) > 1:
-        labels, values, others, blend = _refined(job, labels, values, others)
+        labels, values, others, blend = _refined(job, labels, values, others, widths)
         if len(values) < 2:
             break
         job.others = others
@@ -392,6 +398,7 @@ def _found_parts(job, count, most, ratio, seed, options):
         if pair is None:
             return found
         labels, values = _joined(job, found, labels, pair)
+        widths = WIDTHS[-1:]  # the borders that are left lie about right
     return _one_part(job, "no two parts could be told apart")
 
 
@@ -412,12 +419,12 @@ def _enough(path):
     return chosen
 
 
-def _refined(job, labels, values, others):
+def _refined(job, labels, values, others, widths):
     """(labels [cells] by falling size, log values, others, log values of cells) once the borders are where the data want them."""
     labels, values = _tidied(job, labels, values)
     blend = None
     modes, rates = smooth_columns(job.cells, MODES)
-    for width in WIDTHS:
+    for width in widths:
         if len(values) < 2:
             break
         field = border_field(job.cells, labels, values, modes, rates, width * job.cell())

@@ -62,18 +62,22 @@ def test_a_weight_away_from_the_body_is_refused(capture):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_silicone_beam_as_a_capture_of_tracks_gives_the_answer_of_its_own_fit(capture):
-    seen = replace(capture, fit=np.flatnonzero(capture.times <= 2.4), test=np.flatnonzero(capture.times > 2.4))
+    """Fitted to the first four swings; all three components of the markers, where the own fit takes the vertical one only."""
+    seen = replace(capture, fit=np.flatnonzero(capture.times <= 1.9), test=np.flatnonzero(capture.times > 1.9))
     scene = TwinScene(seen, reconstruct(seen))
-    fit = identify_twin(scene, starts=(1.0,), ways=4)
+    fit = identify_twin(scene, starts=(1.0,), ways=3)
     print(fit.statement)
     low, high = fit.intervals["young"]
     assert 250e3 < fit.values["young"] < 300e3  # the range that statics and swing ask for
-    assert low < OWN[0] < high and OWN[1][0] < fit.values["young"] < OWN[1][1]
+    assert OWN[1][0] < fit.values["young"] < OWN[1][1]
+    assert low < OWN[1][1] and high > OWN[1][0]
+    assert fit.values["young"] == pytest.approx(OWN[0], rel=0.08)
     frames = np.arange(seen.frame_count)
     judgement = judge(seen, scene, predict(scene, fit, frames), frames, fit=fit)
     for name in judgement.errors:
         print(name, f"{1e3 * judgement.mean('track', name).value:.2f} mm")
-    assert judgement.mean("track").value < 3.5e-3  # the frame of the markers is tilted by up to 7 degrees, which no material explains
+    # the frame of the markers is tilted by up to 7 degrees, which no material explains: 7 % of a drop of 26 mm
+    assert judgement.mean("track").value < 3.5e-3
 
 
 def test_tracks_are_bound_and_judged_at_the_places_that_the_capture_names(capture):
