@@ -200,6 +200,7 @@ def test_too_few_points_and_a_wrong_kind_are_refused():
         reconstruct(given, kind="solid")
 
 
+@pytest.mark.slow
 def test_a_closed_surface_is_filled_and_laid_into_the_cloud(seed=11):
     rng = np.random.default_rng(seed)
     box = ps.box_mesh((0.12, 0.08, 0.05), (4, 3, 2))
