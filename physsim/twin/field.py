@@ -35,6 +35,7 @@ LEVELS = (4, 8)  # columns of a field that are fitted before all of them
 SMALLEST = 0.03  # share of the body below which an island is no part
 WORTH = 0.1  # share of the misfit of one part that a further part has to explain
 TOLD_APART = 3.0  # standard deviations between the log values of two parts
+BORDER = {"max_iterations": 8, "relative_decrease": 2e-3, "gradient": 3e-3, "step_size": 3e-3, "damping": 1e-2}
 FIELD = {"max_iterations": 4, "relative_decrease": 1e-2, "gradient": 1e-2, "step_size": 2e-2, "damping": 3e-2}
 
 
@@ -149,7 +150,8 @@ class _FieldFit:
     def __init__(self, scene, terms, names, others, start, fit, stated, progress):
         self.scene, self.terms, self.names, self.others = scene, terms, names, others
         self.fit, self.stated, self.progress = fit, stated, progress
-        self.start = replace(start, positions=fit.start[0], velocities=fit.start[1])
+        # a body at rest is bound where it was seen to rest, not where one stuff would let it hang
+        self.start = start if start.at_rest else replace(start, positions=fit.start[0], velocities=fit.start[1])
         self.cells = cells_of(scene.soft_body.mesh)
         values = scene.model.parameters
         self.base = {}
@@ -176,12 +178,12 @@ class _FieldFit:
             found, others = stage.z, stage.others
         return stage
 
-    def run(self, name, field, others):
+    def run(self, name, field, others, options=FIELD):
         """Fit a field; the terms' noise is found anew at its end."""
         problem = FieldProblem(self.scene, self.terms, others, field, self.base, self.start, along=self.along)
         length = float(self.scene.capture.times[problem.frames[-1]] - self.start.time)
         kept = _Noise(problem)
-        result = least_squares(kept, problem.variables, progress=self._shown(name, length), **FIELD)
+        result = least_squares(kept, problem.variables, progress=self._shown(name, length), **options)
         self.weigh(kept.of(result.scaled[0]))
         others = [u.started_at(float(result.theta[0, i])) for i, u in enumerate(others)]
         return _Stage(problem, result.scaled[0][problem.own], others, result)
@@ -321,30 +323,39 @@ def _from(fit, unknowns):
 
 
 def _bind(job):
-    """Tie what is followed to the body as the homogeneous fit moves it: to where it is over several frames, where a term can do that."""
-    frames = np.unique(np.concatenate([term.frames for term in job.terms]))
-    poses = dict(zip(frames.tolist(), predict(job.scene, job.fit, frames), strict=True))
-    for term in job.terms:
-        if hasattr(term, "bind"):
-            for frame in term.first_frames:
-                term.bind(int(frame), poses[int(frame)])
-        if hasattr(term, "bind_over"):
-            term.bind_over(term.frames, np.stack([poses[int(f)] for f in term.frames]))
+    """Tie what is followed to the body where it is when it is first seen, as the homogeneous fit has it."""
+    bound = [term for term in job.terms if hasattr(term, "bind") and len(term.first_frames)]
+    frames = np.unique(np.concatenate([term.first_frames for term in bound])) if bound else np.zeros(0, int)
+    if not len(frames):
+        return
+    # of a body at rest: where it was seen to rest, not where one stuff would let it hang
+    seen = predict(job.scene, job.fit, frames) + (job.start.positions - job.fit.start[0])
+    poses = dict(zip(frames.tolist(), seen, strict=True))
+    for term in bound:
+        for frame in term.first_frames:
+            term.bind(int(frame), poses[int(frame)])
 
 
-def _by_part(job, labels, values, options):
-    """The general fit with one value a part; labels are numbered by falling size here."""
+def _by_part(job, labels, values, options, blend=None):
+    """The general fit with one value a part, cells at a border keeping what share of it they are of (`blend`: log values of cells)."""
     scene = job.scene
-    damping = {u.name: float(np.mean(u.variable.start)) for u in job.others if u.name in job.damping}
-    unknowns = [u for u in job.others if u.name not in damping]
-    for name, value in damping.items():
-        unknowns += part_unknowns(scene, name, labels, value if values is None else value * np.exp(values))
+    cells = np.zeros(len(labels)) if values is None else values[labels] if blend is None else blend
+    shares = np.exp(cells - cells.mean())
+    middle = float(np.exp(cells.mean()))
+    unknowns = [u for u in job.others if u.name not in job.damping]
+    for u in job.others:
+        if u.name in job.damping:
+            first = float(np.mean(u.variable.start)) * middle
+            unknowns.append(replace(u.started_at(float(np.clip(first, u.variable.lower, u.variable.upper))), pattern=shares))
     for name in job.names:
         base = float(np.exp(np.log(job.base[scene.parameters[name].name]).mean()))
-        unknowns += part_unknowns(scene, name, labels, base if values is None else base * np.exp(values))
+        parts = part_unknowns(scene, name, labels, base if values is None else base * np.exp(values))
+        if blend is not None:
+            parts = [replace(u, pattern=u.pattern * np.exp(blend - values[labels])) for u in parts]
+        unknowns += parts
     for term, stated in zip(job.terms, job.stated, strict=True):
         term.sigma = stated
-    fit = identify_twin(scene, job.terms, unknowns, **({"starts": (1.0,), "horizons": (None,)} | options))
+    fit = identify_twin(scene, job.terms, unknowns, **(options | {"starts": (1.0,), "near": True}))
     fit.history = job.history + fit.history
     fit.parts = np.asarray(labels)
     for name in job.names:
@@ -376,16 +387,18 @@ def _found_parts(job, count, most, ratio, seed, options):
     chosen = _enough(path)
     others = stage.others
     labels, values = chosen.labels[cells_patch], chosen.values
+    widths = WIDTHS
     while len(values) > 1:
-        labels, values, others = _refined(job, labels, values, others)
+        labels, values, others, blend = _refined(job, labels, values, others, widths)
         if len(values) < 2:
             break
         job.others = others
-        found = _by_part(job, labels, values, options)
+        found = _by_part(job, labels, values, options, blend)
         pair = _too_alike(job, found, len(values), ratio)
         if pair is None:
             return found
         labels, values = _joined(job, found, labels, pair)
+        widths = WIDTHS[-1:]  # the borders that are left lie about right
     return _one_part(job, "no two parts could be told apart")
 
 
@@ -406,18 +419,22 @@ def _enough(path):
     return chosen
 
 
-def _refined(job, labels, values, others):
-    """(labels [cells] by falling size, log values, others) once the borders have moved where the data want them."""
+def _refined(job, labels, values, others, widths):
+    """(labels [cells] by falling size, log values, others, log values of cells) once the borders are where the data want them."""
     labels, values = _tidied(job, labels, values)
+    blend = None
     modes, rates = smooth_columns(job.cells, MODES)
-    for width in WIDTHS:
+    for width in widths:
         if len(values) < 2:
             break
         field = border_field(job.cells, labels, values, modes, rates, width * job.cell())
-        stage = job.run("borders", field, others)
-        others = stage.others
-        labels, values = _tidied(job, field.labels(stage.z), stage.z[: len(values)])
-    return labels, values, others
+        stage = job.run("borders", field, others, BORDER)
+        others, before = stage.others, field.labels(stage.z)
+        labels, values = _tidied(job, before, stage.z[: len(values)])
+        # an island that is gone takes the value of what surrounds it
+        kept = values[labels] == stage.z[: field.distances.shape[1]][before]
+        blend = np.where(kept, field.log_values(stage.z), values[labels])
+    return labels, values, others, blend
 
 
 def _tidied(job, labels, values):
