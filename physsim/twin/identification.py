@@ -321,8 +321,8 @@ class _Job:
             lines.append(sentences.get(name) or f"{name} = {value:.4g}{unit}, {100 * self.level:g} % interval {low:.4g} to {high:.4g}")
         lines += [text for name, text in sentences.items() if name not in values]
         for term, stated in zip(self.terms, self.stated, strict=True):
-            unit = "pixel" if term.name.startswith("mask") else "m"
-            lines.append(f"{term.name}: residuals of {term.sigma:.3g} {unit}")
+            unit = {"mask": " pixel", "colour": ""}.get(term.name.split()[0], " m")
+            lines.append(f"{term.name}: residuals of {term.sigma:.3g}{unit}")
             if term.sigma > 3.0 * stated:
                 lines[-1] += f", {term.sigma / stated:.1f} times the data's own noise: the model, its shape or its start is off"
         if not found.converged:

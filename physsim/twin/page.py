@@ -146,6 +146,9 @@ def _strip(page, capture, scene, fit, judgement, positions, draw):
     mesh = scene.soft_body.mesh
     count = len(mesh.line if isinstance(mesh, Curve) else mesh.points)
     body = Moving.of(mesh, np.asarray(positions)[:, :count], getattr(scene, "thickness", None))
+    if not (body.there & (judgement.fitted | judgement.tested)).any():
+        page.text("No frame of the capture was simulated.")
+        return
     with one_torch_thread():
         strip = make_strip(judgement, Seen(capture, fit), body, np.asarray(positions), draw)
     page.strip(TITLES, strip.frames, "measured, simulated and difference", strip.caption, strip.spans, strip.first)

@@ -124,8 +124,8 @@ class _View:
         self._has = {kind: camera in getattr(capture, kind) for kind in ("colour", "depth", "mask")}
         depths = [np.abs(1e3 * off[np.isfinite(off)]) for i in chosen if (off := self._off(i)) is not None]
         self._range = _step(np.concatenate(depths)) if depths and any(len(d) for d in depths) else 1.0
-        near = [d for i in chosen for d in (np.nanmin(self._looks[i][0]), np.nanmax(self._looks[i][0]))] if self._has["depth"] else [0, 1]
-        self._depths = float(np.nanmin(near)), float(np.nanmax(near)) + 1e-6
+        near = np.concatenate([depth[shown] for depth, shown in self._looks.values()])
+        self._depths = (float(near.min()), float(near.max()) + 1e-6) if len(near) else (0.0, 1.0)
         self._hot, self._even = _colours("coolwarm"), _colours("viridis")
         ends = -self._range, self._range
         self.bar = (self._hot, ends, "simulated \u2212 measured [mm]") if self._has["depth"] else None

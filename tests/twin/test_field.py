@@ -6,8 +6,9 @@ from field_captures import centres, hanging_block, two_stuffs
 
 import physsim as ps
 from physsim.physics.fields import cells_of, smooth_columns
-from physsim.twin.field import FieldProblem, identify_field_twin
+from physsim.twin.field import identify_field_twin
 from physsim.twin.field_maps import ColumnField, border_field
+from physsim.twin.field_stages import FieldProblem
 from physsim.twin.terms import default_terms
 from physsim.twin.unknowns import chosen_unknowns
 
