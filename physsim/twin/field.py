@@ -31,6 +31,7 @@ COLUMNS = 20  # of a smooth field
 MODES = 6  # smooth displacements of a border
 WIDTHS = (2.0, 1.0)  # of the blend at a border, in cells, round by round
 SMALLEST = 0.03  # share of the body below which an island is no part
+LEAST_SHARE = 0.05  # of the misfit that free patches have to explain: noise and a mesh's own error let them explain a little always
 WORTH = 0.1  # share of the misfit of one part that a further part has to explain
 TOLD_APART = 3.0  # standard deviations between the log values of two parts
 BORDER = {"max_iterations": 8, "relative_decrease": 2e-3, "gradient": 3e-3, "step_size": 3e-3, "damping": 1e-2}
@@ -188,6 +189,9 @@ def _found_parts(job, count, most, ratio, seed, options):
     triangle, target = stage.data()
     inverse = np.linalg.inv(modes)
     path = partitions(triangle @ inverse, target, value, sizes, neighbours(job.cells, cells_patch), most)
+    share = path[0].cost / max(float(stage.result.cost[0]), 1e-300)
+    if share < LEAST_SHARE:
+        return _one_part(job, f"a field of {len(sizes)} patches explains {100 * share:.1f} % of the misfit only")
     chosen = _enough(path)
     others = stage.others
     labels, values = chosen.labels[cells_patch], chosen.values
