@@ -85,7 +85,22 @@ def seen_at(capture: Capture, frame: int) -> np.ndarray:
     parts = [capture.cloud(frame)]
     if capture.tracks is not None:
         parts.append(capture.tracks.positions[frame][capture.tracks.visible[frame]])
-    return inliers(np.concatenate(parts))
+    return np.concatenate([inliers(np.concatenate(parts)), touched(capture, frame)])
+
+
+def touched(capture: Capture, frame: int) -> np.ndarray:
+    """Places in the world where handles that hold the body touch it in a frame [m], shape [n, 3]: what they hide from cameras.
+
+    Of handles alone that hold what lies within a radius much smaller than the extent of their places.
+    """
+    parts = [np.zeros((0, 3))]
+    for handle in capture.handles.values():
+        if handle.places is None or len(handle.places) < 2 or handle.radius is None or handle.opening is not None:
+            continue
+        if handle.radius < 0.2 * float(np.ptp(handle.places, axis=0).max()):
+            place, turn = handle.at(np.array(capture.times[frame]))
+            parts.append(place + handle.places @ turn.T)
+    return np.concatenate(parts)
 
 
 def singular_extents(cloud: np.ndarray) -> np.ndarray:

@@ -145,7 +145,7 @@ def _held(body: SoftBody, distance: np.ndarray, handle: Handle, time: float) -> 
         face = face_about(body, handle.at(np.array(time))[0])
         if face is not None:
             return face, f"the motion does not tell what it holds: the face in whose middle it sits is taken, {len(face)} points"
-    if spread(body, within):
+    if spread(body, within) or (handle.places is not None and len(within) >= LEAST[body.kind]):
         return within, ""
     for count in range(max(len(within) + 1, LEAST[body.kind]), len(order) + 1):
         if spread(body, order[:count]):

@@ -19,6 +19,7 @@ from physsim.twin.solid_shape import CELLS, CLOSED, closed_share, filled_hull
 ALIKE = 0.2  # relative difference of the lengths of edges below which tracks are the mesh's own points
 BETWEEN = 15  # frames, at most, through which a pose is carried to another frame
 FOLLOWED = 20  # tracks, at least, that carry a pose
+DENSE = 20_000  # points that tell how far a cloud reaches
 SHOWN = 0.8  # share of a sheet's area that is seen where it shows all of it
 SLENDER = 0.12  # second over first extent of a rod, in pieces of it
 THIN = 0.06  # third over first extent of a sheet
@@ -44,7 +45,7 @@ def sight_at(capture: Capture, mesh: object, kind: str, frame: int, seed: int, b
     whole = len(few) > 0 and shows_all(few, mesh, kind)
     tracks, nodes, weights = bound if bound is not None else (np.zeros(0, int), np.zeros((0, 1), int), np.zeros((0, 1)))
     points = capture.tracks.positions[frame][tracks] if bound is not None else np.zeros((0, 3))
-    return Sight(few, points, nodes, weights, noise, whole)
+    return Sight(few, points, nodes, weights, noise, whole, dense=sampled(cloud, DENSE, seed))
 
 
 def with_held(capture: Capture, mesh: object, frame: int, sight: Sight) -> Sight:

@@ -17,14 +17,16 @@ from physsim.twin.smooth import rough_rows, strain_rows
 SAMPLED = 2000  # points of a cloud that are used
 TURNED = 12  # rounds of a rigid fit
 FEW, PROMISING = 120, 6  # points of a first look from every direction, and directions that are looked at again
-BENT = 6  # rounds at one stiffness
+BENT = 30, 6  # rounds at the first stiffness, at most: a sheet slips in its own plane slowly; and at others
 # spreads of strain and of the roughness of displacements that are tried in turn: solids strain, sheets and rods rather fold
 SOFTER = {
     "solid": ((3e-3, 0.03), (1e-2, 0.1), (3e-2, 0.3), (0.1, 1.0), (0.3, 3.0)),
     "sheet": ((1e-3, 0.03), (1e-3, 0.1), (2e-3, 0.3), (5e-3, 0.3), (2e-2, 1.0)),
     "rod": ((1e-3, 0.03), (1e-3, 0.1), (3e-3, 0.3), (1e-2, 1.0)),
 }
+SWIFT = 4  # whole steps at first
 EXPLAINED = 1.2  # misfit over noise at which more strain explains nothing, or over the least that any strain reaches
+EVENLY = 3e-3  # spread of a strain that is linear over the body
 STRAIGHT = 0.02  # of a point from the middle of its neighbours, over the cell
 UNSTRAINED = 2e-3  # root mean square strain of a pose that may stay as it is
 RIM = 0.2  # of a cell: how well a mesh's rim can follow that of a cloud
@@ -44,6 +46,7 @@ class Sight:
         nodes, weights: which ones, shape [p, k].
         noise: standard deviation of a coordinate [m].
         whole: whether the cloud shows all sides, so that the body reaches no further than it.
+        dense: the cloud with more points, to tell how far it reaches, shape [d, 3]; None: the same.
         held: how many of the points, the last ones, are known by what holds them: they do not count in the misfit.
     """
 
@@ -54,6 +57,7 @@ class Sight:
     noise: float
     whole: bool = False
     held: int = 0
+    dense: np.ndarray | None = None
 
     @classmethod
     def of_cloud(cls, cloud: np.ndarray, noise: float | None = None, whole: bool = False, seed: int = 0) -> "Sight":
@@ -106,6 +110,10 @@ def turned_to(mesh: object, x: np.ndarray, sight: Sight) -> np.ndarray:
     for R, t, _ in begins:
         fitted = _rigid_rounds(x, elements, cloud, R, t, sight)
         fits.append((*fitted, float(Rotation.from_matrix(fitted[0]).magnitude())))
+    # only what may be the best is fitted to the point
+    least = min(fit[2] for fit in fits)
+    close = [_rigid_rounds(x, elements, cloud, R, t, sight, exact=True) for R, t, size, _ in fits if size < 2.0 * least]
+    fits = [(*fit, float(Rotation.from_matrix(fit[0]).magnitude())) for fit in close]
     least = min(fit[2] for fit in fits)
     good = [fit for fit in fits if fit[2] <= NEARER * least + 0.2 * sight.noise]
     R, t, _, _ = min(good, key=lambda fit: round(fit[3], 2))
@@ -140,14 +148,21 @@ def _axes(points: np.ndarray) -> np.ndarray:
     return axes
 
 
-def _rigid_rounds(x, elements, cloud, R, t, sight):
+def _rigid_rounds(x, elements, cloud, R, t, sight, exact=False):
     """Iterated closest points; (rotation, shift, misfit [m])."""
     used = np.unique(elements)
     misfit = np.inf
+    # far from the body the nearest of the elements' corners and middles does as well as the nearest point of all of them
+    spots = np.concatenate([x[used], x[elements].mean(axis=1)])
     for _ in range(TURNED):
         moved = x @ R.T + t
-        element, weights, away = nearest_element(cloud, moved[elements])
-        own, seen = np.einsum("pk,pkc->pc", weights, moved[elements[element]]), cloud
+        if exact:
+            element, weights, away = nearest_element(cloud, moved[elements])
+            own, seen = np.einsum("pk,pkc->pc", weights, moved[elements[element]]), cloud
+        else:
+            placed = spots @ R.T + t
+            away, element = cKDTree(placed).query(cloud)
+            own, seen = placed[element], cloud
         back, number = cKDTree(cloud).query(moved[used])
         size = _trimmed(away)
         if sight.whole:
@@ -183,8 +198,8 @@ def bent_to(mesh: object, kind: str, x: np.ndarray, sight: Sight, only_if_near: 
     if misfit <= EXPLAINED and problem.strain(x) < UNSTRAINED:
         return x, misfit
     found = []
-    for strain, rough in SOFTER[kind]:
-        x = problem.solve(x, strain, rough)
+    for level, (strain, rough) in enumerate(SOFTER[kind]):
+        x = problem.solve(x, strain, rough, BENT[level > 0])
         found.append((x, problem.misfit(x)))
         if found[-1][1] <= EXPLAINED:
             break
@@ -202,12 +217,17 @@ class _Bending:
         rest = rest_points(mesh)
         self.lengths = np.linalg.norm(rest[self.edges[:, 1]] - rest[self.edges[:, 0]], axis=1)
         self.cell = float(np.median(self.lengths))
+        self.stretched = _smooth_strains(rest, self.edges)
         rough = rough_rows(len(x), self.edges) / self.cell
         self.rough = sparse.kron(rough, sparse.identity(3)).tocsr()
         # where the rest shape is flat or straight its bending counts; elsewhere, and at the rim, how unevenly it is displaced
         flat = np.linalg.norm(rough @ rest, axis=1) < STRAIGHT
         self.bent_from = (rough @ x) * ~flat[:, None]
         self.used = np.unique(self.elements)
+        shown = sight.cloud if sight.dense is None else sight.dense
+        self.tree = cKDTree(shown) if len(shown) else None
+        # points that are scattered over a surface have their next neighbour at half of what they would have on a lattice
+        self.spacing = 2.0 * float(np.median(self.tree.query(shown, 2)[0][:, 1])) if len(shown) > 1 else self.cell
         cloud, points = len(sight.cloud), int(np.isfinite(sight.points).all(axis=1).sum())
         # many points on one cell tell of it together, but their errors are partly alike: count at most ten a point of the mesh
         self.share = min(1.0, 10.0 * len(self.used) / max(cloud + points, 1))
@@ -251,16 +271,14 @@ class _Bending:
 
     def _reach(self, x):
         """Of a cloud that shows the whole body: rows and distances of the body's points from it, along the surface only."""
-        tree = cKDTree(self.sight.cloud)
-        near, number = tree.query(x[self.used], min(4, len(self.sight.cloud)))
-        number = number.reshape(len(self.used), -1)
-        aim = self.sight.cloud[number].mean(axis=1)
-        spacing = float(np.median(tree.query(self.sight.cloud, 2)[0][:, 1])) if len(self.sight.cloud) > 1 else self.cell
-        beyond = np.flatnonzero(near.reshape(len(self.used), -1)[:, 0] > 2.0 * spacing + 3.0 * self.sight.noise)
-        arm = x[self.used[beyond]] - aim[beyond]
-        away = np.maximum(np.linalg.norm(arm, axis=1), 1e-12)
+        near, number = self.tree.query(x[self.used], min(4, self.tree.n))
+        near, number = (part.reshape(len(self.used), -1) for part in (near, number))
+        slack = self.spacing + 2.0 * self.sight.noise
+        beyond = np.flatnonzero(near[:, 0] > slack)
+        arm = x[self.used[beyond]] - self.tree.data[number[beyond]].mean(axis=1)
         nodes = self.used[beyond][:, None]
-        return _rows(nodes, np.ones(nodes.shape), arm / away[:, None], len(x)), away
+        rows = _rows(nodes, np.ones(nodes.shape), arm / np.maximum(np.linalg.norm(arm, axis=1), 1e-12)[:, None], len(x))
+        return rows, near[beyond, 0] - slack
 
     def _data(self, x):
         noise, parts = self.sight.noise, []
@@ -277,28 +295,61 @@ class _Bending:
                 parts.append((_rows(nodes, weights, np.tile(axis, (len(seen), 1)), len(x)), lags @ axis, noise))
         return parts
 
-    def solve(self, x, strain, rough):
-        """Gauss-Newton rounds with new nearest points each, at one spread of strain and roughness."""
+    def solve(self, x, strain, rough, rounds):
+        """Gauss-Newton rounds with new nearest points each, at one spread of strain and roughness.
+
+        Strain counts as far as it departs from one that is linear over the body, as weight makes it: that has a wide spread of its own.
+        """
         x = x.copy()
-        for _ in range(BENT):
+        n, q = x.size, self.stretched.shape[1]
+        even = np.zeros(q)
+        for turn in range(rounds):
             along = np.linalg.norm(x[self.edges[:, 1]] - x[self.edges[:, 0]], axis=1)
-            rows = strain_rows(x, self.edges, self.lengths) / strain
-            terms = [(rows, (along / self.lengths - 1) / strain)]
-            terms.append((self.rough / rough, (self.rough @ x.ravel() - self.bent_from.ravel()) / rough))
+            rows = sparse.hstack([strain_rows(x, self.edges, self.lengths), -self.stretched]) / strain
+            terms = [(rows, (along / self.lengths - 1 - self.stretched @ even) / strain)]
+            terms.append((self._wide(sparse.identity(q) / EVENLY, n), even / EVENLY))
+            terms.append((_padded(self.rough / rough, q), (self.rough @ x.ravel() - self.bent_from.ravel()) / rough))
             for matrix, lags, noise in self._data(x):
                 size = np.abs(lags) / noise
                 weight = np.sqrt(self.share) * np.where(size < LOST, 1.0, LOST / np.maximum(size, LOST)) / noise
-                terms.append((sparse.diags(weight) @ matrix, weight * lags))
+                terms.append((_padded(sparse.diags(weight) @ matrix, q), weight * lags))
             normal = sum(m.T @ m for m, _ in terms)
-            normal = normal + 1e-9 * float(normal.diagonal().mean()) * sparse.identity(x.size)
+            normal = normal + 1e-9 * float(normal.diagonal()[:n].mean()) * sparse.identity(n + q)
             right = sum(m.T @ r for m, r in terms)
             with one_blas_thread():
-                step = linalg.spsolve(normal.tocsc(), -right).reshape(x.shape)
+                found = linalg.spsolve(normal.tocsc(), -right)
+            step = found[:n].reshape(x.shape)
             longest = float(np.abs(step).max())
-            x += step * min(1.0, 2.0 * self.cell / max(longest, 1e-30))
-            if longest < 0.02 * self.sight.noise:
+            # points come to lie beyond the rim and leave it again: a whole step swings to and fro
+            share = min(1.0 if turn < SWIFT else 0.4, 2.0 * self.cell / max(longest, 1e-30))
+            x += share * step
+            even += share * found[n:]
+            if longest < 0.05 * self.sight.noise:
                 break
         return x
+
+    @staticmethod
+    def _wide(rows, before):
+        return sparse.hstack([sparse.csr_matrix((rows.shape[0], before)), rows]).tocsr()
+
+
+def _padded(rows, after):
+    return sparse.hstack([rows, sparse.csr_matrix((rows.shape[0], after))]).tocsr()
+
+
+def _smooth_strains(rest, edges):
+    """Strains of edges [e, q] of strain tensors that are constant or linear over the body, in the axes along which it extends."""
+    arm = rest - rest.mean(axis=0)
+    sizes, axes = np.linalg.svd(arm, full_matrices=False)[1:]
+    axes = axes[sizes > 1e-6 * sizes[0]]
+    along = rest[edges[:, 1]] - rest[edges[:, 0]]
+    own = (along / np.linalg.norm(along, axis=1)[:, None]) @ axes.T
+    middle = (arm[edges].mean(axis=1)) @ axes.T
+    middle /= np.abs(middle).max(axis=0)
+    count = len(axes)
+    tensor = np.stack([own[:, i] * own[:, j] for i in range(count) for j in range(i, count)], axis=1)
+    shape = np.concatenate([np.ones((len(edges), 1)), middle], axis=1)
+    return sparse.csr_matrix((tensor[:, :, None] * shape[:, None, :]).reshape(len(edges), -1))
 
 
 def across_elements(x: np.ndarray, nodes: np.ndarray) -> list[np.ndarray]:

@@ -59,7 +59,7 @@ def sheet_shape(capture: Capture, frame: int, cell_size: float | None) -> tuple[
         few = thinned(cloud, UNROLLED)
         # thinning takes the rim's outermost points away: the others' places follow those of thinned neighbours
         points = cloud
-        uv = RBFInterpolator(few, unrolled(few), neighbors=16, kernel="linear", smoothing=cloud_noise(cloud))(points)
+        uv = RBFInterpolator(few, unrolled(few), neighbors=16, kernel="linear", degree=1)(points)
         remarks = [f"the sheet lies flat in no frame: its rest shape is unrolled from frame {number}, what is hidden in folds is missing"]
     mesh = outlined(uv, cell_size)
     if capture.known.length is not None:

@@ -195,6 +195,7 @@ def capture_of(
     tracks: int = 80,
     track_noise: float = 1.0e-3,
     wrong: float = 0.05,
+    marked: bool = False,
     mesh: bool = True,
     told: bool = True,
     depth_noise: DepthNoise | None = None,
@@ -209,6 +210,7 @@ def capture_of(
         tracks: points of the surface, visible in the first frame, that are followed; 0: none.
         track_noise: standard deviation [m].
         wrong: share of the tracks that jump to another one's place at some time and stay there.
+        marked: whether it is known where on the body the followed points are, as of markers.
         mesh: whether the rest shape is known.
         told: whether it is known where the handles touch.
         depth_noise: None: of a first-generation Kinect, without its quantisation.
@@ -222,7 +224,7 @@ def capture_of(
     pictures = _kept((specimen._key(), camera.to_dict(), noise, seed), lambda: _film(specimen, places, camera, noise, seed))
     colour, depth, mask, clean = pictures
     thing = specimen.thing
-    followed = _follow(thing, places, camera, clean, tracks, track_noise, wrong, random) if tracks else None
+    followed = _follow(thing, places, camera, clean, tracks, track_noise, wrong, marked, random) if tracks else None
     streams = {"colour": {"front": list(colour.astype(np.float32) / 255)}, "depth": {"front": list(depth)}, "mask": {"front": list(mask)}}
     return Capture(
         np.arange(FRAMES) / RATE,
@@ -302,7 +304,7 @@ def _surroundings(specimen, camera, frame):
     return seen
 
 
-def _follow(thing, places, camera, clean, count, noise, wrong, random):
+def _follow(thing, places, camera, clean, count, noise, wrong, marked, random):
     """Tracks of points of the surface that the first frame shows."""
     triangles = thing.elements if not thing.solid else TetMesh(thing.points, thing.elements).surface()
     corners = thing.points[triangles]
@@ -319,7 +321,8 @@ def _follow(thing, places, camera, clean, count, noise, wrong, random):
         other = random.choice(np.setdiff1d(np.arange(len(kept)), [track]))
         start = random.integers(1, len(truth) - 1)
         seen[start:, track] += truth[start:, other] - truth[start:, track]
-    return SeenTracks(np.where(visible[..., None], seen, np.nan), visible)
+    rest = np.einsum("kc,kcd->kd", weights[kept], thing.points[triangles[chosen[kept]]]) if marked else None
+    return SeenTracks(np.where(visible[..., None], seen, np.nan), visible, rest)
 
 
 def _seen(camera, depth, points, margin=0.003):

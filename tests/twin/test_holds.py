@@ -1,0 +1,100 @@
+"""What handles hold, and when."""
+
+import numpy as np
+import pytest
+
+import physsim as ps
+from physsim.twin.body import SoftBody
+from physsim.twin.grips import gripped
+from physsim.twin.holds import closed_times, find_holds
+from physsim.twin.scene import TwinScene
+
+TIMES = np.arange(40) / 30.0
+SHEET = ps.sheet_mesh((0.3, 0.3), (12, 12), origin=(-0.15, -0.15, 0.0))
+BLOCK = ps.box_mesh((0.05, 0.05, 0.12), (3, 3, 7), origin=(-0.025, -0.025, -0.12))
+EDGE = np.flatnonzero(SHEET.points[:, 1] > 0.149)
+CORNER = np.flatnonzero(np.linalg.norm(SHEET.points - [0.15, 0.15, 0.0], axis=1) < 0.06)
+
+
+def waved(mesh, held, spot, stuff, shown, noise, rng):
+    """A capture of a body whose held points a waving hand carries, simulated; the hand's radius is not said."""
+    sway = 0.04 * np.stack([np.sin(5 * TIMES), np.sin(7 * TIMES), 1 - np.cos(6 * TIMES)], axis=1)
+    turn = 0.3 * np.sin(4 * TIMES)
+    turns = np.array([[[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]] for a in turn])
+    hand = ps.Handle(TIMES, spot + sway, turns)
+    builder = ps.ModelBuilder()
+    body = (builder.add_cloth if isinstance(mesh, ps.TriMesh) else builder.add_soft_body)(mesh, stuff, name="body")
+    builder.attach(body, held, name="held")
+    model = builder.finalize()
+    places, turned = hand.at(TIMES)
+    targets = places[:, None] + np.einsum("kij,pj->kpi", turned, mesh.points[held] - spot)
+    control, solver = ps.Control(TIMES, {"held": targets}), ps.SolverImplicit(model, dt=1 / 120)
+    state, _ = ps.solve_equilibrium(model, control=ps.Control([0.0], {"held": targets[:1]}))
+    frames = [state.positions]
+    for _ in TIMES[1:]:
+        for _ in range(4):
+            state, _ = solver.step(state, control)
+        frames.append(state.positions)
+    frames = np.array(frames)
+    tracks = frames[:, shown] + noise * rng.standard_normal((len(TIMES), len(shown), 3))
+    wrong = rng.choice(len(shown), len(shown) // 20, replace=False)
+    tracks[20:, wrong] += 0.05
+    capture = ps.Capture(times=TIMES, tracks=ps.SeenTracks(tracks), mesh=mesh, handles={"hand": hand}, fit=np.arange(40))
+    return capture, SoftBody("sheet" if isinstance(mesh, ps.TriMesh) else "solid", mesh, frames[0])
+
+
+@pytest.mark.parametrize(("held", "spot"), [(EDGE, [0.0, 0.15, 0.0]), (CORNER, [0.15, 0.15, 0.0])])
+def test_the_points_that_keep_their_place_in_the_hands_frame_are_found(held, spot, seed=1):
+    rng = np.random.default_rng(seed)
+    cloth = ps.Shell(young=2e5, thickness=1e-3, density=300.0, stretch_damping=0.05)
+    capture, body = waved(SHEET, held, np.array(spot), cloth, rng.choice(len(SHEET.points), 130, replace=False), 1e-3, rng)
+    found = gripped(capture, body, capture.handles["hand"], "hand")
+    assert found is not None
+    # a bar along an edge is found to the point; of a patch at a corner, next to which the cloth hardly moves, the better part
+    assert len(np.setdiff1d(found, held)) <= 0.2 * len(held)
+    assert len(np.intersect1d(found, held)) >= (1.0 if held is EDGE else 0.5) * len(held)
+
+
+def test_a_face_in_whose_middle_a_still_hand_sits_is_held(seed=2):
+    rng = np.random.default_rng(seed)
+    still = np.repeat(BLOCK.points[None], len(TIMES), axis=0)
+    tracks = ps.SeenTracks(still + 1e-3 * rng.standard_normal(still.shape))
+    capture = ps.Capture(times=TIMES, tracks=tracks, mesh=BLOCK, handles={"hand": ps.Handle(TIMES[:1], np.zeros((1, 3)))})
+    holds, remarks = find_holds(capture, SoftBody("solid", BLOCK))
+    assert np.array_equal(holds[0].points, np.flatnonzero(BLOCK.points[:, 2] > -1e-9))
+    assert any("does not tell" in remark for remark in remarks)
+
+
+def test_a_radius_that_holds_too_few_points_is_widened_and_said():
+    capture = ps.Capture(
+        times=TIMES,
+        tracks=ps.SeenTracks(np.zeros((len(TIMES), 1, 3))),
+        mesh=BLOCK,
+        handles={"hand": ps.Handle(TIMES[:1], BLOCK.points[:1], radius=1e-3)},
+    )
+    holds, remarks = find_holds(capture, SoftBody("solid", BLOCK))
+    assert len(holds[0].points) >= 4
+    places = BLOCK.points[holds[0].points]
+    assert np.linalg.svd(places - places.mean(axis=0), compute_uv=False)[1] > 0.01
+    assert any("too few" in remark for remark in remarks)
+
+
+def test_two_hands_share_the_points_between_them():
+    hands = {name: ps.Handle(TIMES[:1], np.array([[x, 0.0, 0.0]]), radius=0.12) for name, x in (("left", -0.08), ("right", 0.08))}
+    capture = ps.Capture(times=TIMES, tracks=ps.SeenTracks(np.zeros((len(TIMES), 1, 3))), mesh=SHEET, handles=hands)
+    holds, _ = find_holds(capture, SoftBody("sheet", SHEET))
+    left, right = (SHEET.points[hold.points] for hold in holds)
+    assert left[:, 0].max() < 1e-9 <= right[:, 0].min() + 2e-9
+    assert not np.intersect1d(holds[0].points, holds[1].points).size
+
+
+def test_a_handle_that_opens_lets_go_and_one_that_closes_takes_hold():
+    opening = np.where(TIMES < 0.7, 0.01, 0.06)
+    hand = ps.Handle(TIMES, np.zeros((len(TIMES), 3)), opening=opening)
+    assert closed_times(hand, 0.0) == (-np.inf, pytest.approx(TIMES[TIMES >= 0.7][0]))
+    begin, end = closed_times(ps.Handle(TIMES, np.zeros((len(TIMES), 3)), opening=opening[::-1]), 0.0)
+    assert 0.5 < begin < 0.7
+    assert end == np.inf
+    capture = ps.Capture(times=TIMES, tracks=ps.SeenTracks(np.zeros((len(TIMES), 1, 3))), mesh=BLOCK, handles={"hand": hand})
+    with pytest.raises(ps.InputError, match="lets go at"):
+        TwinScene(capture, SoftBody("solid", BLOCK))
