@@ -110,9 +110,7 @@ def find_holds(capture: Capture, body: SoftBody, positions: np.ndarray | None = 
     if distances and not found:
         nearest = {name: float(d.min()) for name, d in distances.items()}
         text = ", ".join(f"{name!r} {d:.3g} m" for name, d in nearest.items())
-        raise InputError(
-            f"handles: none is near the body when the motion begins ({text} away); check their poses and units, and the body's place, or give a radius that reaches it"
-        )
+        raise InputError(f"handles: none is near the body when the motion begins ({text} away); check their poses, and the body's place")
     for number, name, points, _, _ in sorted(found, key=lambda entry: -entry[0]):
         nearer = (taken[points] < 0) | (distances[name][points] < _distance_of(distances, capture.handles, taken[points], points))
         taken[points[nearer]] = number
