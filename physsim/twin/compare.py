@@ -16,7 +16,6 @@ from physsim.twin.pictures import painter
 from physsim.twin.rebuild import rebuilt
 from physsim.twin.report import text_table, verdict
 from physsim.twin.residual import ResidualCorrection
-from physsim.twin.restart import restarted
 from physsim.twin.twin_file import twin_of
 
 START = 0.5  # of another recording that may be looked at to find how its motion begins [s]
@@ -60,8 +59,6 @@ def compare(
             f"The capture is not the one that was fitted ({twin.capture.get('name') or 'unnamed'}): {told}, all others are predicted."
         )
     scene, fit = rebuilt(asset, capture)
-    if not same:
-        fit = restarted(scene, fit)
     correction = None
     if residual and twin.residual is not None:
         correction = ResidualCorrection.from_dict(twin.residual)
