@@ -199,17 +199,17 @@ def fit_look(
     # views from one side cannot tell how colours change with the view, nor how with strain from how with light
     options = FitOptions(iterations=iterations, most_splats=2 * splats, degree=1 if several else 0, held_out=held, network=False, seed=seed)
     fit = fit_appearance(start, frames, mesh, None, options, checkpoint, progress)
-    return Look(_near_body(fit.splats, mesh), None if fit.network is None else fit.network.arrays(), fit, frames)
+    return Look(_near_body(fit.splats, mesh, radius), None if fit.network is None else fit.network.arrays(), fit, frames)
 
 
-def _near_body(splats, mesh):
+def _near_body(splats, mesh, radius=None):
     """The splats without those that float beside the body or are spread wide over it: pictures from one side leave both unseen."""
     import torch
 
     from physsim.appearance.carriers import carriage
 
     extent = float(np.ptp(mesh.points, axis=0).max())
-    away = carriage(mesh, splats.means.double().numpy()).away
+    away = carriage(mesh, splats.means.double().numpy()).away - (radius or 0.0)  # of a rod from its centreline
     kept = (away < ASIDE * extent) & (splats.scales.amax(dim=1).numpy() < WIDE * extent)
     return splats.select(torch.as_tensor(np.flatnonzero(kept))) if kept.any() else splats
 
