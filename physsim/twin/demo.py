@@ -148,7 +148,7 @@ def true_rows(fit: object) -> list[list[str]]:
     for name, (least, most, source) in TRUE.items():
         if name not in fit.values:
             continue
-        value = fit.values[name]
+        value, doubt = fit.values[name], " (not determined)" if name in fit.undetermined else ""
         factor, unit = scaled(value, fit.units.get(name, ""))
         true = digits(factor * least) if least == most else f"{digits(factor * least)} to {digits(factor * most)}"
         rows.append(
@@ -156,7 +156,7 @@ def true_rows(fit: object) -> list[list[str]]:
                 words(name),
                 f"{true} {unit}".rstrip(),
                 f"{digits(factor * value)} {unit}".rstrip(),
-                span(fit.intervals.get(name), factor),
+                span(fit.intervals.get(name), factor) + doubt,
                 source,
             ]
         )
