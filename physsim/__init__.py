@@ -105,6 +105,8 @@ _HOMES = {
     "SoftBody": "physsim.twin.body",
     "reconstruct": "physsim.twin.body",
     "TwinScene": "physsim.twin.scene",
+    "identify_field_twin": "physsim.twin.field",
+    "minimise_without_gradient": "physsim.twin.evolution",
     "identify_twin": "physsim.twin.identification",
     "predict_twin": "physsim.twin.identification",
     "RobotCoupling": "physsim.coupling",

@@ -60,6 +60,18 @@ def run(capsys, *words):
         (["render", ".", "--out", "film.mp4", "--size", "64"], "expected 2 arguments"),
         (["render", ".", "--out", "film.mp4", "--frames", "0"], "'0' is not a whole number"),
         (["render", ".", "--out", "film.mp4", "--show", "bones"], "invalid choice: 'bones'"),
+        (["demo", "--restart", "--cells", "8", "2", "2"], "--cells belongs to another demo: physsim demo beam --cells"),
+        (["demo", "beam", "--restart"], "--restart belongs to another demo: physsim demo twin --restart"),
+        (["fit"], "CAPTURE"),
+        (["fit", "."], "--out"),
+        (["fit", "no/such", "--out", "twin"], "'no/such' is not a folder"),
+        (["fit", ".", "--out", "twin", "--cell-size", "0"], "'0' is not a positive"),
+        (["fit", ".", "--out", "twin", "--kind", "gas"], "invalid choice: 'gas'"),
+        (["fit", ".", "--out", "twin", "--stiffness", "soft"], "invalid choice: 'soft'"),
+        (["fit", ".", "--out", "twin", "--seeds", "0"], "'0' is not a whole number"),
+        (["fit", ".", "--out", "twin", "--test", "no/such"], "'no/such' is not a folder"),
+        (["fit", ".", "--out", "twin", "--fit"], "expected at least one argument"),
+        (["fit", ".", "--out", "twin", "--appearance", "--no-appearance"], "not allowed with"),
         (["warmup", "--dtype", "float16"], "invalid choice: 'float16'"),
         (["bench", "--json", "no/such/folder.json"], "cannot be written"),
     ],
@@ -103,7 +115,11 @@ def test_an_interrupt_ends_without_a_traceback(capsys, monkeypatch):
 
 def test_only_what_was_given_reaches_the_worker(capsys, worker, tmp_path):
     assert run(capsys, "demo")[0] == 0
-    assert worker == ["physsim.real2sim.beam", {"out": Path("physsim-demo")}]
+    assert worker == ["physsim.twin.demo", {"out": Path("physsim-demo")}]
+    assert run(capsys, "demo", "twin", "--restart", "--quiet")[0] == 0
+    assert worker[-1] == {"out": Path("physsim-demo"), "restart": True, "quiet": True}
+    assert run(capsys, "demo", "beam")[0] == 0
+    assert worker[-2:] == ["physsim.real2sim.beam", {"out": Path("physsim-demo")}]
     words = ["demo", "beam", "--out", str(tmp_path), "--fit", __file__, "--young-start", "5e4", "--cells", "8", "2", "2", "--quiet"]
     assert run(capsys, *words)[0] == 0
     assert worker[-1] == {"out": tmp_path, "fit": Path(__file__), "young_start": 5e4, "cells": [8, 2, 2], "quiet": True}
@@ -123,13 +139,36 @@ def test_only_what_was_given_reaches_the_worker(capsys, worker, tmp_path):
     assert run(capsys, *words, "--show", "strain")[0] == 0
     given = {"path": tmp_path, "out": tmp_path / "f.mp4", "camera": "orbit", "size": [64, 48], "frames": 3, "show": "strain"}
     assert worker[-2:] == ["physsim.viewer.film", given]
+    words = ["fit", str(tmp_path), "--out", str(tmp_path / "twin"), "--fit", "young", "viscosity", "--known", "poisson=0.3", "mass=0.1"]
+    more = [
+        "--kind",
+        "solid",
+        "--cell-size",
+        "0.01",
+        "--stiffness",
+        "parts",
+        "--test",
+        str(tmp_path),
+        "--young-start",
+        "1e4",
+        "--seeds",
+        "3",
+    ]
+    flags = ["--no-appearance", "--residual-correction", "--restart", "--quiet", "--seed", "2"]
+    assert run(capsys, *words, *more, *flags)[0] == 0
+    given = {"capture": tmp_path, "out": tmp_path / "twin", "fit": ["young", "viscosity"], "known": ["poisson=0.3", "mass=0.1"]}
+    given |= {"kind": "solid", "cell_size": 0.01, "stiffness": "parts", "test": tmp_path, "young_start": 1e4, "seeds": 3, "seed": 2}
+    given |= {"appearance": False, "residual_correction": True, "restart": True, "quiet": True}
+    assert worker[-2:] == ["physsim.twin.command", given]
+    assert run(capsys, "fit", str(tmp_path), "--out", "twin")[0] == 0
+    assert worker[-1] == {"capture": tmp_path, "out": Path("twin")}
     assert run(capsys, "check", str(tmp_path))[0] == 0
     assert worker[-2:] == ["physsim.capture.command", {"path": tmp_path}]
     assert run(capsys, "bench", "--case", "cloth", "--peers", "--json", str(tmp_path / "b.json"))[0] == 0
     assert worker[-2:] == ["physsim.bench", {"case": "cloth", "peers": True, "json_path": tmp_path / "b.json"}]
 
 
-@pytest.mark.parametrize("command", [None, "demo", "grasp", "view", "render", "check", "warmup", "bench"])
+@pytest.mark.parametrize("command", [None, "demo", "fit", "grasp", "view", "render", "check", "warmup", "bench"])
 def test_help_shows_examples(capsys, command):
     code, out, _ = run(capsys, *([command] if command else []), "--help")
     assert code == 0

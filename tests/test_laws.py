@@ -434,8 +434,8 @@ def dot_products(law, sample, moving, rng):
 )
 def test_tangent_is_the_transpose_of_the_adjoint(law, step, moving, tolerance, rng):
     """The dot-product test. Differences inside the tangent are exact to rounding where the gradient is a polynomial."""
-    if law.name in ("bending", "rod"):  # normals and tangents are no polynomials, least of all where a rod's draw is sharply bent
-        tolerance = max(tolerance, 1e-9 if law.name == "bending" else 1e-7)
+    loose = {"bending": 1e-9, "tendon": 1e-8, "rod": 1e-7}  # normals and directions are no polynomials, least of all of a sharply bent rod
+    tolerance = max(tolerance, loose.get(law.name, 0.0))
     pushed, terms = dot_products(law, draw(law, rng, step), moving, rng)
     assert np.abs(pushed - terms.sum(axis=1)).max() < tolerance * max(1.0, np.abs(terms).sum(axis=1).max())
 

@@ -265,7 +265,8 @@ class Capture:
 
         Where a camera has no mask all its depth counts. Empty where nothing was measured.
         """
-        parts = [] if self.points is None or camera is not None or self.points[frame] is None else [np.asarray(self.points[frame], float)]
+        points = None if self.points is None or camera is not None else self.points[frame]
+        parts = [] if points is None else [np.asarray(points, float)]
         for name in self.depth if camera is None else [camera]:
             depth = self.depth[name][frame]
             if depth is None:

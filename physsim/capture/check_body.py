@@ -26,7 +26,7 @@ def check_body(parts: Parts, seen: Seen, problems: Problems) -> None:
     if parts.tracks is not None:
         _wild_tracks(parts.tracks, problems)
     for name, handle in parts.handles.items():
-        file = f"handles/{name}.csv" if parts.facts.robot is None or name not in parts.facts.robot.get("links", ()) else FILE
+        file = FILE if name in parts.robot_handles else f"handles/{name}.csv"
         if parts.facts.times is not None:
             if len(handle.times) > 1:  # one pose alone is a clamp that stays
                 _handle_times(file, handle, parts.facts.times, problems)

@@ -199,8 +199,8 @@ def _split(told, facts, problems):
             if None in part:
                 wrong = True
             elif not 0 <= part[0] < part[1] or (count is not None and part[1] > count):
-                last = "" if count is None else f"there are {count} frames: "
-                problems.error(FILE, f"{key}: {short(part)} is out of range", f"{last}give [first, end) with 0 <= first < end <= {count}")
+                last, most = ("", "") if count is None else (f"there are {count} frames: ", f" <= {count}")
+                problems.error(FILE, f"{key}: {short(part)} is out of range", f"{last}give [first, end) with 0 <= first < end{most}")
             elif frames and part[0] < frames[-1][1]:
                 problems.error(FILE, f"{key}: {part} begins before {frames[-1]} ends", "list ranges in order, without overlap")
             else:

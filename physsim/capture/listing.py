@@ -59,6 +59,8 @@ class Listing:
                 found.append(name[:-4])
             elif not name.startswith("."):
                 self._problems.warning(f"handles/{name}", "is not read", "handles are tables NAME.csv", None, ("handles", "of files"))
+        if len(found) > layout.MAX_HANDLES:
+            self._problems.error("handles", f"{len(found)} handles", f"at most {layout.MAX_HANDLES} are read; join some by their places")
         return found[: layout.MAX_HANDLES]
 
     def frames(self, folder: str, suffixes: tuple[str, ...], count: int, missing: Collection[int]) -> list[Path | None] | None:
@@ -67,15 +69,17 @@ class Listing:
         Frames that are missing and not said to be are noted, like those that are there twice or too many.
         """
         found: dict[int, str] = {}
+        from_one = False
         remedy = f"write {folder}/000000{suffixes[0]}, ..."
         kind = folder, "of frames"
         for name in self.names(folder):
             file = f"{folder}/{name}"
             frame = layout.frame_number(name)
-            if file not in self.files or os.path.splitext(name)[1] not in suffixes or frame is None:
+            if file not in self.files or os.path.splitext(name)[1].lower() not in suffixes or frame is None:
                 if not name.startswith("."):
                     self._problems.warning(file, "is no frame by its name", remedy, None, (folder, "of names"))
             elif frame >= count:
+                from_one |= frame == count
                 self._problems.warning(
                     file, f"lies beyond the {count} times", "add its time, or remove it", frame, (folder, "of extra frames")
                 )
@@ -90,6 +94,7 @@ class Listing:
             if frame not in found and frame not in missing:
                 file = f"{folder}/{layout.frame_name(frame, suffixes[0])}"
                 what = f'write it, or list {frame} under "missing": {{"{folder}": [...]}} in capture.json'
+                what = "frames are numbered from 000000: rename them all" if frame == 0 and from_one else what
                 self._problems.error(file, "is missing", what, frame, kind)
         return [self._folder / folder / found[frame] if frame in found and frame not in missing else None for frame in range(count)]
 

@@ -40,6 +40,7 @@ class Parts:
     mesh: object = None
     mesh_file: str = ""
     handles: dict[str, Handle] = field(default_factory=dict)
+    robot_handles: frozenset = frozenset()  # names of those that a robot's links make
 
     def sensors(self) -> tuple[str, ...]:
         """Kinds of data that there are."""
@@ -82,6 +83,7 @@ def load_capture(path: str | PathLike[str]) -> Capture:
     )
 
 
+@np.errstate(all="ignore")  # numbers may be wild, and are compared so that NaN and infinity count as wrong
 def read_parts(path: str | PathLike[str], problems: Problems) -> Parts | None:
     """What a folder holds, cheap checks made; pictures and points are listed but not read. None where there is nothing to read."""
     if not isinstance(path, str | os.PathLike):
@@ -226,7 +228,9 @@ def _handles(parts, listing, problems):
         both = sorted(set(links if isinstance(links, dict) else ()) & set(names))
         if both:
             problems.error(FILE, f"robot.links.{both[0]} stands in handles/ as well", "keep one of them")
-        parts.handles |= robot_handles(parts.folder, parts.facts.robot, holds, problems)
+        found = robot_handles(parts.folder, parts.facts.robot, holds, problems)
+        parts.handles |= found
+        parts.robot_handles = frozenset(found)
         names = [*names, *(links if isinstance(links, dict) else ())]
     for name in holds:
         if name not in names:

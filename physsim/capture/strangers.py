@@ -21,7 +21,7 @@ def check_strangers(folder: Path, listing: Listing, problems: Problems) -> None:
         if suffix in PICKLES or (suffix not in (".npy", ".npz") and _is_pickle(folder / file)):
             problems.error(
                 file,
-                "is a pickle, which can run code when it is loaded; it is never read here".replace("; ", ", "),
+                "is a pickle, which can run code when it is loaded, and is never read here",
                 "save plain arrays (physsim convert reads some formats), and remove it",
                 None,
                 (file.rpartition("/")[0], "of pickles"),

@@ -78,7 +78,7 @@ class VideoFrames(Sequence):
     def __init__(self, path: Path, size: tuple[int, int], count: int, missing: Sequence[int] = ()):
         self.path, self._size, self._count, self._missing = path, size, count, frozenset(missing)
         self._kept = _Kept(KEPT_VIDEO_BYTES)
-        self._running, self._next = None, 0
+        self._running, self._next, self._longer = None, 0, None
 
     def __len__(self) -> int:
         return self._count
@@ -89,8 +89,11 @@ class VideoFrames(Sequence):
 
     def excess(self) -> bool:
         """Whether the video goes on behind its last frame."""
-        self._decoded(self._count - 1)
-        return self._running is not None and next(self._running, None) is not None
+        if self._longer is None:
+            self.close()
+            self._kept = _Kept(KEPT_VIDEO_BYTES)
+            self._decoded(self._count - 1)
+        return self._longer
 
     def close(self) -> None:
         """End the process that decodes, if one is waiting."""
@@ -115,6 +118,12 @@ class VideoFrames(Sequence):
                 )
             self._kept.put(self._next, stored)
             self._next += 1
+        if self._next == self._count:  # look once whether there is more, and let no process wait
+            try:
+                self._longer = next(self._running, None) is not None
+            except InputError:  # what is behind the last frame does not matter
+                self._longer = False
+            self.close()
         return stored
 
 

@@ -127,8 +127,8 @@ class CaptureWriter:
         if points is not None:
             points = stored_points(f"points of frame {frame}", points)
         if tracks is not None:
-            shape = (len(self._tracks[0]) if self._tracks else None, 3)
-            tracks = self._checked_track(frame, tracks, shape)
+            tracks = self._checked_track(frame, tracks)
+            self._tracks = self._tracks or [np.full_like(tracks, np.nan)] * frame
         for stream, image in images:
             self._save(stream, frame, lambda path, image=image: Image.fromarray(image).save(path, compress_level=self._compression))
         if points is not None:
@@ -202,14 +202,15 @@ class CaptureWriter:
                 raise InputError(f"{kind}: there is no camera {camera!r}; there are {', '.join(self.cameras) or 'none'}")
         return {camera: picture for camera, picture in given.items() if picture is not None}
 
-    def _checked_track(self, frame, tracks, shape):
-        tracks = np.array(tracks, dtype=float)
-        if frame and not self._tracks:
-            self._tracks = [np.full_like(tracks, np.nan)] * frame
-            shape = tracks.shape
-        if tracks.ndim != 2 or tracks.shape[1] != 3 or (shape[0] is not None and len(tracks) != shape[0]) or np.isinf(tracks).any():
-            raise InputError(f"tracks of frame {frame}: shape {list(tracks.shape)}; the same points, [points, 3], NaN where not seen")
-        return tracks
+    def _checked_track(self, frame, tracks):
+        if self._given_tracks is not None:
+            raise InputError("tracks: they were given at once by set_tracks; give them one way")
+        where = f"tracks of frame {frame}"
+        tracks = validation.given_array(where, tracks)
+        shape = (len(self._tracks[0]) if self._tracks else len(tracks) if tracks.ndim else 0, 3)
+        if tracks.dtype.kind not in "fiu" or tracks.shape != shape or np.isinf(tracks).any():
+            raise InputError(f"{where}: {tracks.dtype} of shape {list(tracks.shape)}; the same points, [points, 3], NaN where not seen")
+        return tracks.astype(float)
 
     def _save(self, stream, frame, save, suffix=".png"):
         folder = self._folder / stream

@@ -6,7 +6,8 @@ from physsim.physics.rods import Curve
 from physsim.twin.surface import BodySurface, Spots
 
 FRAMES = 8  # that a track is tied by: noise of the place is halved and more, and a frame in which it is wrong does not count
-FAR = 2.0  # edges from the surface beyond which a track is of something else
+FAR = 2.0  # edges from the surface beyond which a track is of something else,
+USUAL = 3.0  # unless most are nearly as far: then it is the body that is in a wrong place
 
 
 class Association:
@@ -67,7 +68,8 @@ class Association:
         corners = rest[surface.elements]
         edge = float(np.median(np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1)))
         self.bound = ever.copy()
-        self.bound[ever] = np.nanmedian(away[:, ever], axis=0) < FAR * edge + surface.half
+        off = np.nanmedian(away[:, ever], axis=0)
+        self.bound[ever] = off < max(FAR * edge + surface.half, USUAL * float(np.median(off)))
         self.weights[~self.bound] = np.nan
 
     def __call__(self, x: np.ndarray) -> np.ndarray:

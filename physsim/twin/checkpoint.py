@@ -4,7 +4,6 @@ Each evaluation of the problem is one file, written beside its place and renamed
 run again, it asks for the same ones in the same order, gets those that are there from the files, and ends as an unbroken one would.
 """
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -84,6 +83,7 @@ class Remembered:
 
     def __init__(self, checkpoint: Checkpoint | None, first: int = 0) -> None:
         self.checkpoint, self.count = checkpoint, first
+        self._noise = {}
 
     def calls(self, problem: object):
         """The problem as a function for `least_squares`."""
@@ -92,24 +92,17 @@ class Remembered:
             number, self.count = self.count, self.count + 1
             kept = None if self.checkpoint is None else self.checkpoint.load(number, scaled)
             if kept is not None:
-                problem.noise = kept["noise"]
-                return kept["residuals"], kept["jacobian"]
-            residuals, jacobian = problem(scaled, active)
-            if self.checkpoint is not None:
-                self.checkpoint.save(number, scaled, residuals, jacobian, problem.noise)
+                residuals, jacobian, problem.noise = kept["residuals"], kept["jacobian"], kept["noise"]
+            else:
+                # laid out as they come from a file: another layout would show in the last digits of sums
+                residuals, jacobian = (np.ascontiguousarray(part) for part in problem(scaled, active))
+                if self.checkpoint is not None:
+                    self.checkpoint.save(number, scaled, residuals, jacobian, problem.noise)
+            self._noise |= {one.tobytes(): noise for one, noise in zip(scaled, problem.noise, strict=True)}
             return residuals, jacobian
 
         return evaluate
 
-
-def fingerprint(*parts: object) -> str:
-    """Hash of numbers, strings and arrays."""
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            digest.update(str((part.dtype, part.shape)).encode())
-            digest.update(np.ascontiguousarray(part).tobytes())
-        else:
-            digest.update(repr(part).encode())
-        digest.update(b"\0")
-    return digest.hexdigest()
+    def noise_at(self, scaled: np.ndarray) -> np.ndarray:
+        """Noise [terms] that the residuals showed when the problem was last evaluated at these unknowns [p]."""
+        return self._noise[np.ascontiguousarray(scaled).tobytes()]

@@ -39,7 +39,7 @@ class Shown:
         compared: Judged of the twin, read back from its folder.
         film: of the capture, or None.
         grasp: numbers of the grasp, or None.
-        grasp_film: or None.
+        grasp_film, stress_film: the grasp with the twin's look, and with the stress in it; or None.
         missing: why there is no grasp, "" where there is one.
         seconds: name -> wall time [s].
     """
@@ -49,6 +49,7 @@ class Shown:
     film: Path | None = None
     grasp: dict | None = None
     grasp_film: Path | None = None
+    stress_film: Path | None = None
     missing: str = ""
     seconds: dict | None = None
 
@@ -128,11 +129,12 @@ def _grasped(out, shown, show, seconds):
     asset, setup = Asset.load(out / "twin"), robot_setup("panda")
     try:
         thing = asset_object(asset, setup.gripper)
-        record, shown.grasp, _ = grasp_and_report(setup, thing, out / "grasp", "friction", HOLD, show)
+        record, shown.grasp, written = grasp_and_report(setup, thing, out / "grasp", "friction", HOLD, show)
     except PhyssimError as error:
         shown.missing = f"no grasp: {error}"
         show(shown.missing)
         return
+    shown.stress_film = next((path for path in written if path.stem == "grasp"), None)
     seconds["grasp"] = time.perf_counter() - before
     before = time.perf_counter()
     if asset.splats is not None:
@@ -221,7 +223,9 @@ def _write(out, shown, capture):
         page.heading("A robot grasps the twin")
         page.facts(grasp_rows(shown.grasp))
         if shown.grasp_film is not None:
-            page.video(shown.grasp_film, "a Panda lifts the twin", "Left: the twin with the look that was fitted. Right: its strain.")
+            page.video(shown.grasp_film, "a Panda lifts the twin", "The twin with the look that was fitted.")
+        if shown.stress_film is not None:
+            page.video(shown.stress_film, "stress in the twin", "The same grasp: stress in the twin, and where the fingers touch it.")
         page.facts([("the grasp in full", "grasp/report.html")])
     else:
         page.text(shown.missing[:1].upper() + shown.missing[1:] + ".")

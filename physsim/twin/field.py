@@ -8,7 +8,7 @@ with an interval, by the general fit; parts that the data do not tell apart beco
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import norm
@@ -16,218 +16,25 @@ from scipy.stats import norm
 from physsim.errors import InputError
 from physsim.physics import validation
 from physsim.physics.fields import cells_of, region_basis, smooth_columns
-from physsim.real2sim.least_squares import MAX_ITERATIONS, least_squares
-from physsim.twin.field_maps import ColumnField, border_field
+from physsim.real2sim.least_squares import MAX_ITERATIONS
+from physsim.twin.field_maps import border_field
+from physsim.twin.field_stages import FieldStages
 from physsim.twin.identification import identify_twin, predict
-from physsim.twin.parts import neighbours, partitions, patches, tidy
-from physsim.twin.problem import TwinProblem
+from physsim.twin.parts import neighbours, partitions, signed_distances, tidy
 from physsim.twin.results import TwinFit
 from physsim.twin.terms import default_terms
 from physsim.twin.uncertainty import density_sentence, determine, wanted_values
-from physsim.twin.unknowns import DAMPINGS, STIFFNESSES, Unknown, chosen_unknowns, part_unknowns
+from physsim.twin.unknowns import STIFFNESSES, chosen_unknowns, part_unknowns
 
 PATCHES = 16  # of which parts are made
 COLUMNS = 20  # of a smooth field
-STRENGTH = 1.5  # standard deviation that is assumed of the smoothest variation of log stiffness
 MODES = 6  # smooth displacements of a border
-WIDTHS = (1.0, 0.5)  # of the blend at a border, in cells, round by round
-LEVELS = (4, 8)  # columns of a field that are fitted before all of them
+WIDTHS = (2.0, 1.0)  # of the blend at a border, in cells, round by round
 SMALLEST = 0.03  # share of the body below which an island is no part
+LEAST_SHARE = 0.05  # of the misfit that free patches have to explain: noise and a mesh's own error let them explain a little always
 WORTH = 0.1  # share of the misfit of one part that a further part has to explain
 TOLD_APART = 3.0  # standard deviations between the log values of two parts
-FIELD = {"max_iterations": 4, "relative_decrease": 1e-2, "gradient": 1e-2, "step_size": 2e-2, "damping": 3e-2}
-
-
-class FieldProblem(TwinProblem):
-    """A fit some of whose unknowns make a field of factors on parameters that have a value a cell.
-
-    Args:
-        scene, terms, start, frames: as `TwinProblem`.
-        others: Unknowns beside the field.
-        field: ColumnField or BorderField.
-        base: name of a model's parameter -> values that the field multiplies, shape [cells].
-        along: names of parameters of a value a cell that go along with the field, whatever the other unknowns make of them.
-    """
-
-    def __init__(
-        self,
-        scene: object,
-        terms: list,
-        others: list,
-        field: object,
-        base: dict,
-        start: object,
-        frames: np.ndarray | None = None,
-        along: tuple = (),
-    ) -> None:
-        made = zip(field.variables(), field.priors, strict=True)
-        own = [Unknown(v, prior=s if np.isfinite(s) else None, wanted=v.name == field.lead) for v, s in made]
-        super().__init__(scene, terms, [*others, *own], start, frames)
-        self.field, self.base, self.along = field, base, along
-        self.own = slice(len(others), len(others) + len(own))
-        middle = [float(u.variable.scaled(np.mean(u.variable.start))) for u in others]
-        self.assume(np.concatenate([middle, np.zeros(len(own))]))
-        self._z = None
-
-    def settings(self, scaled: np.ndarray) -> object:
-        """As of `TwinProblem`."""
-        variables = self.variables[self.own]
-        lower = np.array([float(v.scaled(v.lower)) for v in variables])
-        upper = np.array([float(v.scaled(v.upper)) for v in variables])
-        self._z = np.clip(scaled[:, self.own], lower, upper)
-        return super().settings(scaled)
-
-    def _feed(self, u, i, value, slope, params, tangents, p):
-        if i < self.own.start:
-            super()._feed(u, i, value, slope, params, tangents, p)
-            return
-        if i > self.own.start:
-            return  # all of the field is fed at once
-        factors = np.exp(np.stack([self.field.log_values(z) for z in self._z]))
-        slopes = np.stack([self.field.slopes(z) for z in self._z])
-        for name in self.along:
-            before = params.get(name, self.model.parameters[name])
-            params[name] = before * factors
-            tangents[name] = tangents.get(name, np.zeros((p, *factors.shape))) * factors
-        for name, base in self.base.items():
-            params[name] = base * factors
-            tangents[name] = np.zeros((p, *factors.shape))
-        for name in (*self.base, *self.along):
-            tangents[name][self.own] = np.moveaxis(slopes * params[name][..., None], -1, 0)
-
-
-@dataclass(frozen=True, eq=False)
-class _Stage:
-    """A field that has been fitted.
-
-    Args:
-        problem: FieldProblem at its end.
-        z: of the field.
-        others: Unknowns beside it, started where they ended.
-        result: LeastSquaresResult.
-    """
-
-    problem: FieldProblem
-    z: np.ndarray
-    others: list
-    result: object
-
-    def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """(triangle [q, q], target [q]) of the linear model: misfit |triangle z - target|^2 / 2, other unknowns eliminated, no priors."""
-        rows = len(self.result.residuals[0]) - self.problem.prior_rows
-        jacobian, residuals = self.result.jacobian[0][:rows], self.result.residuals[0][:rows]
-        first = self.problem.own.start
-        priors = [u.prior for u in self.problem.unknowns[:first]]
-        held = np.diag([0.0 if s is None else 1.0 / s for s in priors]) if first else np.zeros((0, 0))
-        whole = np.column_stack([jacobian, residuals])
-        whole = np.concatenate([whole, np.pad(held, ((0, 0), (0, whole.shape[1] - first)))])
-        triangle = np.linalg.qr(whole, mode="r")
-        block = triangle[first : whole.shape[1] - 1]
-        matrix = block[:, first:-1]
-        return matrix, matrix @ self.z - block[:, -1]
-
-
-class _Noise:
-    """Calls a problem and keeps what noise its residuals showed at each place."""
-
-    def __init__(self, problem):
-        self.problem, self._kept = problem, []
-
-    def __call__(self, scaled, active):
-        out = self.problem(scaled, active)
-        self._kept.append((scaled[0].copy(), self.problem.noise[0].copy()))
-        return out
-
-    def of(self, scaled):
-        """The noise at a place where the problem was called."""
-        return next(noise for place, noise in reversed(self._kept) if np.array_equal(place, scaled))
-
-
-class _FieldFit:
-    """What all stages share."""
-
-    def __init__(self, scene, terms, names, others, start, fit, stated, progress):
-        self.scene, self.terms, self.names, self.others = scene, terms, names, others
-        self.fit, self.stated, self.progress = fit, stated, progress
-        self.start = replace(start, positions=fit.start[0], velocities=fit.start[1])
-        self.cells = cells_of(scene.soft_body.mesh)
-        values = scene.model.parameters
-        self.base = {}
-        for name in names:
-            key = scene.parameters[name].name
-            self.base[key] = np.asarray(fit.settings.get(key, values[key].reshape(-1, *values.find(key).shape)[0]), float).copy()
-        shape = (len(self.cells),)
-        self.damping = [n for n in DAMPINGS if n in scene.parameters and scene.parameters[n].shape == shape]
-        self.along = tuple(scene.parameters[n].name for n in self.damping)
-        self.history = list(fit.history)
-
-    def cell(self):
-        """Edge of a regular cell of the mean size [m]."""
-        size = self.cells.sizes.mean()
-        return {4: (6 * np.sqrt(2) * size) ** (1 / 3), 3: np.sqrt(4 / np.sqrt(3) * size), 2: size}[self.cells.corners.shape[1]]
-
-    def climb(self, name, field):
-        """Fit a field of columns, coarse ones first: what varies over the whole body is found before what it would be mistaken for."""
-        others, count = self.others, len(field.starts)
-        found = np.zeros(0)
-        for width in sorted({*(w for w in LEVELS if w < count), count}):
-            starts = np.concatenate([found, np.zeros(width - len(found))])
-            stage = self.run(name, field.first(width).started_at(starts), others)
-            found, others = stage.z, stage.others
-        return stage
-
-    def run(self, name, field, others):
-        """Fit a field; the terms' noise is found anew at its end."""
-        problem = FieldProblem(self.scene, self.terms, others, field, self.base, self.start, along=self.along)
-        length = float(self.scene.capture.times[problem.frames[-1]] - self.start.time)
-        kept = _Noise(problem)
-        result = least_squares(kept, problem.variables, progress=self._shown(name, length), **FIELD)
-        self.weigh(kept.of(result.scaled[0]))
-        others = [u.started_at(float(result.theta[0, i])) for i, u in enumerate(others)]
-        return _Stage(problem, result.scaled[0][problem.own], others, result)
-
-    def _shown(self, name, length):
-        def show(iteration, cost, theta):
-            self.history.append((name, length, float(cost[0])))
-            if self.progress is not None:
-                self.progress(name, length, iteration, float(cost[0]), {})
-
-        return show
-
-    def weigh(self, shown):
-        """Set each term's noise to what residuals show, never below what was stated; returns the largest relative change."""
-        change = 0.0
-        for term, stated, value in zip(self.terms, self.stated, shown, strict=True):
-            if np.isfinite(value):
-                new = max(stated, float(value))
-                change = max(change, abs(new / term.sigma - 1.0))
-                term.sigma = new
-        return change
-
-    def smooth(self, count):
-        """A field of smooth columns."""
-        columns, rates = smooth_columns(self.cells, count)
-        return self._graded(columns, rates, "field", self.names[0])
-
-    def patched(self, count, seed):
-        """(field that is constant on patches, in modes of their graph; labels [cells]; modes [patches, patches])."""
-        labels = patches(self.cells, count, seed)
-        pairs, areas = neighbours(self.cells, labels)
-        n = int(labels.max()) + 1
-        graph = np.zeros((n, n))
-        graph[pairs[:, 0], pairs[:, 1]] = graph[pairs[:, 1], pairs[:, 0]] = areas
-        rates, modes = np.linalg.eigh(np.diag(graph.sum(axis=1)) - graph)
-        modes *= np.sqrt(n)
-        modes[:, 0] = 1.0
-        return self._graded(region_basis(labels) @ modes, np.maximum(rates, 0.0), "patches", self.names[0]), labels, modes
-
-    @staticmethod
-    def _graded(columns, rates, name, lead):
-        count = columns.shape[1]
-        priors = np.full(count, np.inf)
-        if count > 1:
-            priors[1:] = STRENGTH * np.sqrt(rates[1] / np.maximum(rates[1:], rates[1]))
-        return ColumnField(columns, (lead, *(f"{name}[{i}]" for i in range(1, count))), np.zeros(count), priors)
+BORDER = {"max_iterations": 8, "relative_decrease": 2e-3, "gradient": 3e-3, "step_size": 3e-3, "damping": 1e-2}
 
 
 def identify_field_twin(
@@ -289,7 +96,7 @@ def identify_field_twin(
     stated = [term.sigma for term in terms]
     if fit is None:
         fit = identify_twin(scene, terms, wanted, start=start, progress=progress, level=level, seed=seed, **options)
-    job = _FieldFit(scene, terms, names, _from(fit, others), start, fit, stated, progress)
+    job = FieldStages(scene, terms, names, _from(fit, others), start, fit, stated, progress)
     _bind(job)
     final = {"start": job.start, "progress": progress, "level": level, "seed": seed} | options
     if not isinstance(basis, str):
@@ -321,30 +128,39 @@ def _from(fit, unknowns):
 
 
 def _bind(job):
-    """Tie what is followed to the body as the homogeneous fit moves it: to where it is over several frames, where a term can do that."""
-    frames = np.unique(np.concatenate([term.frames for term in job.terms]))
-    poses = dict(zip(frames.tolist(), predict(job.scene, job.fit, frames), strict=True))
-    for term in job.terms:
-        if hasattr(term, "bind"):
-            for frame in term.first_frames:
-                term.bind(int(frame), poses[int(frame)])
-        if hasattr(term, "bind_over"):
-            term.bind_over(term.frames, np.stack([poses[int(f)] for f in term.frames]))
+    """Tie what is followed to the body where it is when it is first seen, as the homogeneous fit has it."""
+    bound = [term for term in job.terms if hasattr(term, "bind") and len(term.first_frames)]
+    frames = np.unique(np.concatenate([term.first_frames for term in bound])) if bound else np.zeros(0, int)
+    if not len(frames):
+        return
+    # of a body at rest: where it was seen to rest, not where one stuff would let it hang
+    seen = predict(job.scene, job.fit, frames) + (job.start.positions - job.fit.start[0])
+    poses = dict(zip(frames.tolist(), seen, strict=True))
+    for term in bound:
+        for frame in term.first_frames:
+            term.bind(int(frame), poses[int(frame)])
 
 
-def _by_part(job, labels, values, options):
-    """The general fit with one value a part; labels are numbered by falling size here."""
+def _by_part(job, labels, values, options, blend=None):
+    """The general fit with one value a part, cells at a border keeping what share of it they are of (`blend`: log values of cells)."""
     scene = job.scene
-    damping = {u.name: float(np.mean(u.variable.start)) for u in job.others if u.name in job.damping}
-    unknowns = [u for u in job.others if u.name not in damping]
-    for name, value in damping.items():
-        unknowns += part_unknowns(scene, name, labels, value if values is None else value * np.exp(values))
+    cells = np.zeros(len(labels)) if values is None else values[labels] if blend is None else blend
+    shares = np.exp(cells - cells.mean())
+    middle = float(np.exp(cells.mean()))
+    unknowns = [u for u in job.others if u.name not in job.damping]
+    for u in job.others:
+        if u.name in job.damping:
+            first = float(np.mean(u.variable.start)) * middle
+            unknowns.append(replace(u.started_at(float(np.clip(first, u.variable.lower, u.variable.upper))), pattern=shares))
     for name in job.names:
         base = float(np.exp(np.log(job.base[scene.parameters[name].name]).mean()))
-        unknowns += part_unknowns(scene, name, labels, base if values is None else base * np.exp(values))
+        parts = part_unknowns(scene, name, labels, base if values is None else base * np.exp(values))
+        if blend is not None:
+            parts = [replace(u, pattern=u.pattern * np.exp(blend - values[labels])) for u in parts]
+        unknowns += parts
     for term, stated in zip(job.terms, job.stated, strict=True):
         term.sigma = stated
-    fit = identify_twin(scene, job.terms, unknowns, **({"starts": (1.0,), "horizons": (None,)} | options))
+    fit = identify_twin(scene, job.terms, unknowns, **(options | {"starts": (1.0,), "near": True}))
     fit.history = job.history + fit.history
     fit.parts = np.asarray(labels)
     for name in job.names:
@@ -373,19 +189,24 @@ def _found_parts(job, count, most, ratio, seed, options):
     triangle, target = stage.data()
     inverse = np.linalg.inv(modes)
     path = partitions(triangle @ inverse, target, value, sizes, neighbours(job.cells, cells_patch), most)
+    share = path[0].cost / max(float(stage.result.cost[0]), 1e-300)
+    if share < LEAST_SHARE:
+        return _one_part(job, f"a field of {len(sizes)} patches explains {100 * share:.1f} % of the misfit only")
     chosen = _enough(path)
     others = stage.others
     labels, values = chosen.labels[cells_patch], chosen.values
+    widths = WIDTHS
     while len(values) > 1:
-        labels, values, others = _refined(job, labels, values, others)
+        labels, values, others, blend = _refined(job, labels, values, others, widths)
         if len(values) < 2:
             break
         job.others = others
-        found = _by_part(job, labels, values, options)
+        found = _by_part(job, labels, values, options, blend)
         pair = _too_alike(job, found, len(values), ratio)
         if pair is None:
             return found
         labels, values = _joined(job, found, labels, pair)
+        widths = WIDTHS[-1:]  # the borders that are left lie about right
     return _one_part(job, "no two parts could be told apart")
 
 
@@ -406,18 +227,47 @@ def _enough(path):
     return chosen
 
 
-def _refined(job, labels, values, others):
-    """(labels [cells] by falling size, log values, others) once the borders have moved where the data want them."""
+def _refined(job, labels, values, others, widths):
+    """(labels [cells] by falling size, log values, others, log values of cells) once the borders are where the data want them."""
     labels, values = _tidied(job, labels, values)
+    blend = None
     modes, rates = smooth_columns(job.cells, MODES)
-    for width in WIDTHS:
+    for width in widths:
         if len(values) < 2:
             break
         field = border_field(job.cells, labels, values, modes, rates, width * job.cell())
-        stage = job.run("borders", field, others)
-        others = stage.others
-        labels, values = _tidied(job, field.labels(stage.z), stage.z[: len(values)])
-    return labels, values, others
+        stage = _tried(job, field, others, width == widths[-1])
+        field = stage.problem.field
+        others, before = stage.others, field.labels(stage.z)
+        labels, values = _tidied(job, before, stage.z[: len(values)])
+        # an island that is gone takes the value of what surrounds it
+        kept = values[labels] == stage.z[: field.distances.shape[1]][before]
+        blend = np.where(kept, field.log_values(stage.z), values[labels])
+    return labels, values, others, blend
+
+
+def _tried(job, field, others, elsewhere):
+    """The fitted field of borders; if `elsewhere`, also from a cell further out and further in, for a border of a little too much or too
+    little of a stuff that is a little too soft or too stiff may be a minimum of its own."""
+    best = job.run("borders", field, others, BORDER, weigh=not elsewhere)
+    if not elsewhere:
+        return best
+    count, modes = len(field.values), field.modes.shape[1]
+    first = best
+    for part in range(1, count):
+        for step in (job.cell(), -job.cell()):
+            z = first.z.copy()
+            z[count + (part - 1) * modes] += step
+            labels = first.problem.field.labels(z)
+            if len(np.unique(labels)) < count:
+                continue
+            moved = replace(field, distances=signed_distances(job.cells, labels), values=z[:count])
+            trial = job.run("borders", moved, first.others, BORDER, weigh=False)
+            if trial.result.cost[0] < best.result.cost[0]:
+                best = trial
+    best.problem(best.result.scaled)
+    job.weigh(best.problem.noise[0])
+    return best
 
 
 def _tidied(job, labels, values):

@@ -18,7 +18,9 @@ BAR = 46  # height of the colour bar's strip [pixel]
 
 
 def field_pictures(mesh: object, fit: TwinFit) -> list[tuple[str, Image.Image, str]]:
-    """A picture for each field of a fit whose values are one a cell, and one of its parts.
+    """A picture for each field of a fit that varies over the cells, and one of its parts where there are several.
+
+    Values of a rod may be one an edge or one a point between; those of a sheet's hinges have no triangle to be shown on.
 
     Args:
         mesh: rest shape: TetMesh, TriMesh or Curve.
@@ -28,21 +30,28 @@ def field_pictures(mesh: object, fit: TwinFit) -> list[tuple[str, Image.Image, s
         (name, picture, caption) each; none where no field was fitted.
     """
     out, owner = [], cells_of_surface(mesh)
-    count = int(owner.max()) + 1
-    for name, values in fit.field.items():
-        values = np.asarray(values, float).ravel()
-        if len(values) < count:
+    for name, given in fit.field.items():
+        values = _by_cell(mesh, np.asarray(given, float).ravel())
+        if values is None or np.ptp(values) < 1e-6 * np.abs(values).max():
             continue
         factor, unit = scaled(float(np.median(values)), fit.units.get(name, fit.units.get(f"{name}[0]", "")))
         label = f"{words(name)} [{unit}]" if unit else words(name)
         picture = _views(mesh, (factor * values)[owner], label)
         least, middle, most = (digits(factor * q) for q in np.quantile(values, (0.0, 0.5, 1.0)))
         out.append((name, picture, f"{words(name)} at rest, from two sides: {least} to {most} {unit}, median {middle} {unit}."))
-    if fit.parts is not None and len(np.asarray(fit.parts)) >= count:
-        parts = np.asarray(fit.parts, float)
+    parts = None if fit.parts is None else _by_cell(mesh, np.asarray(fit.parts, float))
+    if parts is not None and parts.max() > 0:
         picture = _views(mesh, parts[owner] + 1, "part")
         out.append(("parts", picture, f"The {int(parts.max()) + 1} parts of the body at rest, from two sides."))
     return out
+
+
+def _by_cell(mesh, values):
+    """Values [cells]; None where they are not of the mesh's cells."""
+    cells = len(mesh.cells if isinstance(mesh, TetMesh) else mesh.edges if isinstance(mesh, Curve) else mesh.triangles)
+    if isinstance(mesh, Curve) and 1 < len(values) != cells:
+        return np.interp(np.linspace(0.0, 1.0, cells), np.linspace(0.0, 1.0, len(values)), values)
+    return values if len(values) == cells else None
 
 
 def cells_of_surface(mesh: object) -> np.ndarray:

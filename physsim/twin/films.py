@@ -15,6 +15,7 @@ from physsim.report.video import write_video
 HIGH = 360  # of the pictures [pixel]
 SLOWER = 3.0  # a capture of a few seconds is shown slower by this factor
 LEAST_FPS = 5.0
+GRASP_HIGH, GRASP_FPS = 288, 12.0  # of a grasp's film: rays to a robot's meshes are what it takes
 BEHIND = 0.93  # grey behind what is drawn
 
 
@@ -58,30 +59,23 @@ def capture_pictures(capture: Capture, asset: Asset, frames: np.ndarray, positio
         yield Image.fromarray(np.concatenate([np.asarray(panel) for panel in panels], axis=1))
 
 
-def grasp_film(path: str | PathLike[str], run: object, fps: float = 15.0) -> Path:
-    """A grasp, the object by its splats at the left and by its strain at the right.
+def grasp_film(path: str | PathLike[str], run: object, fps: float = GRASP_FPS) -> Path:
+    """A grasp with the object by its splats, the robot by its meshes.
 
     Args:
         path: .mp4 file.
         run: Run of it, with a camera, whose object has an asset with splats.
-        fps: frames a second of the film.
+        fps: frames a second of the film, which takes as long as the grasp.
 
     Returns:
-        What was written.
+        What was written: the video, or a strip of stills where no encoder is found.
     """
-    from physsim.viewer.film import Pictures
-    from physsim.viewer.stage import Stage
+    from physsim.viewer.film import film
 
-    wide = 2 * round(run.camera.width * HIGH / run.camera.height / 2)
-    lens, stage = run.camera.resized(wide, HIGH), Stage(run)
-    sides = [Pictures(stage, show) for show in ("splats", "strain")]
-
-    def frames():
-        step = max(1, round(len(run) / max(float(np.ptp(run.times)), 1e-9) / fps))
-        for i in range(0, len(run), step):
-            yield Image.fromarray(np.concatenate([np.asarray(side.draw(i, lens)) for side in sides], axis=1))
-
-    return write_video(path, frames(), fps)
+    high = GRASP_HIGH
+    size = 2 * round(run.camera.width * high / run.camera.height / 2), high
+    frames = max(2, round(fps * float(np.ptp(run.times))) + 1)
+    return film(run, path, size=size, frames=frames, show="splats")
 
 
 def _picture(colours):

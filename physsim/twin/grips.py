@@ -22,12 +22,12 @@ from physsim.twin.registration import across_elements, robust_pose
 
 FRAMES = 40  # that are looked at
 LEAST = 8  # of them, and of points, with which anything can be told
-SCOPE = 0.35  # of the body's extent about the handle: further away distances say little
+SCOPE = 0.4  # of the body's extent about the handle: further away distances say little
 WRONG = 8.0  # log likelihood that one point can cost: some are tracked wrongly
 ALIKE = 4.0  # numbers of a point that count as one, because errors of the shape and of neighbouring frames go together
 BESIDE = 20  # points of the body next to a handle
 SURE = 3.0  # log likelihood by which a region must beat the spot nearest to the handle
-FITTING = 3.0  # log likelihood a point that the law itself may cost: beyond it the scatter has other reasons
+FITTING = 4.5  # log likelihood a point that the law itself may cost: beyond it the scatter has other reasons
 POWERS = (1.0, 1.5, 2.0)
 LARGEST = 0.6  # share of the body's points that a handle may hold
 

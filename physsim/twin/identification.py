@@ -9,14 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from physsim.errors import InputError, SolverError
 from physsim.physics import validation
 from physsim.physics.solvers.implicit import SolverImplicit
 from physsim.real2sim.least_squares import MAX_ITERATIONS, least_squares
 from physsim.real2sim.sampled_run import run_sampled
-from physsim.twin.checkpoint import Checkpoint, Remembered, fingerprint
-from physsim.twin.problem import TwinProblem, seen_by_cameras
+from physsim.twin.checkpoint import Checkpoint, Remembered
+from physsim.twin.fingerprint import fingerprint
+from physsim.twin.problem import TwinProblem
 from physsim.twin.results import TwinFit
 from physsim.twin.terms import default_terms
 from physsim.twin.uncertainty import density_sentence, determine, wanted_values
@@ -65,6 +67,7 @@ def identify_twin(
     seeds: int = 1,
     seed: int = 0,
     horizons: tuple | None = None,
+    near: bool = False,
     checkpoint: str | None = None,
     progress: Callable | None = None,
     level: float = 0.95,
@@ -82,6 +85,7 @@ def identify_twin(
         seeds: fits by other choices of points and other starts, for `TwinFit.spread`.
         seed: of the first one's choices.
         horizons: lengths of motion [s] fitted one after the other, None for all; None: a third of the frames, then all.
+        near: whether the unknowns start near their answer: then all of the motion is fitted at once, at the scene's own step.
         checkpoint: folder that keeps every evaluation, so that a fit that was killed goes on; None: none is kept.
         progress: called as progress(stage, horizon [s], iteration, cost, values) after every iteration, with the best candidate.
         level: of the intervals.
@@ -108,8 +112,7 @@ def identify_twin(
         own = default_terms(scene, seed=seed + k) if terms is None else list(terms)
         folder = checkpoint if checkpoint is None or k == 0 else f"{checkpoint}/seed_{k}"
         first = wanted if k == 0 else _scattered(wanted, np.random.default_rng((seed, k)))
-        job = _Job(scene, own, first, start, tuple(starts), ways, horizons, folder, progress, level)
-        fits.append(job.run())
+        fits.append(_Job(scene, own, first, start, tuple(starts), ways, horizons, bool(near), folder, progress, level).run())
     if seeds > 1:
         fits[0].spread = {name: [fit.values[name] for fit in fits] for name in fits[0].values}
     return fits[0]
@@ -130,10 +133,10 @@ def _scattered(unknowns, chance):
 class _Job:
     """One fit, stage by stage."""
 
-    def __init__(self, scene, terms, unknowns, start, factors, ways, horizons, folder, progress, level):
+    def __init__(self, scene, terms, unknowns, start, factors, ways, horizons, near, folder, progress, level):
         self.scene, self.terms, self.unknowns, self.start = scene, terms, unknowns, start
         self.factors, self.level, self.progress = factors, level, progress
-        self.horizons = _horizons(scene, horizons)
+        self.horizons, self.near = _horizons(scene, horizons), near
         self.extent = float(np.ptp(start.positions[scene.body.particles], axis=0).max())
         self.ways = min(int(ways), len(start.ways))
         self.stated = [term.sigma for term in terms]
@@ -141,16 +144,18 @@ class _Job:
         self.remembered = Remembered(kept)
 
     def _fingerprint(self):
-        parts = [self.horizons, self.factors, self.ways, self.level, self.scene.dt, self.scene.integrator, self.start.positions]
+        parts = [self._plan(), self.factors, self.ways, self.level, self.scene.dt, self.scene.integrator, self.start.positions]
         parts += [self.start.velocities, self.start.ways, self.start.at_rest, self.scene.model.rest, self.scene.capture.times]
-        parts += [(u.name, np.mean(u.variable.start), u.variable.lower, u.variable.upper, u.prior) for u in self.unknowns]
+        for u in self.unknowns:
+            v = u.variable
+            parts += [u.name, u.role, u.parameter, u.index, u.prior, u.pattern, np.mean(v.start), v.lower, v.upper, v.scale]
         for name in self.scene.model.parameters.names():
             parts += [name, self.scene.model.parameters[name]]
         if self.scene.control is not None:
             parts += [self.scene.control.times, *(np.asarray(v) for v in self.scene.control.targets.values())]
         for term in self.terms:
             parts += [term.name, term.sigma, *(term.data() if hasattr(term, "data") else [np.asarray(term.frames)])]
-        return fingerprint(*parts)
+        return fingerprint(parts)
 
     def run(self):
         """The whole fit."""
@@ -171,6 +176,8 @@ class _Job:
 
     def _plan(self):
         """(horizon [s], step [s]) of each stage: long steps first, all of the motion at the scene's own step last."""
+        if self.near:
+            return [(None, self.scene.dt)]
         times = self.scene.capture.times
         interval = float(np.median(np.diff(times))) if len(times) > 1 else LONG_STEP
         long = max(self.scene.dt, min(LONG_STEP, interval))
@@ -236,9 +243,7 @@ class _Job:
             best = result.best
             found.values = dict(zip([u.name for u in unknowns], result.theta[best].tolist(), strict=True))
             found.problem, found.result, found.converged = problem, result, result.reason[best] != MAX_ITERATIONS
-            everyone = np.tile(result.scaled[best], (len(factors), 1))
-            call(everyone, np.ones(len(factors), bool))
-            change = self._weigh(problem, problem.noise[0])
+            change = self._weigh(problem, self.remembered.noise_at(result.scaled[best]))
             if not last or (round_ > 0 and change < STEADY):
                 break
             problem.unknowns = [u.started_at(found.values[u.name]) for u in unknowns]
@@ -282,6 +287,7 @@ class _Job:
         best = result.best
         scaled = result.scaled[best]
         values, units = wanted_values(problem, scaled)
+        problem(np.tile(scaled, (problem.model.envs, 1)))  # for what it shows beside rows; the run itself is kept
         bounds, sentences = determine(problem, scaled, result.residuals[best], result.jacobian[best], self.level)
         sentences |= density_sentence(self.scene, values)
         everyone = np.tile(scaled, (problem.model.envs, 1))
@@ -289,7 +295,7 @@ class _Job:
         state, _, _, _ = problem.begin(s, slopes=False)
         names = {u.parameter for u in problem.unknowns if u.parameter} | ({"gravity"} if "gravity" in s.tangents else set())
         pose = s.pose[0]
-        turn = _turn(pose)
+        turn = Rotation.from_rotvec(pose[:3]).as_matrix()
         return TwinFit(
             values=values,
             units=units,
@@ -315,19 +321,13 @@ class _Job:
             lines.append(sentences.get(name) or f"{name} = {value:.4g}{unit}, {100 * self.level:g} % interval {low:.4g} to {high:.4g}")
         lines += [text for name, text in sentences.items() if name not in values]
         for term, stated in zip(self.terms, self.stated, strict=True):
-            unit = "pixel" if term.name.startswith("mask") else "m"
-            lines.append(f"{term.name}: residuals of {term.sigma:.3g} {unit}")
+            unit = {"mask": " pixel", "colour": ""}.get(term.name.split()[0], " m")
+            lines.append(f"{term.name}: residuals of {term.sigma:.3g}{unit}")
             if term.sigma > 3.0 * stated:
                 lines[-1] += f", {term.sigma / stated:.1f} times the data's own noise: the model, its shape or its start is off"
         if not found.converged:
             lines.append("the fit was stopped before it had converged")
         return "\n".join(lines)
-
-
-def _turn(pose):
-    from scipy.spatial.transform import Rotation
-
-    return Rotation.from_rotvec(pose[:3]).as_matrix()
 
 
 def _least(noise):
@@ -409,5 +409,3 @@ def predict(scene: object, fit: TwinFit, frames: np.ndarray | None = None) -> np
 
 
 predict_twin = predict
-
-__all__ = ["identify_twin", "predict", "predict_twin", "seen_by_cameras"]

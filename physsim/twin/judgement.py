@@ -65,8 +65,8 @@ class Judgement:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Metrics that the twin has, in the order of METRICS."""
-        return tuple(m for m in METRICS if m in self.errors[TWIN])
+        """Metrics that the twin has in some frame, in the order of METRICS."""
+        return tuple(m for m in METRICS if np.isfinite(self.series(m)).any())
 
     @property
     def part(self) -> str:

@@ -41,6 +41,20 @@ def believed(square: np.ndarray, seen: np.ndarray, sharp: bool) -> tuple[np.ndar
     return seen * weights, np.sqrt(seen * ratio)
 
 
+def curvature(weights: np.ndarray, shrink: np.ndarray, parts: int) -> tuple[float, float]:
+    """How much of least squares' normal matrix the rows of Gauss-Newton keep, and the cost's own second derivative, of sharp measurements.
+
+    Args:
+        weights, shrink: of each measurement, shape [measurements].
+        parts: numbers that one has.
+
+    Returns:
+        Sums over the measurements of (weight / shrink)^2, and of the mean over directions of d(weight r)/dr = w - 2 w (1 - w) / parts.
+    """
+    w, shrink = weights[weights > 0.0], shrink[weights > 0.0]
+    return float(np.sum((w / shrink) ** 2)), float(np.sum(w - 2.0 * w * (1.0 - w) / parts))
+
+
 @dataclass(frozen=True)
 class Linear:
     """A term at one frame, linearised about the positions of all particles.

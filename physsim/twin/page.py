@@ -15,7 +15,21 @@ from physsim.twin.field_pictures import field_pictures
 from physsim.twin.judge_clouds import Moving
 from physsim.twin.judgement import METRICS, TWIN, Judgement
 from physsim.twin.pictures import one_torch_thread
-from physsim.twin.report import FURTHER, MAIN, coverage, digits, error_table, losses, ranges, report_numbers, scaled, span, words
+from physsim.twin.report import (
+    DISTANCES,
+    FURTHER,
+    MAIN,
+    PICTURES,
+    coverage,
+    digits,
+    error_table,
+    losses,
+    ranges,
+    report_numbers,
+    scaled,
+    span,
+    words,
+)
 from physsim.twin.results import TwinFit
 from physsim.twin.seen import Seen
 from physsim.twin.strip import TITLES, make_strip
@@ -27,6 +41,7 @@ COLOURS = {
     trivial.CARRIED: PALETTE[2],
     trivial.REPLAYED: PALETTE[3],
 }
+WIDE = 20.0  # ratio of errors above which they are drawn on a logarithmic axis
 DEFINITIONS = {
     "track": "distance of a tracked point from its material point, mean over the tracks that a frame shows; tracks that left "
     "the body by the data alone are set aside.",
@@ -131,6 +146,9 @@ def _strip(page, capture, scene, fit, judgement, positions, draw):
     mesh = scene.soft_body.mesh
     count = len(mesh.line if isinstance(mesh, Curve) else mesh.points)
     body = Moving.of(mesh, np.asarray(positions)[:, :count], getattr(scene, "thickness", None))
+    if not (body.there & (judgement.fitted | judgement.tested)).any():
+        page.text("No frame of the capture was simulated.")
+        return
     with one_torch_thread():
         strip = make_strip(judgement, Seen(capture, fit), body, np.asarray(positions), draw)
     page.strip(TITLES, strip.frames, "measured, simulated and difference", strip.caption, strip.spans, strip.first)
@@ -140,8 +158,10 @@ def _errors(page, judgement):
     page.heading("Errors")
     shown = [m for m in MAIN if m in judgement.metrics]
     counts = f"{int(judgement.fitted.sum())} fitted and {int(judgement.tested.sum())} held-out frames"
-    header, rows = error_table(judgement, MAIN)
-    page.table(header, rows, f"Means over {counts}, each with its standard error, which allows for errors that last over many frames.", 0)
+    told = f"Means over {counts}, each with its standard error, which allows for errors that last over many frames."
+    page.table(*error_table(judgement, DISTANCES), told, 0)
+    if set(PICTURES) & set(judgement.metrics):
+        page.table(*error_table(judgement, PICTURES), "The same for what pictures show.", 0)
     series = [m for m in ("track", "chamfer") if m in judgement.metrics]
     panels = [_panel(judgement, m) for m in series]
     if panels:
@@ -173,15 +193,18 @@ def _panel(judgement, metric):
     step = float(np.median(np.diff(t))) if len(t) > 1 else 1.0
     runs = ranges(np.flatnonzero(judgement.tested))
     spans = [(t[a] - step / 2, t[b] + step / 2, "held out" if k == 0 else "") for k, (a, b) in enumerate(runs)]
-    name = METRICS[metric][0]
-    return Panel(name[0].upper() + name[1:], series, "time [s]", "[mm]", spans=spans)
+    name, values = METRICS[metric][0], np.concatenate([s.y[np.isfinite(s.y)] for s in series])
+    wide = values.min() > 0.0 and values.max() > WIDE * values.min()
+    return Panel(name[0].upper() + name[1:], series, "time [s]", "[mm]", log_y=bool(wide), spans=spans)
 
 
 def _residual(page, judgement, corrected, correction):
     page.heading("Residual correction")
     if correction.kind == "none":
-        tried = ", ".join(f"{kind} {digits(1e3 * value)} mm" for kind, value in correction.trials.items())
-        page.text(f"A smooth displacement on top of the physics was tried inside the fitted frames; none helps ({tried}), none is made.")
+        tried = ", ".join(f"{'without' if k == 'none' else k} {digits(1e3 * v)} mm" for k, v in correction.trials.items())
+        page.text(
+            f"A smooth displacement on top of the physics was tried inside the fitted frames; it does not help ({tried}), and none is made."
+        )
         return
     kept = [m for m in MAIN if m in judgement.metrics]
     header, (plain, *_) = error_table(judgement, kept)
@@ -218,7 +241,11 @@ def _parameters(page, fit, kind):
     if forest:
         seeds = " Small dots: estimates of other seeds." if fit.spread else ""
         page.intervals(forest, f"Estimates and their intervals, relative to the estimate; an arrow: the interval has no end there.{seeds}")
-    page.text(*(line for line in fit.statement.splitlines() if line not in fit.undetermined.values()))
+    said = [line for line in fit.statement.splitlines() if line not in fit.undetermined.values()]
+    page.text(*(line for line in said if line.partition(" = ")[0] not in fit.values and ": residuals of" not in line))
+    left = [line.partition(": ") for line in said if ": residuals of" in line]
+    if left:
+        page.facts([(f"left over, {name}", text) for name, _, text in left])
     if fit.undetermined:
         page.heading("What this motion cannot tell")
         page.facts([(words(name), sentence) for name, sentence in fit.undetermined.items()])

@@ -17,11 +17,12 @@ from physsim.physics.diff.tangent import equilibrium_tangent
 from physsim.physics.solvers.implicit import SolverImplicit
 from physsim.physics.solvers.static import SolverStatic
 from physsim.real2sim.sampled_run import run_sampled
-from physsim.twin.linear import deviation
+from physsim.twin.linear import curvature, deviation
 from physsim.twin.offsets import centred
 from physsim.twin.unknowns import GRAVITY, PARAMETER, PLACE, POSE, SPEED, TIME
 
 TANGENT = 1e-4  # relative residual of the tangents' solves: Gauss-Newton asks for no more
+KEPT = 2e8  # bytes of runs that are kept for another look
 MOST_ITERATIONS = 80  # of Newton in a step: a candidate that needs more is no good one
 
 
@@ -82,16 +83,19 @@ class TwinProblem:
         if not len(self.frames):
             raise InputError("frames: no term covers any of the frames to fit")
         self.model = scene.model.replicated(envs) if scene.model.envs == 1 else scene.model
-        self.solver = SolverImplicit(
-            self.model, scene.dt if dt is None else dt, scene.integrator, strict=False, max_iterations=MOST_ITERATIONS
-        )
-        self._static = None
+        self.dt = scene.dt if dt is None else dt
         self.covers = [{int(f) for f in term.frames} for term in self.terms]
         self.centre = start.positions[scene.body.particles].mean(axis=0)
         self._priors = [i for i, u in enumerate(self.unknowns) if u.prior is not None]
         self._middle = np.array([float(u.variable.scaled(np.mean(u.variable.start))) for u in self.unknowns])
         self.runs = 0
+        self._runs = {}  # of the last simulations: with other weights only their frames are looked at again
         self.noise = np.full((envs, len(self.terms)), np.nan)  # that the residuals of the last call show, [k, terms]
+        self.flatness = np.ones(envs)  # by which its cost is flatter than Gauss-Newton's rows say, because what is off pulls less, [k]
+
+    def solver(self) -> SolverImplicit:
+        """A new solver: what one keeps from an earlier run would show in the last digits, and a fit could not be repeated to the bit."""
+        return SolverImplicit(self.model, self.dt, self.scene.integrator, strict=False, max_iterations=MOST_ITERATIONS)
 
     @property
     def variables(self) -> list:
@@ -157,15 +161,14 @@ class TwinProblem:
         return self.model.state(x, v, self.start.time)
 
     def _at_rest(self, state, s, dx, dv):
-        """The equilibrium at the start's place; it begins anew from there at every call, so that a fit can be repeated to the bit."""
-        if self._static is None:
-            self._static = SolverStatic(self.model, strict=False)
+        """The equilibrium at the start's place; it begins anew from there at every call."""
+        static = SolverStatic(self.model, strict=False)
         control = self.scene.control
-        rest, report = self._static.solve(state, control, s.parameters)
+        rest, report = static.solve(state, control, s.parameters)
         bad = ~np.atleast_1d(report.converged)
         if dx is not None:
             p = len(self.unknowns)
-            dx = equilibrium_tangent(self._static, rest, s.tangents, p, params=s.parameters, control=control)
+            dx = equilibrium_tangent(static, rest, s.tangents, p, params=s.parameters, control=control)
             bad |= ~np.isfinite(dx).all(axis=(0, 2, 3))
             dx = np.where(bad[:, None, None], 0.0, dx)
         x = np.where(bad[:, None, None], state.x.numpy(), rest.x.numpy())
@@ -178,25 +181,41 @@ class TwinProblem:
 
     def __call__(self, scaled: np.ndarray, active: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Residuals [k, rows] and Jacobian [k, rows, p]; NaN where a simulation failed. Rows: p + 1 a frame, then the priors'."""
-        self.runs += 1
         k, p = scaled.shape
+        failed, run = self._run(scaled)
+        looks = [_Looks(self, p) for _ in range(k)]
+        for env, f, x, moved in run:
+            looks[env].add(f, x, moved)
+        self.noise = np.full((k, len(self.terms)), np.nan)
+        self.flatness = np.ones(k)
+        rows = np.full((k, len(self.frames) * (p + 1), p + 1), np.nan)
+        for env in np.flatnonzero(~failed):
+            rows[env], self.noise[env] = looks[env].rows()
+            self.flatness[env] = looks[env].flatness
+        rows = np.concatenate([rows, self._prior(scaled)], axis=1)
+        return rows[..., p], rows[..., :p]
+
+    def _run(self, scaled):
+        """(Mask [k] of what failed; a list of (environment, frame, x, moved) as cameras see it); the last runs are kept."""
+        key = scaled.tobytes()
+        if key in self._runs:
+            return self._runs[key]
+        self.runs += 1
         s = self.settings(scaled)
         state, dx, dv, bad = self.begin(s)
-        looks = [_Looks(self, p) for _ in range(k)]
+        run = []
 
         def take(env, f, x, v, moved):
             moved = moved + s.offset_slope[:, env, None, None] * v
-            x, moved = seen_by_cameras(x, moved, s.pose[env], s.pose_slope[:, env], self.centre)
-            looks[env].add(f, x, moved)
+            run.append((env, f, *seen_by_cameras(x, moved, s.pose[env], s.pose_slope[:, env], self.centre)))
 
-        moves = {"tolerance": TANGENT, "directions": p, "tangents": s.tangents, "positions": dx, "velocities": dv}
-        failed = run_sampled(self.solver, state, s.parameters, self.scene.control, self.times(s), take, **moves)
-        self.noise = np.full((k, len(self.terms)), np.nan)
-        rows = np.full((k, len(self.frames) * (p + 1), p + 1), np.nan)
-        for env in np.flatnonzero(~(failed | bad)):
-            rows[env], self.noise[env] = looks[env].rows()
-        rows = np.concatenate([rows, self._prior(scaled)], axis=1)
-        return rows[..., p], rows[..., :p]
+        moves = {"tolerance": TANGENT, "directions": scaled.shape[1], "tangents": s.tangents, "positions": dx, "velocities": dv}
+        failed = run_sampled(self.solver(), state, s.parameters, self.scene.control, self.times(s), take, **moves)
+        size = 8 * sum(x.size + moved.size for _, _, x, moved in run)
+        while self._runs and (len(self._runs) + 1) * size > KEPT:
+            del self._runs[next(iter(self._runs))]
+        self._runs[key] = failed | bad, run
+        return self._runs[key]
 
     def _prior(self, scaled):
         """[J r] of what is assumed beforehand, [k, priors, p + 1]."""
@@ -216,7 +235,7 @@ class TwinProblem:
         def take(env, f, x, v, moved):
             out[env, f] = seen_by_cameras(x, None, s.pose[env], None, self.centre)[0]
 
-        run_sampled(self.solver, state, s.parameters, self.scene.control, self.times(s, frames), take)
+        run_sampled(self.solver(), state, s.parameters, self.scene.control, self.times(s, frames), take)
         out[bad] = np.nan
         return out
 
@@ -241,9 +260,9 @@ class TwinProblem:
             s = Settings(**{**s.__dict__, "parameters": parameters})
         state, _, _, bad = self.begin(s, slopes=False)
         times = self.times(s)
-        plans = [plan(np.maximum(row, state.time), state.time, self.solver.dt) for row in times]
+        plans = [plan(np.maximum(row, state.time), state.time, self.dt) for row in times]
         steps = max(one.step_count for one in plans)
-        rollout = Rollout(self.solver, state, values, self.scene.control, keep_every=max(1, int(np.sqrt(steps))))
+        rollout = Rollout(self.solver(), state, values, self.scene.control, keep_every=max(1, int(np.sqrt(steps))))
         shape = (len(scaled), self.model.particle_count, 3)
         seen = np.zeros((len(scaled), len(self.frames), *shape[1:]))
         failed = np.array(bad)
@@ -296,6 +315,7 @@ class _Looks:
         self.problem, self.p = problem, directions
         self._parts = [[] for _ in problem.frames]  # rows [J r] of each frame
         self._errors = [[] for _ in problem.terms]
+        self._kept = np.zeros(2)  # sums of `curvature`
         self._apart = [{} for _ in problem.terms]  # of tracks: frame -> (residuals, Jacobian, seen)
 
     def add(self, f, x, moved):
@@ -313,6 +333,13 @@ class _Looks:
             residuals, jacobian = linear.rows(term.sigma, moved)
             self._parts[f].append(np.column_stack([jacobian, residuals]))
             self._errors[t].append(np.ravel(linear.spread))
+            if getattr(term, "sharp", False) and linear.shrink is not None:
+                self._kept += curvature(linear.weights, linear.shrink, 1)
+
+    @property
+    def flatness(self):
+        """As `TwinProblem.flatness`, of this environment."""
+        return max(1.0, self._kept[0] / self._kept[1]) if self._kept[1] > 0.0 else 1.0
 
     def rows(self):
         """(Triangles of [J r], a frame after the other [frames * (p + 1), p + 1]; noise that the residuals show, [terms])."""
@@ -335,6 +362,8 @@ class _Looks:
         rows, slopes = found.rows(jacobian)
         for i, f in enumerate(frames):
             self._parts[f].append(np.column_stack([slopes[i], rows[i]]))
+        if term.sharp:
+            self._kept += curvature(found.weights, found.shrink, 3)
         count = np.maximum(seen.sum(axis=0), 2)  # each track's offset took one of its frames
         freed = np.sqrt(count / (count - 1.0))[:, None] if term.free else 1.0
         self._errors[t].append(((found.residuals * freed)[seen] * term.sigma).ravel())

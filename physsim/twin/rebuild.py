@@ -75,7 +75,7 @@ def rebuilt(asset: Asset, capture: Capture) -> tuple[TwinScene, TwinFit]:
         return scene_of(asset, twin, capture), twin.fit
     seen = replace(capture, mesh=asset.mesh, kind=twin.kind)
     body = reconstruct(seen, twin.kind)
-    scene = TwinScene(seen, body, twin.material, dt=step_between(seen.times, twin.dt), **_options(twin))
+    scene = TwinScene(seen, body, asset.material, dt=step_between(seen.times, twin.dt), **_options(twin))
     return scene, begun(scene, twin.fit)
 
 
@@ -97,11 +97,27 @@ def _options(twin):
 
 
 def begun(scene: TwinScene, fit: TwinFit, seed: int = 0) -> TwinFit:
-    """The fit with the start of another scene: found in its first frames; at rest, the equilibrium of the material that was found."""
+    """The fit with the start of another scene, which its frames to fit tell; the material stays.
+
+    At rest it is the equilibrium of the material that was found; in motion, place and velocity that the simulation follows best.
+
+    Args:
+        scene: TwinScene with the material that was found.
+        fit: TwinFit.
+        seed: of the choice of points.
+    """
     start = find_start(scene, seed=seed)
-    positions, velocities = start.positions, start.velocities
     if start.at_rest:
+        positions = start.positions
         state, report = scene.static(strict=False).solve(start.state(scene), scene.control, fitted_parameters(scene, fit))
         if np.all(report.converged):
             positions = state.x.numpy().reshape(-1, 3)
-    return replace(fit, start=(positions, velocities), start_time=float(start.time))
+        return replace(fit, start=(positions, start.velocities), start_time=float(start.time))
+    from physsim.twin.identification import FINE_WAYS, identify_twin
+    from physsim.twin.unknowns import start_unknowns
+
+    extent = float(np.ptp(start.positions[scene.body.particles], axis=0).max())
+    # here they are what is asked for; in a fit of a material they are a nuisance
+    wanted = [replace(u, wanted=True) for u in start_unknowns(min(FINE_WAYS, len(start.ways)), extent)]
+    found = identify_twin(scene, None, wanted, start=start, starts=(1.0,), ways=0, horizons=(None,), seed=seed)
+    return replace(fit, start=found.start, start_time=found.start_time)

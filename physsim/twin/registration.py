@@ -110,6 +110,10 @@ def turned_to(mesh: object, x: np.ndarray, sight: Sight) -> np.ndarray:
     for R, t, _ in begins:
         fitted = _rigid_rounds(x, elements, cloud, R, t, sight)
         fits.append((*fitted, float(Rotation.from_matrix(fitted[0]).magnitude())))
+    # only what may be the best is fitted to the point
+    least = min(fit[2] for fit in fits)
+    close = [_rigid_rounds(x, elements, cloud, R, t, sight, exact=True) for R, t, size, _ in fits if size < 2.0 * least]
+    fits = [(*fit, float(Rotation.from_matrix(fit[0]).magnitude())) for fit in close]
     least = min(fit[2] for fit in fits)
     good = [fit for fit in fits if fit[2] <= NEARER * least + 0.2 * sight.noise]
     R, t, _, _ = min(good, key=lambda fit: round(fit[3], 2))
@@ -144,14 +148,21 @@ def _axes(points: np.ndarray) -> np.ndarray:
     return axes
 
 
-def _rigid_rounds(x, elements, cloud, R, t, sight):
+def _rigid_rounds(x, elements, cloud, R, t, sight, exact=False):
     """Iterated closest points; (rotation, shift, misfit [m])."""
     used = np.unique(elements)
     misfit = np.inf
+    # far from the body the nearest of the elements' corners and middles does as well as the nearest point of all of them
+    spots = np.concatenate([x[used], x[elements].mean(axis=1)])
     for _ in range(TURNED):
         moved = x @ R.T + t
-        element, weights, away = nearest_element(cloud, moved[elements])
-        own, seen = np.einsum("pk,pkc->pc", weights, moved[elements[element]]), cloud
+        if exact:
+            element, weights, away = nearest_element(cloud, moved[elements])
+            own, seen = np.einsum("pk,pkc->pc", weights, moved[elements[element]]), cloud
+        else:
+            placed = spots @ R.T + t
+            away, element = cKDTree(placed).query(cloud)
+            own, seen = placed[element], cloud
         back, number = cKDTree(cloud).query(moved[used])
         size = _trimmed(away)
         if sight.whole:

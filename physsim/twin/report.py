@@ -45,7 +45,8 @@ WORDS = {
     "mass": "mass",
     "radius": "radius",
 }
-MAIN = ("track", "chamfer", "chamfer_two_way", "depth", "iou", "psnr", "ssim")
+DISTANCES, PICTURES = ("track", "chamfer", "chamfer_two_way", "depth"), ("iou", "psnr", "ssim")
+MAIN = (*DISTANCES, *PICTURES)
 FURTHER = ("track_median", "track_all", "chamfer_l1")  # metrics beside them, by other definitions
 PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "\u00b5"))
 PREFIXED = ("Pa", "Pa s", "m", "s", "N/m", "N", "N m")  # units that take a prefix
@@ -87,8 +88,15 @@ def span(interval: tuple | None, factor: float = 1.0) -> str:
 
 def millimetres(mean: object) -> str:
     """A mean over frames [m] with its standard error, in mm."""
-    error = f" \u00b1 {digits(1e3 * mean.error, 2)}" if math.isfinite(mean.error) else ""
-    return f"{digits(1e3 * mean.value)}{error} mm"
+    return f"{with_error(1e3 * mean.value, 1e3 * mean.error)} mm"
+
+
+def with_error(value: float, error: float) -> str:
+    """A value and its standard error, which is told to two digits and the value as far; without an error three digits of the value."""
+    if not math.isfinite(error) or error <= 0.0 or not math.isfinite(value):
+        return digits(value)
+    places = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:,.{places}f}\u00a0\u00b1\u00a0{error:,.{places}f}"
 
 
 def verdict(judgement: Judgement, fit: TwinFit | None = None) -> list[str]:
@@ -270,15 +278,14 @@ def error_table(judgement: Judgement, metrics: tuple[str, ...] | None = None) ->
         rows.append(["twin over the best trivial predictor", *(digits(r, 2) for r in ratios)])
     if judgement.fitted.any():
         rows.append(row("twin, fitted frames", TWIN, "fit"))
-    return header, rows
+    return header, [r for r in rows if r[0].startswith("twin,") or any(cell not in (None, digits(None)) for cell in r[1:])]
 
 
 def _cell(mean, unit):
     if not mean.frames:
         return None
     factor = 1e3 if unit == "m" else 1.0
-    error = f"\u00a0\u00b1\u00a0{digits(factor * mean.error, 2)}" if math.isfinite(mean.error) else ""
-    return f"{digits(factor * mean.value)}{error}"
+    return with_error(factor * mean.value, factor * mean.error)
 
 
 def text_table(judgement: Judgement) -> str:

@@ -1,8 +1,10 @@
 """What a capture saw, and its handles in that world: a fit may have found the cameras turned and moved against the handles."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from physsim.capture.capture import Capture, Handle
+from physsim.capture.capture import Capture
 
 
 class Seen:
@@ -55,4 +57,4 @@ class Seen:
 
 def _moved(handle, turn, shift):
     """x_seen = turn^T (x_world - shift)."""
-    return Handle(handle.times, (handle.positions - shift) @ turn, turn.T @ handle.rotations, handle.opening, handle.radius)
+    return replace(handle, positions=(handle.positions - shift) @ turn, rotations=turn.T @ handle.rotations)

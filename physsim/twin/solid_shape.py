@@ -13,6 +13,7 @@ CLOSED = 0.85  # share of the hull that points cover where the body is seen from
 BOX = 0.93  # share of its points that lie on a box's faces
 USED = 6000  # points that the shape is made of
 END = 0.005  # share of the points that lie beyond where a face that is not seen is put
+JITTER = 0.05  # of a lattice's points, over its cells
 FLATTEST = 1e-3  # volume of a tetrahedron over that of a regular one of its longest edge, below which it is left out
 
 
@@ -205,13 +206,17 @@ def filled_hull(cloud: np.ndarray, cell_size: float) -> TetMesh:
     grid = np.stack(np.meshgrid(*(np.arange(n) for n in counts), indexing="ij"), axis=-1).reshape(-1, 3)
     lattice = np.concatenate([grid, grid + 0.5]) * cell_size + (low + high - (counts - 0.5) * cell_size) / 2
     depth = -(lattice @ hull.equations[:, :3].T + hull.equations[:, 3]).max(axis=1)
-    points = np.concatenate([surface, lattice[depth > 0.45 * cell_size]])
+    inner = lattice[depth > 0.45 * cell_size]
+    # on an exact lattice points lie on common spheres, of which Delaunay's tetrahedra would be flat
+    points = np.concatenate([surface, inner + JITTER * cell_size * np.random.default_rng(0).uniform(-1, 1, inner.shape)])
     cells = Delaunay(points).simplices
     a, b, c, d = (points[cells[:, k]] for k in range(4))
     volume = np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a) / 6
     cells = np.where((volume < 0)[:, None], cells[:, [0, 2, 1, 3]], cells)
     longest = np.max([np.linalg.norm(p - q, axis=1) for p, q in ((a, b), (a, c), (a, d), (b, c), (b, d), (c, d))], axis=0)
-    cells = cells[np.abs(volume) > FLATTEST * longest**3 / (6 * np.sqrt(2))]
+    # flat ones between points of the hull lie on its faces; one taken out of the inside would leave a hole
+    flat = np.abs(volume) <= FLATTEST * longest**3 / (6 * np.sqrt(2))
+    cells = cells[~(flat & (cells < len(surface)).all(axis=1))]
     if len(cells) == 0:
         raise InputError(f"solid: a hull of {hull.volume:.3g} m^3 holds no tetrahedron of {cell_size:g} m; take a smaller cell_size")
     used, cells = np.unique(cells, return_inverse=True)

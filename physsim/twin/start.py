@@ -13,8 +13,9 @@ from physsim.twin.smooth import follow, smooth_ways
 
 WINDOW = 0.2  # time from which the first velocity is taken [s]
 FRAMES = 3, 8  # frames in it: at least, at most
-SAMPLED = 1500  # points of a frame that are used
+SAMPLED = 800  # points of a frame that are used
 ALIKE = 150  # points of a cloud that tell as much as all of one frame
+ALONG = 0.003  # share of what a point of a cloud tells along the surface
 STILL = 0.005  # displacement over extent within the window below which a body is at rest
 HELD_STILL = 0.002  # likewise of what handles carry
 FASTEST = 3.0  # prior spread of a velocity [m/s]
@@ -96,7 +97,15 @@ def find_start(scene: TwinScene, capture: Capture | None = None, *, count: int =
     extent = float(np.ptp(x, axis=0).max())
     frames, still = _window(scene, carried, extent)
     moves = follow(mesh, kind, x, held, carried(capture.times[frames]) - carried(scene.start_time))
-    looks = _looks(scene, capture, frames, x, seed)
+    paths, looks = np.broadcast_to(x, moves.shape), None
+    # clouds do not say which point is where: frame by frame they are laid onto where the body would be by now
+    for count in _counts(capture, len(frames)):
+        looks = _looks(scene, capture, frames[:count], x, paths, seed)
+        if looks is None or count < 2:
+            break
+        rates = _rates(looks, frames, ways, moves, extent)[0]
+        t = (capture.times[frames] - scene.start_time)[:, None]
+        paths = x + moves + np.einsum("fq,qnc->fnc", rates[0] * t + rates[1] * t**2 / 2, ways)
     before, after = (carried(scene.start_time + s * scene.dt) for s in (0.0, 1.0))
     led = follow(mesh, kind, x, held, (after - before) / scene.dt)
     remarks = []
@@ -104,7 +113,7 @@ def find_start(scene: TwinScene, capture: Capture | None = None, *, count: int =
         velocity, at_rest = led, still
         remarks.append("too little is seen in the first frames to tell how the body moves: it is taken to follow what holds it")
     else:
-        rates, size, spread = _rates(looks, ways, moves, extent)
+        rates, size, spread = _rates(looks, frames, ways, moves, extent)
         at_rest = still and size < max(STILL * extent, 2.0 * spread)
         velocity = led + np.einsum("q,qnc->nc", rates[0], ways)
     if at_rest:
@@ -144,17 +153,24 @@ def _window(scene, carried, extent):
     return frames, False
 
 
+def _counts(capture, frames):
+    """How many frames are looked at, pass by pass: with clouds one more each time, the first two and all of them twice."""
+    if frames < 3 or (not capture.depth and capture.points is None):
+        return [frames]
+    return [2, 2, *range(2, frames + 1), frames]
+
+
 def _elements(body):
     return body.edges if body.surface is None else body.surface
 
 
-def _looks(scene, capture, frames, x, seed):
-    """_Looks of the frames; None where nothing is seen."""
+def _looks(scene, capture, frames, x, paths, seed):
+    """_Looks of the frames, whose clouds are laid onto the body at `paths` [f, n, 3]; None where nothing is seen."""
     elements = _elements(scene.soft_body)
     parts = []
     if capture.tracks is not None:
         parts.append(_track_looks(capture, frames, x, elements, scene))
-    parts.append(_cloud_looks(capture, frames, x, elements, scene, seed))
+    parts.append(_cloud_looks(capture, frames, x, paths, elements, scene, seed))
     parts = [part for part in parts if part is not None]
     return _joined(parts) if parts else None
 
@@ -166,7 +182,7 @@ def _joined(parts):
 
 def _track_looks(capture, frames, x, elements, scene):
     seen = capture.tracks.visible[frames]
-    points = np.flatnonzero(seen.sum(axis=0) >= 2)
+    points = np.flatnonzero(seen[0] & (seen.sum(axis=0) >= 2))
     if len(points) == 0:
         return None
     first = seen[:, points].argmax(axis=0)
@@ -185,34 +201,46 @@ def _track_looks(capture, frames, x, elements, scene):
     return _Looks(nodes[p][three], weights[p][three], axes, times[three], lags, groups, frames[f][three], np.ones(3 * count))
 
 
-def _cloud_looks(capture, frames, x, elements, scene, seed):
+def _cloud_looks(capture, frames, x, paths, elements, scene, seed):
     random = np.random.default_rng(seed)
-    parts = []
-    for frame in frames:
+    parts, border = [], _border(elements, len(x))
+    for frame, moved in zip(frames, paths, strict=False):
         cloud = capture.cloud(int(frame))
         if len(cloud) > SAMPLED:
             cloud = cloud[random.choice(len(cloud), SAMPLED, replace=False)]
         if len(cloud) == 0:
             continue
-        element, weights, _ = nearest_element(cloud, x[elements])
+        element, weights, _ = nearest_element(cloud, moved[elements])
         nodes = elements[element]
         arm = cloud - np.einsum("pk,pkc->pc", weights, x[nodes])
         time = float(capture.times[frame] - scene.start_time)
-        for axis in across_elements(x, nodes):
-            rows = np.full(len(cloud), time)
-            none = np.full(len(cloud), -1)
-            shares = np.full(len(cloud), min(1.0, ALIKE / len(cloud)))
+        rows, none, whole = np.full(len(cloud), time), np.full(len(cloud), -1), min(1.0, ALIKE / len(cloud))
+        across = [(axis, 1.0) for axis in across_elements(moved, nodes)]
+        # along the surface a point only says that the body is there: enough to keep it from slipping away; beyond its rim, where it goes
+        along = np.where((border[nodes] | (weights < 1e-6)).all(axis=1), 1.0, ALONG)
+        for axis, share in across + [(np.tile(axis, (len(cloud), 1)), along) for axis in np.eye(3)]:
+            shares = np.full(len(cloud), share * whole)
             parts.append(_Looks(nodes, weights, axis, rows, (arm * axis).sum(axis=1), none, np.full(len(cloud), frame), shares))
     return _joined(parts) if parts else None
 
 
-def _rates(looks, ways, moves, extent):
+def _border(elements, count):
+    """Which points lie on the rim of triangles, or at the ends of edges, shape [n] bool."""
+    out = np.zeros(count, bool)
+    if elements.shape[1] == 2:
+        out[np.flatnonzero(np.bincount(elements.ravel(), minlength=count) == 1)] = True
+        return out
+    sides, times = np.unique(np.sort(elements[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1), axis=0, return_counts=True)
+    out[sides[times == 1].ravel()] = True
+    return out
+
+
+def _rates(looks, frames, ways, moves, extent):
     """Velocity and acceleration along the ways, [2, q]; how far what is seen has moved at the end of the window, and its spread [m].
 
     Both are root mean squares over what was looked at then: of ways that nothing shows, a few points tell neither motion nor rest.
     """
     q, t = len(ways), looks.times
-    frames = np.unique(looks.frames)
     led = np.empty(len(t))
     for k, frame in enumerate(frames):
         rows = looks.frames == frame

@@ -20,7 +20,9 @@ from physsim.twin.judgement import Judgement
 from physsim.twin.seen import Seen
 
 WIDTH, HEIGHT = 360, 270  # of one picture [pixel]
+FOOT = 36  # under it, for the colour bar [pixel]
 MOST_FRAMES = 60
+FEW = 150  # points that are drawn over the coloured body
 BODY, ONLY_MEASURED, ONLY_SIMULATED = "#7ba0e8", "#ea580c", "#9333ea"
 FITTED, TESTED, OTHER = "#93c5fd", "#fdba74", "#e5e7eb"
 TITLES = ("measured", "simulated", "difference")
@@ -53,8 +55,12 @@ def make_strip(judgement: Judgement, seen: Seen, body: Moving, positions: np.nda
     frames, kinds = [], []
     for i in chosen:
         kind = "held out" if judgement.tested[i] else "fitted"
-        row = np.concatenate([np.asarray(image.convert("RGB")) for image in painter.pictures(i)], axis=1)
-        frames.append((f"frame {judgement.frames[i]}, {judgement.times[i]:.2f} s, {kind}", Image.fromarray(row)))
+        row = Image.new("RGB", (len(TITLES) * WIDTH, HEIGHT + (FOOT if painter.bar else 0)), "white")
+        for k, image in enumerate(painter.pictures(i)):
+            row.paste(image, (k * WIDTH, 0))
+        if painter.bar:
+            draw_bar(row, *painter.bar)
+        frames.append((f"frame {judgement.frames[i]}, {judgement.times[i]:.2f} s, {kind}", row))
         kinds.append(TESTED if judgement.tested[i] else FITTED)
     borders = [0, *(k for k in range(1, len(kinds)) if kinds[k] != kinds[k - 1]), len(kinds)]
     spans = [(b - a, kinds[a]) for a, b in pairwise(borders)]
@@ -88,7 +94,7 @@ def _colours(name):
 
 
 def draw_bar(image: Image.Image, table: np.ndarray, ends: tuple[float, float], label: str) -> None:
-    """Write a colour bar into the lower right corner of a picture, in place.
+    """Write a colour bar into the foot under the last picture of a row, in place.
 
     Args:
         image: RGB.
@@ -96,15 +102,14 @@ def draw_bar(image: Image.Image, table: np.ndarray, ends: tuple[float, float], l
         ends: values at its two ends.
         label: what they are, with the unit.
     """
-    pen, font = ImageDraw.Draw(image), typeface(11)
-    width, height, margin = 158, 7, 12
-    left, top = image.width - margin - width, image.height - margin - 16 - height
-    pen.rectangle((left - 6, top - 19, image.width - 4, image.height - 4), fill="#f5f5f5")
+    pen, font = ImageDraw.Draw(image), typeface(12)
+    width, height = 150, 8
+    left, top = image.width - 4 - width, image.height - FOOT + 8
     row = table[np.linspace(0, len(table) - 1, width).astype(int)].astype(np.uint8)
     image.paste(Image.fromarray(np.broadcast_to(row, (height, width, 3)).copy()), (left, top))
-    pen.text((left, top - 4), label, fill=INK, font=font, anchor="ls")
-    pen.text((left, top + height + 3), f"{ends[0]:g}", fill=MUTED, font=font, anchor="lt")
-    pen.text((left + width, top + height + 3), f"{ends[1]:g}", fill=MUTED, font=font, anchor="rt")
+    pen.text((left - 12, top + height / 2), label, fill=INK, font=font, anchor="rm")
+    pen.text((left, top + height + 4), f"{ends[0]:g}", fill=MUTED, font=font, anchor="lt")
+    pen.text((left + width, top + height + 4), f"{ends[1]:g}", fill=MUTED, font=font, anchor="rt")
 
 
 class _View:
@@ -119,9 +124,11 @@ class _View:
         self._has = {kind: camera in getattr(capture, kind) for kind in ("colour", "depth", "mask")}
         depths = [np.abs(1e3 * off[np.isfinite(off)]) for i in chosen if (off := self._off(i)) is not None]
         self._range = _step(np.concatenate(depths)) if depths and any(len(d) for d in depths) else 1.0
-        near = [d for i in chosen for d in (np.nanmin(self._looks[i][0]), np.nanmax(self._looks[i][0]))] if self._has["depth"] else [0, 1]
-        self._depths = float(np.nanmin(near)), float(np.nanmax(near)) + 1e-6
+        near = np.concatenate([depth[shown] for depth, shown in self._looks.values()])
+        self._depths = (float(near.min()), float(near.max()) + 1e-6) if len(near) else (0.0, 1.0)
         self._hot, self._even = _colours("coolwarm"), _colours("viridis")
+        ends = -self._range, self._range
+        self.bar = (self._hot, ends, "simulated \u2212 measured [mm]") if self._has["depth"] else None
         how = (
             "its splats" if draw is not None else "the plain body" if self._has["colour"] or not self._has["depth"] else "depth of the body"
         )
@@ -160,11 +167,15 @@ class _View:
         size = np.array([len(range(columns[0], columns[-1] + 1)), len(range(rows[0], rows[-1] + 1))]) * 1.2 + 8
         width = max(size[0], size[1] * WIDTH / HEIGHT)
         half = 0.5 * np.array([width, width * HEIGHT / WIDTH])
+        whole = np.array([camera.width, camera.height])
+        middle = np.where(2 * half > whole, whole / 2, np.clip(middle, half, np.maximum(whole - half, half)))
         return (*np.floor(middle - half).astype(int), *np.ceil(middle + half).astype(int))
 
     def _framed(self, pixels, smooth=True):
         """A picture [h, w, 3], 0..255, cut and of the strip's size."""
-        image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).crop(self._window)
+        left, top, right, bottom = self._window
+        image = Image.new("RGB", (right - left, bottom - top), "#f5f5f5")
+        image.paste(Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)), (-left, -top))
         return image.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST)
 
     def pictures(self, i):
@@ -223,10 +234,7 @@ class _View:
             hidden = distances.hidden(self._looks[i][0], self._image("depth", i), mask, self._judgement.depth_noise or 0.0)
             pixels[mask & ~shown] = rgb(ONLY_MEASURED)
             pixels[shown & ~mask & ~hidden] = rgb(ONLY_SIMULATED)
-        image = self._framed(pixels, False)
-        if off is not None:
-            draw_bar(image, self._hot, (-self._range, self._range), "simulated \u2212 measured [mm]")
-        return image
+        return self._framed(pixels, False)
 
 
 class _Own:
@@ -242,10 +250,11 @@ class _Own:
         away = [distances.cloud_distances(body.vertices[i], self._data(i)) for i in chosen]
         self._range = _step(np.concatenate([1e3 * self._errors(i) for i in chosen] or away))
         self._coloured = Renderer(camera, scalar_range=(0.0, self._range))
+        self.bar = _colours("viridis"), (0.0, self._range), "off by [mm]"
         what = "tracks" if seen.tracks is not None else "points"
         self.caption = (
             f"Left: the measured {what}. Middle: the simulated body. Right: the body, coloured by how far the nearest of the {what} is off"
-            f"{' its material point' if seen.tracks is not None else ' its surface'}; dots: the {what}."
+            f"{' its material point' if seen.tracks is not None else ' its surface'}."
         )
 
     def _data(self, i):
@@ -271,13 +280,13 @@ class _Own:
         simulated = Solid(vertices, triangles, BODY, **options)
         dots = [Dots(data, "#e11d48", 1.8)] if len(data) else []
         measured = self._plain.frame([], dots)
+        marks = [Dots(data, "#1f2937", 1.0)] if 0 < len(data) <= FEW else []  # more would hide the colours
         errors = self._errors(i)
         known = np.isfinite(errors)
         scalar = np.zeros(len(vertices))
         if known.any():
             scalar = 1e3 * errors[known][cKDTree(data[known]).query(vertices)[1]]
-        difference = self._coloured.frame([Solid(vertices, triangles, scalar=scalar, **options)], [Dots(data, "#1f2937", 1.0)])
-        draw_bar(difference, _colours("viridis"), (0.0, self._range), "off by [mm]")
+        difference = self._coloured.frame([Solid(vertices, triangles, scalar=scalar, **options)], marks)
         return measured, self._plain.frame([simulated]), difference
 
 

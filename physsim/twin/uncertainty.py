@@ -6,7 +6,8 @@ Nuisances b (the start of the motion, say) are eliminated: with J = [A B] the es
 
 and each frame enters by as many numbers as there are wanted unknowns: with A'_f^T A'_f = S_f^2 (S_f symmetric, so that it changes as
 smoothly as the motion) the frame's Jacobian is S_f and its residuals are S_f^-1 A'_f^T r_f. The same normal equations result, and
-`physsim.real2sim.intervals` takes the correlation from frame to frame into account.
+`physsim.real2sim.intervals` takes the correlation from frame to frame into account. Where what is far off pulls less the cost is flatter
+than those equations say (`TwinProblem.flatness`), and intervals are wider by as much.
 """
 
 import numpy as np
@@ -70,18 +71,19 @@ def determine(problem: object, scaled: np.ndarray, residuals: np.ndarray, jacobi
     with one_blas_thread():
         if len(frames) >= frames_needed(len(wanted)):
             found = intervals(variables, inner, frames, design, level=level, nuisance=nuisance)
-            low, high, text = found.lower, found.upper, found.undetermined
+            half, text = _half(variables, inner, found), found.undetermined
         else:
-            half = _few_frames(frames, design, level)
-            low, high = (np.array([float(v.user(z + s * h)) for v, z, h in zip(variables, inner, half)]) for s in (-1, 1))
-            text = {}
+            half, text = _few_frames(frames, design, level), {}
+        half = problem.flatness[0] * half
+        low, high = (np.array([float(v.user(z + s * h)) for v, z, h in zip(variables, inner, half)]) for s in (-1, 1))
     bounds, sentences = {}, {}
     for k, (i, v) in enumerate(zip(wanted, variables, strict=True)):
         name = v.name
         ends = _ends(v, low[k], high[k])
         bounds[name] = ends
         sentence = text.get(name, "")
-        if not sentence and _says_nothing(v, ends):
+        bounded = v.scale == "linear" and np.isfinite(v.upper - v.lower)  # the interval is what is possible of what the data leave
+        if (sentence and bounded) or (not sentence and _says_nothing(v, ends)):
             sentence = f"{name} is undetermined by this motion: the {100 * level:g} % interval runs from {ends[0]:.3g} to {ends[1]:.3g}"
             sentence += f"{' ' * bool(v.unit)}{v.unit}."
         if sentence:
@@ -127,6 +129,13 @@ def _root(a, r, b, largest):
     inverse = np.where(values > INFORMED * largest, 1.0 / np.where(root > 0, root, 1.0), 0.0)
     left = (vectors * inverse) @ vectors.T @ a.T
     return left @ r, (vectors * root) @ vectors.T, left @ b
+
+
+def _half(variables, scaled, found):
+    """Half widths in scaled space of Intervals about an estimate; infinite where nothing is known."""
+    with np.errstate(divide="ignore"):
+        high = np.array([float(v.scaled(h)) for v, h in zip(variables, found.upper, strict=True)])
+    return np.where(np.isfinite(found.std), high - scaled, np.inf)
 
 
 def _few_frames(frames, design, level):

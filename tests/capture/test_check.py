@@ -180,6 +180,20 @@ def test_missing_frames_are_told_unless_they_are_said_to_be_missing(folder, edit
     assert Capture.load(folder).depth["front"][4] is None
 
 
+def test_frames_that_are_numbered_from_one_are_told_so(folder):
+    for frame in range(5, -1, -1):
+        (folder / "mask" / "front" / f"00000{frame}.png").rename(folder / "mask" / "front" / f"00000{frame + 1}.PNG")
+    assert "numbered from 000000" in told(folder, "error", "mask/front/000000.png", "is missing", 0).remedy
+    assert len([p for p in check_capture(folder) if p.severity == "error"]) == 1
+
+
+def test_too_many_handles_are_told(folder):
+    text = (folder / "handles" / "hand.csv").read_text()
+    for i in range(64):
+        (folder / "handles" / f"h{i}.csv").write_text(text)
+    told(folder, "error", "handles", "65 handles")
+
+
 def test_many_alike_are_counted(folder, edit):
     edit(lambda f: f.update(times={"rate": 30.0, "count": 200}, fit=None, test=None))
     missing = [p for p in check_capture(folder) if p.file.startswith("depth/front")]
@@ -571,6 +585,15 @@ def test_a_json_of_wild_values_is_told_and_never_raises(folder, rng):
     ]
     path = folder / "capture.json"
     facts = json.loads(path.read_text())
+    base = {"position": [0, 0, 0], "quaternion": [1, 0, 0, 0]}
+    links = {"tip": {"link": "tip", "point": [0, 0, 0.3], "opening": ["slide"]}}
+    facts["robot"] = {"urdf": "robot.urdf", "joints": "joints.csv", "links": links, "base": base}
+    facts["missing"] = {"points": [1], "depth/front": [0]}
+    (folder / "robot.urdf").write_text(
+        '<robot name="r"><link name="base"/><link name="tip"/><joint name="slide" type="prismatic"><parent link="base"/><child link="tip"/>'
+        '<axis xyz="0 0 1"/><limit lower="-1" upper="1" effort="1" velocity="1"/></joint></robot>'
+    )
+    (folder / "joints.csv").write_text("time,slide\n0,0.05\n0.4,0.04\n")
 
     def places(value, at=()):
         yield at
@@ -580,7 +603,8 @@ def test_a_json_of_wild_values_is_told_and_never_raises(folder, rng):
 
     every = [at for at in places(facts) if at]
     (folder / "rgb").rename(folder / ".rgb")  # pictures are not what is at stake here
-    for at in (every[i] for i in rng.integers(0, len(every), 100)):
+    few = [at for at in every if len(at) < 4]  # the numbers of matrices and lists would be most of all
+    for at in [few[i] for i in rng.integers(0, len(few), 45)] + [every[i] for i in rng.integers(0, len(every), 5)]:
         changed = json.loads(json.dumps(facts))
         part = changed
         for key in at[:-1]:

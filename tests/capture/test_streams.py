@@ -76,3 +76,14 @@ def test_points_of_ply_files_are_those_of_npy_files(folder, ball):
     rows["x"], rows["y"], rows["z"] = points.T
     (folder / "points" / "000002.ply").write_bytes(header.encode() + rows.tobytes())
     np.testing.assert_array_equal(Capture.load(folder).points[2], points)
+
+
+def test_no_decoder_waits_once_the_last_frame_was_read(tmp_path):
+    write_video(tmp_path / "v.mp4", [np.full((32, 48, 3), 20 * i, np.uint8) for i in range(8)])
+    stream = streams.VideoFrames(tmp_path / "v.mp4", (48, 32), 6)
+    stream[2]
+    assert stream._running is not None
+    stream[5]
+    assert stream._running is None
+    assert stream.excess()
+    np.testing.assert_allclose(stream[1].mean() * 255, 20, atol=2)

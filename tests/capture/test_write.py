@@ -186,3 +186,22 @@ def test_depth_is_written_in_whole_millimetres_that_any_program_reads(folder, ba
     given = ball.depth["front"][3]
     np.testing.assert_array_equal(raw, np.rint(np.nan_to_num(given, nan=0.0).astype(float) * 1000))
     assert json.loads((folder / "capture.json").read_text())["units"] == {"length": "m", "time": "s", "mass": "kg"}
+
+
+def test_tracks_that_are_refused_leave_no_trace(ball, tmp_path):
+    with CaptureWriter(tmp_path / "c", ball.cameras) as writer:
+        writer.add_frame(0.0, points=np.zeros((3, 3)))
+        for wrong in (np.zeros((4, 2)), [[0.0, 0.0, 0.0], [0.0]], np.full((4, 3), np.inf), "abc"):
+            with pytest.raises(InputError, match="tracks of frame 1"):
+                writer.add_frame(0.1, tracks=wrong)
+        writer.add_frame(0.2, points=np.zeros((3, 3)))
+        writer.add_frame(0.3, points=np.zeros((3, 3)), tracks=np.zeros((5, 3)))
+    assert loaded(tmp_path / "c").tracks.visible.sum(axis=1).tolist() == [0, 0, 5]
+
+
+def test_tracks_are_given_one_way_or_the_other(ball, tmp_path):
+    with CaptureWriter(tmp_path / "c", ball.cameras) as writer:
+        writer.set_tracks(np.zeros((1, 4, 3)))
+        with pytest.raises(InputError, match="given at once"):
+            writer.add_frame(0.0, tracks=np.zeros((4, 3)))
+        writer.add_frame(0.0)

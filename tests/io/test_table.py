@@ -64,3 +64,17 @@ def test_a_file_that_is_no_table_is_refused(tmp_path):
         read_table(write(tmp_path / "a.txt", "t\n0\n"))
     with pytest.raises(InputError, match="at most 4 are read"):
         read_table(write(tmp_path / "b.csv", "t,x\n0,1\n"), max_bytes=4)
+
+
+def test_columns_that_may_have_gaps_hold_nan_there_and_the_others_may_not(tmp_path):
+    path = tmp_path / "gaps.csv"
+    path.write_text("t,pull,x\n0,NaN,1\n1,,2\n2,inf,3\n3,4.5,5\n")
+    table = read_table(path, required=["t"], gaps=["pull", "not there"])
+    np.testing.assert_array_equal(table["pull"], [np.nan, np.nan, np.nan, 4.5])
+    np.testing.assert_array_equal(table["x"], [1, 2, 3, 5])
+    path.write_text("t,pull,x\n0,NaN,1\n1,2,NaN\n")
+    with pytest.raises(InputError, match=r"line 3, column 'x'"):
+        read_table(path, gaps=["pull"])
+    path.write_text("t,pull,x\n0,none,1\n")
+    with pytest.raises(InputError, match="'none' is not a number"):
+        read_table(path, gaps=["pull"])

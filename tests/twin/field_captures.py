@@ -72,7 +72,8 @@ def hanging_block(young, seed=0, noise=7e-4, wrong=0.05, tracks=100, cells=(2, 2
         fit=np.arange(FRAMES),
         test=np.zeros(0, int),
     )
-    return _scene(capture, cells, order)
+    nodes, weights = mesh.interpolation(block_mesh(cells, order).points, outside=1e-6)
+    return _scene(capture, cells, order, np.einsum("pk,pkd->pd", weights, places[0][nodes]))
 
 
 def _motion(mesh, young, times):
@@ -95,14 +96,14 @@ def _motion(mesh, young, times):
     return np.stack(out)
 
 
-def _scene(capture, cells, order):
+def _scene(capture, cells, order, pose):
     mesh = block_mesh(cells, order)
-    body = SoftBody("solid", mesh, mesh.points.copy(), "made")
+    body = SoftBody("solid", mesh, pose, "made")
     held = np.flatnonzero(mesh.points[:, 2] > -1e-9)
     stuff = ps.NeoHookean(young=4e4, poisson=POISSON, density=DENSITY, viscosity=RELAXATION * 4e4)
     scene = TwinScene(capture, body, stuff, holds=[Hold("hand", held, mesh.points[held])], dt=1 / (2 * RATE))
     count = scene.model.particle_count
-    start = Start(scene.model.positions.copy(), np.zeros((count, 3)), 0.0, True, np.zeros((0, count, 3)))
+    start = Start(pose, np.zeros((count, 3)), 0.0, True, np.zeros((0, count, 3)))
     return Made(capture, scene, start)
 
 

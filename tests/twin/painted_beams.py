@@ -49,7 +49,7 @@ def skin_of(mesh, rng):
     axis = np.abs(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])).argmax(axis=1)
     others = np.array([[1, 2], [0, 2], [0, 1]])[axis]
     uv = np.take_along_axis(corners, others[:, None, :], axis=2).reshape(-1, 2) / SIZE[0]
-    texture = np.kron(rng.uniform(0.1, 0.9, (16, 16, 3)), np.ones((8, 8, 1)))
+    texture = np.kron(rng.uniform(0.1, 0.9, (8, 8, 3)), np.ones((16, 16, 1)))
     flat = np.arange(3 * len(skin.triangles)).reshape(-1, 3)
     return skin, Surface(corners.reshape(-1, 3), flat, texture=texture, uv=uv)
 

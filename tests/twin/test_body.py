@@ -6,6 +6,7 @@ from scipy.spatial.transform import Rotation
 
 import physsim as ps
 from physsim.appearance.nearest import nearest_element
+from physsim.io.mesh import SurfaceMesh
 from physsim.twin.body import reconstruct
 from physsim.twin.clouds import cloud_noise, unrolled
 from physsim.twin.elements import elements_of
@@ -197,3 +198,19 @@ def test_too_few_points_and_a_wrong_kind_are_refused():
     given = ps.Capture(times=[0.0], points=[np.zeros((3, 3))], mesh=ps.sheet_mesh((1, 1), (2, 2)))
     with pytest.raises(ps.InputError, match="that of a sheet"):
         reconstruct(given, kind="solid")
+
+
+@pytest.mark.slow
+def test_a_closed_surface_is_filled_and_laid_into_the_cloud(seed=11):
+    rng = np.random.default_rng(seed)
+    box = ps.box_mesh((0.12, 0.08, 0.05), (4, 3, 2))
+    surface = box.surface()
+    used, triangles = np.unique(surface, return_inverse=True)
+    given = SurfaceMesh(box.points[used], triangles.reshape(-1, 3))
+    truth = box.points @ UPRIGHT.T + [0.2, 0.0, 0.1]
+    cloud = on_surface(truth, surface, 4000, 5e-4, rng)
+    body = reconstruct(ps.Capture(times=[0.0], points=[cloud], mesh=given))
+    assert body.kind == "solid"
+    assert body.mesh.volumes().sum() == pytest.approx(box.volumes().sum(), rel=0.01)
+    there, back = distances(body, box, truth)
+    assert max(there, back) < 1.5e-3

@@ -14,6 +14,7 @@ from physsim.twin.body import reconstruct
 from physsim.twin.compare import begun_only, compare
 from physsim.twin.judged import judge_twin
 from physsim.twin.rebuild import twin_asset
+from physsim.twin.report import with_error
 from physsim.twin.results import TwinFit
 from physsim.twin.scene import TwinScene
 
@@ -96,8 +97,8 @@ def test_the_command_writes_a_report_with_the_table_that_it_prints(asset, captur
     told = capsys.readouterr().out
     numbers = json.loads((tmp_path / "out" / "report.json").read_text())
     assert numbers["kind"] == "compare"
-    value = 1e3 * numbers["judgement"]["means"]["test"]["twin"]["track"]["value"]
-    assert f"{value:#.3g}" in told
+    mean = numbers["judgement"]["means"]["test"]["twin"]["track"]
+    assert with_error(1e3 * mean["value"], 1e3 * mean["error"]) in told
     assert trivial.HELD in told and "the best trivial predictor" in told
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Twin against a" in page and "the one that was fitted" in page

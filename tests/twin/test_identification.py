@@ -174,6 +174,7 @@ def test_the_depth_of_one_camera_is_enough(truth):
     assert fit.noise["depth"] == pytest.approx(1e-3, rel=0.4)
 
 
+@pytest.mark.slow
 def test_clocks_and_poses_that_are_off_are_found(truth):
     lag = 0.03
     late = made.true_motion(lag)  # its handle's clock runs behind the cameras' by the lag
@@ -238,7 +239,7 @@ CHILD = """
         if count == {stop}:
             os.kill(os.getpid(), signal.SIGKILL)
     start = made.start_at(scene, truth.start, at_rest=True)
-    fit = identify_twin(scene, start=start, starts=(1.0,), checkpoint={folder!r}, progress=progress)
+    fit = identify_twin(scene, start=start, starts=(1.0,), horizons=(0.4,), checkpoint={folder!r}, progress=progress)
     print(*(v.hex() for v in fit.values.values()), len(fit.history))
 """
 
@@ -266,6 +267,22 @@ def test_a_checkpoint_of_another_capture_is_not_taken(truth, tmp_path):
         fit = identify_twin(scene, start=start, starts=ONE, horizons=(0.4,), checkpoint=str(tmp_path))
     fresh = identify_twin(scene, start=start, starts=ONE, horizons=(0.4,))
     assert fresh.values == fit.values
+
+
+def test_a_checkpoint_of_other_parts_is_not_taken(truth, tmp_path):
+    """Names, starts and data are the same; which cells a number is of is not."""
+    scene = made.scene_of(tracked(truth))
+    start = made.start_at(scene, truth.start, at_rest=True)
+    labels = (scene.soft_body.mesh.points[scene.soft_body.mesh.cells].mean(axis=1)[:, 0] > 0.03).astype(int)
+
+    def fit(labels, folder):
+        unknowns = part_unknowns(scene, "young", labels)
+        return identify_twin(scene, None, unknowns, start=start, starts=ONE, horizons=(0.2,), checkpoint=folder).values
+
+    first = fit(labels, str(tmp_path))
+    other = fit(1 - labels, str(tmp_path))
+    assert other == fit(1 - labels, None)
+    assert other["young[0]"] == pytest.approx(first["young[1]"], rel=0.05)
 
 
 def test_seeds_show_how_far_estimates_spread(truth):

