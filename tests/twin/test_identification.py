@@ -269,6 +269,22 @@ def test_a_checkpoint_of_another_capture_is_not_taken(truth, tmp_path):
     assert fresh.values == fit.values
 
 
+def test_a_checkpoint_of_other_parts_is_not_taken(truth, tmp_path):
+    """Names, starts and data are the same; which cells a number is of is not."""
+    scene = made.scene_of(tracked(truth))
+    start = made.start_at(scene, truth.start, at_rest=True)
+    labels = (scene.soft_body.mesh.points[scene.soft_body.mesh.cells].mean(axis=1)[:, 0] > 0.03).astype(int)
+
+    def fit(labels, folder):
+        unknowns = part_unknowns(scene, "young", labels)
+        return identify_twin(scene, None, unknowns, start=start, starts=ONE, horizons=(0.2,), checkpoint=folder).values
+
+    first = fit(labels, str(tmp_path))
+    other = fit(1 - labels, str(tmp_path))
+    assert other == fit(1 - labels, None)
+    assert other["young[0]"] == pytest.approx(first["young[1]"], rel=0.05)
+
+
 def test_seeds_show_how_far_estimates_spread(truth):
     scene = made.scene_of(tracked(truth))
     fit = identify_twin(scene, start=made.start_at(scene, truth.start, at_rest=True), starts=ONE, horizons=(0.5,), seeds=2)
