@@ -9,7 +9,7 @@ import numpy as np
 
 from physsim.errors import InputError
 from physsim.io.npy import read_npy
-from physsim.io.ply import read_vertices
+from physsim.io.ply import read_positions
 from physsim.io.table import read_table
 
 MAX_FRAMES = 100_000
@@ -66,10 +66,7 @@ def read_points(path: Path, scale: float = 1.0) -> np.ndarray:
         InputError: a file that cannot be used, or that holds no points.
     """
     if path.suffix.lower() == ".ply":
-        columns = read_vertices(path)
-        if not all(axis in columns for axis in "xyz"):
-            raise InputError(f"{path}: its vertices have no x, y, z")
-        points = np.stack([columns[axis] for axis in "xyz"], axis=1).astype(np.float64)
+        points = read_positions(path).astype(np.float64)
     else:
         points = read_npy(path)
         if points.ndim != 2 or points.shape[1] < 3 or points.dtype.kind not in "fiu":
