@@ -1,7 +1,7 @@
-"""Frames of foreign folders, read when they are asked for."""
+"""Files of foreign folders by their numbers, points in them, and when they were taken."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,25 +13,6 @@ from physsim.io.ply import read_positions
 from physsim.io.table import read_table
 
 MAX_FRAMES = 100_000
-
-
-class FramesOnDemand(Sequence):
-    """Frames that a function reads; a file that is missing is None.
-
-    Args:
-        files: one a frame, or None.
-        read: what a file holds, as an array.
-    """
-
-    def __init__(self, files: Sequence[Path | None], read: Callable[[Path], np.ndarray]):
-        self._files, self._read = list(files), read
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, frame: int) -> np.ndarray | None:
-        file = self._files[frame]
-        return None if file is None else self._read(file)
 
 
 def numbered(folder: Path, suffixes: Sequence[str]) -> list[tuple[int | None, Path]]:
