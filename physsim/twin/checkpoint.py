@@ -4,7 +4,6 @@ Each evaluation of the problem is one file, written beside its place and renamed
 run again, it asks for the same ones in the same order, gets those that are there from the files, and ends as an unbroken one would.
 """
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -107,16 +106,3 @@ class Remembered:
     def noise_at(self, scaled: np.ndarray) -> np.ndarray:
         """Noise [terms] that the residuals showed when the problem was last evaluated at these unknowns [p]."""
         return self._noise[np.ascontiguousarray(scaled).tobytes()]
-
-
-def fingerprint(*parts: object) -> str:
-    """Hash of numbers, strings and arrays."""
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            digest.update(str((part.dtype, part.shape)).encode())
-            digest.update(np.ascontiguousarray(part).tobytes())
-        else:
-            digest.update(repr(part).encode())
-        digest.update(b"\0")
-    return digest.hexdigest()

@@ -108,6 +108,7 @@ def minimise_without_gradient(
             break
         if (
             len(history) > 10 + len(variables)
+            and good.any()
             and np.ptp(history[-8:]) <= 1e-12 * abs(lowest)
             and np.ptp(costs[good]) <= 1e-12 * abs(lowest)
         ):

@@ -107,9 +107,11 @@ class FitJob:
         )
         if request.stiffness == "one":
             return fit
-        from physsim.twin.field import identify_field_twin
+        from physsim.twin.field import COLUMNS, identify_field_twin
 
         basis = "parts" if request.stiffness == "parts" else "smooth"
+        # a small body has fewer smooth functions than a field usually takes
+        given["count"] = None if basis == "parts" else min(COLUMNS, max(1, len(scene.soft_body.points) - 2))
         return self._fitted(
             request.stiffness,
             lambda show: identify_field_twin(scene, basis=basis, fit=fit, progress=show, checkpoint=str(self.work.path(basis)), **given),

@@ -16,7 +16,8 @@ from physsim.physics import validation
 from physsim.physics.solvers.implicit import SolverImplicit
 from physsim.real2sim.least_squares import MAX_ITERATIONS, least_squares
 from physsim.real2sim.sampled_run import run_sampled
-from physsim.twin.checkpoint import Checkpoint, Remembered, fingerprint
+from physsim.twin.checkpoint import Checkpoint, Remembered
+from physsim.twin.fingerprint import fingerprint
 from physsim.twin.problem import TwinProblem
 from physsim.twin.results import TwinFit
 from physsim.twin.terms import default_terms
@@ -111,9 +112,7 @@ def identify_twin(
         own = default_terms(scene, seed=seed + k) if terms is None else list(terms)
         folder = checkpoint if checkpoint is None or k == 0 else f"{checkpoint}/seed_{k}"
         first = wanted if k == 0 else _scattered(wanted, np.random.default_rng((seed, k)))
-        job = _Job(scene, own, first, start, tuple(starts), ways, horizons, folder, progress, level)
-        job.near = bool(near)
-        fits.append(job.run())
+        fits.append(_Job(scene, own, first, start, tuple(starts), ways, horizons, bool(near), folder, progress, level).run())
     if seeds > 1:
         fits[0].spread = {name: [fit.values[name] for fit in fits] for name in fits[0].values}
     return fits[0]
@@ -134,12 +133,10 @@ def _scattered(unknowns, chance):
 class _Job:
     """One fit, stage by stage."""
 
-    near = False  # whether the unknowns start near their answer
-
-    def __init__(self, scene, terms, unknowns, start, factors, ways, horizons, folder, progress, level):
+    def __init__(self, scene, terms, unknowns, start, factors, ways, horizons, near, folder, progress, level):
         self.scene, self.terms, self.unknowns, self.start = scene, terms, unknowns, start
         self.factors, self.level, self.progress = factors, level, progress
-        self.horizons = _horizons(scene, horizons)
+        self.horizons, self.near = _horizons(scene, horizons), near
         self.extent = float(np.ptp(start.positions[scene.body.particles], axis=0).max())
         self.ways = min(int(ways), len(start.ways))
         self.stated = [term.sigma for term in terms]
@@ -147,16 +144,18 @@ class _Job:
         self.remembered = Remembered(kept)
 
     def _fingerprint(self):
-        parts = [self.horizons, self.factors, self.ways, self.level, self.scene.dt, self.scene.integrator, self.start.positions]
+        parts = [self._plan(), self.factors, self.ways, self.level, self.scene.dt, self.scene.integrator, self.start.positions]
         parts += [self.start.velocities, self.start.ways, self.start.at_rest, self.scene.model.rest, self.scene.capture.times]
-        parts += [(u.name, np.mean(u.variable.start), u.variable.lower, u.variable.upper, u.prior) for u in self.unknowns]
+        for u in self.unknowns:
+            v = u.variable
+            parts += [u.name, u.role, u.parameter, u.index, u.prior, u.pattern, np.mean(v.start), v.lower, v.upper, v.scale]
         for name in self.scene.model.parameters.names():
             parts += [name, self.scene.model.parameters[name]]
         if self.scene.control is not None:
             parts += [self.scene.control.times, *(np.asarray(v) for v in self.scene.control.targets.values())]
         for term in self.terms:
             parts += [term.name, term.sigma, *(term.data() if hasattr(term, "data") else [np.asarray(term.frames)])]
-        return fingerprint(*parts)
+        return fingerprint(parts)
 
     def run(self):
         """The whole fit."""

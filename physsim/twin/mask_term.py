@@ -117,6 +117,8 @@ class MaskTerm:
             down, right = (np.clip(np.rint(a).astype(int), 0, m - 1) for a, m in zip(at.T, (height, width), strict=True))
             nearest = self._hiding[frame][down, right]
             inside &= nearest > (1 - HIDDEN) * depth[which]
+        beyond = value > 0.5  # the border runs half a pixel from the centres of the mask's outermost ones
+        value, by_u, by_v = (np.where(beyond, part, 0.0) for part in (value - 0.5, by_u, by_v))
         slope = by_u[:, None] * slopes[which, 0] + by_v[:, None] * slopes[which, 1]
         return np.stack([value, 0 * value], 1), np.stack([slope, 0 * slope], 1), inside.astype(float), which
 

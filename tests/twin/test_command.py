@@ -305,3 +305,29 @@ def test_the_table_tells_parameters_intervals_and_held_out_errors(folder, fitted
 def test_checked_output_takes_a_new_name_and_an_old_asset(fitted, folder, tmp_path):
     assert checked_output(folder, tmp_path / "new", "asset.json") == tmp_path / "new"
     assert checked_output(folder, fitted[0], "asset.json") == fitted[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stiffness", ["parts", "field"])
+def test_stiffness_by_part_and_as_a_field_is_kept_with_the_asset(folder, tmp_path, stiffness):
+    found, _ = fit_capture(folder, tmp_path / "twin", FitRequest(stiffness=stiffness, appearance=False))
+    fit = twin_of(Asset.load(tmp_path / "twin")).fit
+    cells = len(small().mesh.cells)
+    assert fit.field["young"].shape == (cells,)
+    assert np.median(fit.field["young"]) == pytest.approx(YOUNG, rel=0.2)
+    assert np.array_equal(fit.field["young"], found.fit.field["young"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_pixels_take_part_in_a_joint_fit_and_the_page_says_so(folder, tmp_path):
+    found, page = fit_capture(folder, tmp_path / "twin", FitRequest(joint=True))
+    assert "colour" in found.fit.noise and "Pixels took part" in page.read_text(encoding="utf-8")
+    assert found.fit.values["young"] == pytest.approx(YOUNG, rel=0.1)
+    assert [s.name for s in found.fit.stages] == ["read", "body", "fit", "look", "joint fit", "look again", "judge"]
+
+
+@pytest.mark.slow
+def test_a_residual_correction_is_kept_with_the_asset(folder, tmp_path):
+    fit_capture(folder, tmp_path / "twin", FitRequest(residual_correction=True, appearance=False))
+    assert twin_of(Asset.load(tmp_path / "twin")).residual["kind"] in ("none", "carried", "constant", "handles")

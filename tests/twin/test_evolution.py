@@ -44,6 +44,17 @@ def test_a_staircase_a_whole_number_and_failed_candidates_are_no_obstacle():
     assert (np.concatenate(seen) % 1 == 0).all()
 
 
+def test_a_generation_that_fails_whole_ends_no_search():
+    generations = []
+
+    def cost(values):
+        generations.append(len(generations))
+        return np.full(4, 1.0 if len(generations) < 12 else np.nan)  # the search looks for costs that agree from the twelfth on
+
+    found = minimise_without_gradient(cost, [Variable("a", 1.0, 0.1, 10.0)], 4, seed=1, max_evaluations=60)
+    assert (found.cost, found.failed, found.reason) == (1.0, 16, "evaluations")
+
+
 def test_what_cannot_be_searched_is_refused():
     one = [Variable("a", 1.0, 0.1, 10.0)]
     with pytest.raises(ps.InputError, match="population"):

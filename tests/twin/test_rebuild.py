@@ -79,7 +79,9 @@ def test_captures_are_told_apart_by_what_they_hold_not_by_their_names():
         "test": np.arange(20, 24),
         "noise": {"depth": 0.002},
     }
-    found = {name: capture_fingerprint(replace(film.capture, **{name: value})) for name, value in others.items()}
+    hand = next(iter(film.capture.handles.values()))
+    others |= {"handles, touching elsewhere": {"clamp": replace(hand, places=np.ones((2, 3)))}}
+    found = {name: capture_fingerprint(replace(film.capture, **{name.split(",")[0]: value})) for name, value in others.items()}
     assert len({own, *found.values()}) == len(found) + 1
 
 
