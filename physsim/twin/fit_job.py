@@ -121,10 +121,12 @@ class FitJob:
             fit = fitted("fit", scene, unknowns)
         if request.stiffness == "one":
             return scene, fit
-        from physsim.twin.field import identify_field_twin
+        from physsim.twin.field import COLUMNS, identify_field_twin
 
         basis = "parts" if request.stiffness == "parts" else "smooth"
-        given |= {"unknowns": unknowns, "basis": basis, "fit": fit, "checkpoint": str(self.work.path(basis))}
+        # a small body has fewer smooth functions than a field usually takes
+        count = None if basis == "parts" else min(COLUMNS, max(1, len(scene.soft_body.points) - 2))
+        given |= {"unknowns": unknowns, "basis": basis, "fit": fit, "count": count, "checkpoint": str(self.work.path(basis))}
         return scene, self._fitted(request.stiffness, lambda show: identify_field_twin(scene, progress=show, **given), scene)
 
     def _fitted(self, name: str, run: Callable, scene: object) -> object:

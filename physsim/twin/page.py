@@ -307,9 +307,8 @@ def _used(page, capture, fit, judgement, numbers):
 
 
 def _noise(value, sensor):
-    if sensor == "mask":
-        return f"{digits(value, 2)} pixel"
-    return digits(value, 2) if sensor == "colour" else f"{digits(1e3 * value, 2)} mm"
+    factor, unit = {"mask": (1.0, " pixel"), "colour": (1.0, "")}.get(sensor.split()[0], (1e3, " mm"))  # "mask front" of several cameras
+    return f"{digits(factor * value, 2)}{unit}"
 
 
 def _stages(page, fit):

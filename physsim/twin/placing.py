@@ -9,7 +9,7 @@ from physsim.capture.capture import Capture
 from physsim.errors import InputError
 from physsim.physics.mesh import TetMesh
 from physsim.physics.rods import Curve
-from physsim.physics.tetrahedralize import closed_surface
+from physsim.physics.tetrahedralize import closed_surface, tetrahedralize
 from physsim.twin.clouds import area_of, cloud_noise, hull_of, inliers, sampled, seen_at, singular_extents, thinned
 from physsim.twin.elements import elements_of, mesh_edges, rest_points
 from physsim.twin.registration import SAMPLED, Sight, bent_to, register
@@ -210,6 +210,4 @@ def meshed_surface(surface: object, cell_size: float | None) -> tuple[TetMesh, s
     size = (volume / CELLS) ** (1 / 3) if cell_size is None else cell_size
     if hull is not None and volume > 0.97 * hull.volume:
         return filled_hull(points, size), "the mesh's closed surface is filled with tetrahedra"
-    from physsim.physics.tetrahedralize import tetrahedralize
-
     return tetrahedralize(surface, edge_length=size), "the mesh's closed surface is filled by fTetWild: another mesh each time, keep it"

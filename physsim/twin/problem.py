@@ -5,13 +5,13 @@ Every frame is linearised when the simulation reaches it. Of its m residuals r a
 memory does not grow with the number of points. Tracks are kept until the last frame, because their offsets are eliminated over all of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from physsim.errors import InputError
-from physsim.physics.diff.adjoint import Rollout, backward
+from physsim.physics.diff.adjoint import Rollout, backward, equilibrium_backward
 from physsim.physics.diff.sampling import plan
 from physsim.physics.diff.tangent import equilibrium_tangent
 from physsim.physics.solvers.implicit import SolverImplicit
@@ -252,7 +252,7 @@ class TwinProblem:
 
         Returns:
             (costs [k], infinite where the simulation failed; `Gradients`, whose `parameters` are dict name -> [k, *shape]; of a start at
-            rest the derivative by its equilibrium is left out).
+            rest they hold how its equilibrium moves).
 
         Raises:
             InputError: a term without the transpose of its derivative.
@@ -285,7 +285,16 @@ class TwinProblem:
                 for step, kind, weight in ((k, 0, w[0]), (k, 1, w[1]), (k + 1, 0, w[2]), (k + 1, 1, w[3])):
                     if weight != 0.0:
                         pulls.setdefault(step, (np.zeros(shape), np.zeros(shape)))[kind][e] += weight * pull
-        return costs, backward(rollout, lambda k: pulls.get(k, (None, None)), tolerance)
+        found = backward(rollout, lambda k: pulls.get(k, (None, None)), tolerance)
+        return costs, self._with_equilibrium(found, state, values, tolerance) if self.start.at_rest else found
+
+    def _with_equilibrium(self, found, rest, parameters, tolerance):
+        """Gradients by the equilibrium at which the run began, too: of them the positions are no inputs any more."""
+        static = SolverStatic(self.model, strict=False)
+        own = equilibrium_backward(static, rest, rest, self.scene.control, parameters, found.positions, tolerance)
+        summed = {name: value + own.parameters[name] for name, value in found.parameters.items()}
+        targets = {name: value + own.targets[name] for name, value in found.targets.items()}
+        return replace(found, parameters=summed, positions=own.positions, targets=targets, residual=max(found.residual, own.residual))
 
     def _pulls(self, x, pose):
         """Cost of all frames [f, n, 3] of an environment and its derivative by the positions in the handles' world."""

@@ -99,11 +99,12 @@ def moved_of(problem, z):
     return np.stack([kept[int(f)] for f in problem.frames], axis=1)
 
 
-def test_the_adjoint_gives_the_gradient_that_the_tangents_give(truth):
+@pytest.mark.parametrize("at_rest", [False, True])
+def test_the_adjoint_gives_the_gradient_that_the_tangents_give(truth, at_rest):
     capture = tracked(truth)
     scene = made.scene_of(capture)
     terms = default_terms(scene)
-    start = made.start_at(scene, truth.start)
+    start = made.start_at(scene, truth.start, at_rest=at_rest)
     for term in terms:
         term.bind(0, truth.start)
     problem = TwinProblem(scene, terms, chosen_unknowns(scene, ("young", "viscosity")), start, np.arange(0, 12))
