@@ -97,14 +97,12 @@ def fit_unsagged(
 
 def _resting(scene, settings):
     """The scene with the rest shape that sags to what was seen."""
-    body = replace(scene.soft_body, remarks=scene.remarks)
     found, left = unsagged(scene, settings)
-    extent = float(np.ptp(body.pose, axis=0).max())
-    if left > SHAPED * extent:
+    if left > SHAPED * float(np.ptp(found.pose, axis=0).max()):
         raise SolverError(f"the nearest one departs from it by {1e3 * left:.2g} mm")
-    moved = float(np.linalg.norm(found.points - body.pose, axis=1).max())
+    moved = float(np.linalg.norm(found.points - found.pose, axis=1).max())
     remark = f"its rest shape is the one that sags by up to {1e3 * moved:.3g} mm to what was seen, for the stiffness that was found"
-    kept = tuple(r for r in body.remarks if "free of stress" not in r)
+    kept = tuple(r for r in scene.remarks if "free of stress" not in r)
     return remade(scene, replace(found, remarks=(*kept, remark)))
 
 

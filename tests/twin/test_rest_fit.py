@@ -11,6 +11,7 @@ from physsim.twin.fit_job import FitJob
 from physsim.twin.identification import identify_twin, predict
 from physsim.twin.options import FitRequest
 from physsim.twin.problem import TwinProblem
+from physsim.twin.rebuild import rebuilt
 from physsim.twin.rest_fit import NEAR, fit_unsagged, starts_sagging
 from physsim.twin.results import TwinFit
 from physsim.twin.scene import TwinScene
@@ -99,6 +100,40 @@ def test_what_an_unknown_carries_with_it_is_in_proportion_and_so_is_its_slope():
     assert np.abs(x[0] - x[1]).max() < 1e-5
 
 
+@pytest.mark.parametrize(
+    ("young", "width", "said"), [(YOUNG, 4.0, "does not tell the stiffness"), (0.02 * YOUNG, 1.1, "none was found that sags to it")]
+)
+def test_a_stiffness_that_is_unsure_or_too_low_for_a_rest_shape_is_said(young, width, said):
+    scene = scene_of(hanging_capture(tracks=ps.SeenTracks(np.zeros((FRAMES, 1, 3)))), BAR.points)
+
+    def fitted(name, scene, unknowns):
+        settings = {"body.young": np.full(len(BAR.cells), young)}
+        x = scene.state().positions
+        return TwinFit({"young": young}, {"young": "Pa"}, {"young": (young / width, young * width)}, {}, 0.95, settings, (x, 0 * x), 0.0)
+
+    assert said in fit_unsagged(scene, still(scene), default_unknowns(scene), fitted)
+
+
+def test_a_known_stiffness_gives_the_rest_shape_before_the_only_fit():
+    scene = TwinScene(
+        hanging_capture(tracks=ps.SeenTracks(np.zeros((FRAMES, 1, 3)))),
+        SoftBody("solid", BAR, None, "points"),
+        rubber(2 * YOUNG, 12.0),
+    )
+    calls = []
+
+    def fitted(name, scene, unknowns):
+        calls.append(name)
+        x = scene.state().positions
+        assert np.abs(scene.static().solve(scene.state(), scene.control)[0].positions[: len(x)] - BAR.points).max() < 1e-3 * LENGTH
+        return TwinFit({"viscosity": 12.0}, {}, {"viscosity": (10.0, 14.0)}, {}, 0.95, {}, (x, 0 * x), 0.0)
+
+    damping = [u for u in default_unknowns(scene) if u.name == "viscosity"]
+    found, _ = fit_unsagged(scene, still(scene), damping, fitted)
+    assert calls == ["fit"]
+    assert np.ptp(found.soft_body.points[:, 2]) < 0.97 * LENGTH
+
+
 @pytest.mark.slow
 def test_a_hanging_bar_keeps_its_stiffness_and_its_start_where_its_rest_shape_was_seen_sagging(seed=1):
     positions = true_motion()
@@ -144,6 +179,9 @@ def test_a_bar_that_is_made_of_what_is_seen_of_it_hanging_is_fitted_and_goes_on_
     assert any("sags by up to" in remark for remark in found.scene.remarks)
     pose = found.scene.soft_body.pose
     assert np.linalg.norm(found.fit.start[0][: len(pose)] - pose, axis=1).max() < 0.01 * LENGTH
+    frames = found.judged.frames
+    scene, fit = rebuilt(found.asset, capture)
+    assert np.nanmax(np.abs(predict(scene, fit, frames) - found.judged.positions)) < 1e-6
     (tmp_path / "work" / f"{NEAR} 1.npz").unlink()
     again = FitJob(capture, request, Work(tmp_path / "work", "key"), Progress(True)).run()
     assert again.fit.values == found.fit.values
