@@ -290,7 +290,7 @@ class _Job:
         values, units = wanted_values(problem, scaled)
         problem.renew()
         residuals, jacobian = (part[0] for part in problem(np.tile(scaled, (problem.model.envs, 1))))  # with tangents of this place
-        bounds, sentences = determine(problem, scaled, residuals, jacobian, self.level)
+        bounds, sentences = determine(problem, scaled, residuals, jacobian, self.level, self._excess())
         sentences |= density_sentence(self.scene, values)
         everyone = np.tile(scaled, (problem.model.envs, 1))
         s = problem.settings(everyone)
@@ -314,6 +314,10 @@ class _Job:
             statement=self._statement(values, units, bounds, sentences, found),
             converged=found.converged,
         )
+
+    def _excess(self):
+        """Largest share of a term's residuals in the noise that its data have by themselves."""
+        return max(term.sigma / stated for term, stated in zip(self.terms, self.stated, strict=True))
 
     def _statement(self, values, units, bounds, sentences, found):
         lines = []
