@@ -87,11 +87,16 @@ def smoothed(cloud: np.ndarray, rounds: int = 1) -> np.ndarray:
 
 
 def seen_at(capture: Capture, frame: int) -> np.ndarray:
-    """All points of the body that were seen in a frame, without outliers [m], shape [n, 3]: of points, depth and tracks."""
+    """All points of the body that were seen in a frame, each once, without outliers [m], shape [n, 3]: of points, depth and tracks."""
     parts = [capture.cloud(frame)]
     if capture.tracks is not None:
         parts.append(capture.tracks.positions[frame][capture.tracks.visible[frame]])
-    return np.concatenate([inliers(np.concatenate(parts)), touched(capture, frame)])
+    return distinct(np.concatenate([inliers(np.concatenate(parts)), touched(capture, frame)]))
+
+
+def distinct(cloud: np.ndarray) -> np.ndarray:
+    """Points [n, 3] without those that are there already, in their order: captures whose points are their tracks hold them twice."""
+    return cloud[np.sort(np.unique(cloud, axis=0, return_index=True)[1])]
 
 
 def touched(capture: Capture, frame: int) -> np.ndarray:

@@ -59,7 +59,10 @@ def sheet_shape(capture: Capture, frame: int, cell_size: float | None) -> tuple[
         few = thinned(cloud, UNROLLED)
         # thinning takes the rim's outermost points away: the others' places follow those of thinned neighbours
         points = cloud
-        uv = RBFInterpolator(few, unrolled(few), neighbors=16, kernel="linear", degree=1)(points)
+        try:
+            uv = RBFInterpolator(few, unrolled(few), neighbors=16, kernel="linear", degree=1)(points)
+        except np.linalg.LinAlgError:  # neighbours that span no plane
+            raise InputError(f"sheet: points seen in frame {number} lie in lines; is it a rod, or are there too few of them?") from None
         remarks = [f"the sheet lies flat in no frame: its rest shape is unrolled from frame {number}, what is hidden in folds is missing"]
     mesh = outlined(uv, cell_size)
     if capture.known.length is not None:

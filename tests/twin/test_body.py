@@ -97,6 +97,20 @@ def test_a_sheet_keeps_its_area_and_lies_in_what_is_seen_without_strain(radius, 
     assert np.sqrt(np.mean((now / rest - 1) ** 2)) < 0.01
 
 
+def test_points_that_are_the_tracks_again_do_not_hinder_unrolling(seed=13):
+    mesh, rng = ps.sheet_mesh((0.2, 0.3), (10, 15)), np.random.default_rng(seed)
+    cloud = on_surface(rolled(mesh.points, 0.1), mesh.triangles, 300, 1e-3, rng)
+    capture = ps.Capture(np.array([0.0]), points=[cloud], tracks=ps.SeenTracks(cloud[None, :70]), kind="sheet")
+    body = reconstruct(capture)
+    assert np.ptp(body.mesh.points, axis=0).max() == pytest.approx(0.3, rel=0.05)
+
+
+def test_a_line_of_points_that_is_called_a_sheet_is_refused():
+    cloud = np.column_stack([np.linspace(0.0, 0.3, 60), np.zeros(60), np.zeros(60)])
+    with pytest.raises(ps.InputError, match="line"):
+        reconstruct(ps.Capture(np.array([0.0]), points=[cloud], kind="sheet"))
+
+
 def test_a_sheet_with_a_corner_cut_off_is_no_rectangle(seed=4):
     rng = np.random.default_rng(seed)
     square = rng.random((8000, 2)) * 0.2
