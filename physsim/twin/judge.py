@@ -158,7 +158,7 @@ def _judge_surfaces(out, seen, body, most_points):
         looks = [_camera_errors(seen, name, eye, frame, body.vertices[i], anchor, sigma) for name, eye in eyes.items()]
         parts = [part for part, *_ in looks if len(part)]
         if parts and np.isfinite(out.series("chamfer")[i]):
-            back = distances.cloud_distances(distances.thinned(np.concatenate(parts), most_points), seen.cloud(frame)).mean()
+            back = distances.cloud_distances(distances.evenly_chosen(np.concatenate(parts), most_points), seen.cloud(frame)).mean()
             found["chamfer_two_way"][i] = 0.5 * (out.series("chamfer")[i] + back)
         for k, (table, metric) in enumerate(((found, "depth"), (found, "iou"), (held, "depth"), (held, "iou")), 1):
             table[metric][i] = _finite_mean([look[k] for look in looks])
