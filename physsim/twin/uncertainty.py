@@ -57,7 +57,9 @@ def advice(name: str) -> str:
     return ""
 
 
-def determine(problem: object, scaled: np.ndarray, residuals: np.ndarray, jacobian: np.ndarray, level: float, excess: float = 1.0) -> tuple[dict, dict]:
+def determine(
+    problem: object, scaled: np.ndarray, residuals: np.ndarray, jacobian: np.ndarray, level: float, excess: float = 1.0
+) -> tuple[dict, dict]:
     """Intervals of the wanted unknowns, and sentences on those that the data do not tell.
 
     Args:
