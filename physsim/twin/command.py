@@ -3,6 +3,7 @@
 import sys
 from os import PathLike
 from pathlib import Path
+from warnings import catch_warnings, simplefilter
 
 from physsim.appearance.asset import NAME
 from physsim.capture.capture import Capture
@@ -108,7 +109,9 @@ def _checked(folder, progress):
     if errors:
         more = "" if len(errors) == 1 else f" (and {len(errors) - 1} more; `physsim check {folder}` tells them)"
         raise InputError(f"{folder}: {str(errors[0]).removeprefix('error: ')}{more}")
-    return Capture.load(folder)
+    with catch_warnings():
+        simplefilter("ignore", UserWarning)  # told above
+        return Capture.load(folder)
 
 
 def _written(out, found, other):
