@@ -331,6 +331,7 @@ class _Job:
             lines.append(f"{term.name}: residuals of {term.sigma:.3g}{unit}")
             if term.sigma > 3.0 * stated:
                 lines[-1] += f", {term.sigma / stated:.1f} times the data's own noise: the model, its shape or its start is off"
+        lines += [term.remark for term in self.terms if getattr(term, "remark", "")]
         if not found.converged:
             lines.append("the fit was stopped before it had converged")
         return "\n".join(lines)
