@@ -52,7 +52,7 @@ def chamfer_l1(points: np.ndarray, vertices: np.ndarray) -> float:
     return float(cKDTree(vertices).query(points, p=1)[0].mean())
 
 
-def thinned(points: np.ndarray, most: int) -> np.ndarray:
+def evenly_chosen(points: np.ndarray, most: int) -> np.ndarray:
     """At most `most` of the points, evenly by their order in the list: the same points for every predictor."""
     if len(points) <= most:
         return points

@@ -202,7 +202,7 @@ def _residuals(seen, elements, frames, positions, simulated, kept, body, i):
         if these.any():
             nodes, weights = _material_points(elements, positions[i], simulated[i, these])
             return nodes, weights, seen.tracks[frame, these] - simulated[i, these]
-    cloud = distances.thinned(seen.cloud(frame), MOST_POINTS)
+    cloud = distances.evenly_chosen(seen.cloud(frame), MOST_POINTS)
     if not len(cloud):
         return np.zeros((0, 3), int), np.zeros((0, 3)), np.zeros((0, 3))
     nodes, weights = _material_points(elements, positions[i], cloud)

@@ -27,6 +27,11 @@ from physsim.io.files import read_json
 from physsim.io.packing import packed, unpacked
 from physsim.twin.results import Stage
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 FORMAT, MARKER, KIND = "physsim fit under way", "work.json", "fit under way"
 MAX_JSON = 1_000_000  # bytes
 
@@ -119,6 +124,36 @@ class Work:
     def remove(self) -> None:
         """Take the folder away: the fit is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder of work, whether it is there yet or not: two that write into it would undo each other.
+
+    The lock ends with the process, however that ends. Where the system has no such locks nothing is kept out.
+
+    Raises:
+        InputError: another process has it; its place cannot be written.
+    """
+    if fcntl is None:
+        yield
+        return
+    path = folder.with_name(f"{folder.name}.lock")
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); its folder must be there and be writable") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder}: another fit to the same output is under way; wait for it, or give another --out") from None
+        except OSError:
+            pass  # a disk without locks
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _times(told):

@@ -20,7 +20,7 @@ from physsim.twin.command import fit_capture, main
 from physsim.twin.fit_job import enough_to_fit
 from physsim.twin.options import FitRequest, checked_output, known_values
 from physsim.twin.twin_file import twin_of
-from physsim.twin.work import Work
+from physsim.twin.work import Work, alone
 
 SMALL = {"frames": 14, "size": (64, 48), "cells": (4, 1, 1)}
 
@@ -45,6 +45,17 @@ def fitted(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("assets") / "twin"
     found, page = fit_capture(folder, out)
     return out, found, page
+
+
+def test_two_fits_to_one_output_are_not_under_way_at_once(tmp_path):
+    with alone(tmp_path / "twin.partial"):
+        with pytest.raises(InputError, match="another fit to the same output is under way"), alone(tmp_path / "twin.partial"):
+            pass
+        with alone(tmp_path / "other.partial"):
+            pass
+    with alone(tmp_path / "twin.partial"):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_asset_holds_body_material_look_run_and_report(fitted):

@@ -77,6 +77,16 @@ def test_a_small_block_is_as_stiff_as_mujoco_hangs_it_and_is_predicted():
     assert np.linalg.norm(twin - truth[test], axis=-1).mean() <= 0.5 * np.linalg.norm(led - truth[test], axis=-1).mean()
 
 
+def test_a_body_whose_markers_are_known_is_laid_where_it_was_and_held_where_the_hand_touches():
+    """Although the hand has moved on, and touches some points of the mesh as it is given by chance."""
+    specimen = block(cells=(2, 2, 4), dt=1 / 480)
+    capture = capture_of(specimen, tracks=40, marked=True, images=False)
+    scene = TwinScene(capture, reconstruct(capture))
+    off = np.linalg.norm(scene.soft_body.pose - specimen.motion()[0][0], axis=1)
+    assert np.sqrt(np.mean(off**2)) < 2.0e-3
+    assert scene.held.tolist() == specimen.thing.held["hand"].tolist()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_block_is_as_stiff_as_mujoco_hangs_it_and_held_out_frames_are_predicted():
