@@ -5,8 +5,7 @@ from os import PathLike
 from pathlib import Path
 
 from physsim.appearance.asset import NAME
-from physsim.capture.capture import Capture
-from physsim.errors import InputError
+from physsim.capture.check import checked_capture
 from physsim.io.folders import replaced_folder
 from physsim.twin.fingerprint import capture_fingerprint
 from physsim.twin.fit_job import FitJob, Fitted, enough_to_fit
@@ -96,19 +95,12 @@ def fit_capture(
 
 def _checked(folder, progress):
     """The capture of a folder; its warnings are told, its errors end the fit."""
-    from physsim.capture.check import check_capture
-
-    problems = check_capture(folder)
-    errors = [p for p in problems if p.severity == "error"]
-    warnings = [p for p in problems if p.severity != "error"]
+    seen, warnings = checked_capture(folder)
     for problem in warnings[:SHOWN]:
         progress.say(f"{folder}: {problem}")
     if len(warnings) > SHOWN:
         progress.say(f"{folder}: {len(warnings) - SHOWN} more warnings; `physsim check {folder}` tells them")
-    if errors:
-        more = "" if len(errors) == 1 else f" (and {len(errors) - 1} more; `physsim check {folder}` tells them)"
-        raise InputError(f"{folder}: {str(errors[0]).removeprefix('error: ')}{more}")
-    return Capture.load(folder)
+    return seen
 
 
 def _written(out, found, other):

@@ -148,7 +148,7 @@ class _Job:
         parts += [self.start.velocities, self.start.ways, self.start.at_rest, self.scene.model.rest, self.scene.capture.times]
         for u in self.unknowns:
             v = u.variable
-            parts += [u.name, u.role, u.parameter, u.index, u.prior, u.pattern, np.mean(v.start), v.lower, v.upper, v.scale]
+            parts += [u.name, u.role, u.carried, u.parameter, u.index, u.prior, u.pattern, np.mean(v.start), v.lower, v.upper, v.scale]
         for name in self.scene.model.parameters.names():
             parts += [name, self.scene.model.parameters[name]]
         if self.scene.control is not None:

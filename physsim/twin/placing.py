@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 
 from physsim.appearance.nearest import nearest_element
-from physsim.capture.capture import Capture
+from physsim.capture.capture import Capture, Handle
 from physsim.errors import InputError
 from physsim.physics.mesh import TetMesh
 from physsim.physics.rods import Curve
-from physsim.physics.tetrahedralize import closed_surface
+from physsim.physics.tetrahedralize import closed_surface, tetrahedralize
 from physsim.twin.clouds import area_of, cloud_noise, hull_of, inliers, sampled, seen_at, singular_extents, thinned
 from physsim.twin.elements import elements_of, mesh_edges, rest_points
+from physsim.twin.noise import track_noise
 from physsim.twin.registration import SAMPLED, Sight, bent_to, register
 from physsim.twin.rod_shape import evenly, rod_lines
 from physsim.twin.solid_shape import CELLS, CLOSED, closed_share, filled_hull
@@ -41,7 +42,9 @@ def sight_at(capture: Capture, mesh: object, kind: str, frame: int, seed: int, b
     """
     cloud = inliers(capture.cloud(frame)) if bound is not None else seen_at(capture, frame)
     few = sampled(cloud, SAMPLED, seed)
-    noise = sensor_noise(capture, cloud_noise(few) if len(few) > 20 else 1e-3 * float(np.ptp(rest_points(mesh), axis=0).max()))
+    shown = [cloud_noise(few) if len(few) > 20 else np.nan, np.nan if bound is None else track_noise(capture.tracks.positions)]
+    told = np.nanmax(shown) if np.isfinite(shown).any() else 1e-3 * float(np.ptp(rest_points(mesh), axis=0).max())
+    noise = sensor_noise(capture, float(told))
     whole = len(few) > 0 and shows_all(few, mesh, kind)
     tracks, nodes, weights = bound if bound is not None else (np.zeros(0, int), np.zeros((0, 1), int), np.zeros((0, 1)))
     points = capture.tracks.positions[frame][tracks] if bound is not None else np.zeros((0, 3))
@@ -49,17 +52,38 @@ def sight_at(capture: Capture, mesh: object, kind: str, frame: int, seed: int, b
 
 
 def with_held(capture: Capture, mesh: object, frame: int, sight: Sight) -> Sight:
-    """A sight of known points to which those are added that handles hold where the mesh, as it is given, lies in them already."""
+    """A sight of known points to which those are added that handles hold where the mesh, as it is given, lies in them already.
+
+    It does where what lies in a handle reaches as far as the handle's places: a mesh given at rest, from which the hand has moved on,
+    touches some of the places by chance, and would be torn by what it seems to hold there.
+    """
     rest = rest_points(mesh)
+    edges = mesh_edges(mesh)
+    cell = float(np.median(np.linalg.norm(rest[edges[:, 1]] - rest[edges[:, 0]], axis=1)))
     parts, known = [(sight.points, sight.nodes, sight.weights)], len(sight.points)
     for handle in capture.handles.values():
         within = np.flatnonzero(handle.distances(capture.times[frame], rest) <= (handle.radius or 0.0))
+        if not _reaches(handle, float(capture.times[frame]), rest[within], cell):
+            continue
         nodes = np.tile(within[:, None], (1, sight.nodes.shape[1]))
         weights = np.zeros(nodes.shape)
         weights[:, 0] = 1.0
         parts.append((rest[within], nodes, weights))
     points, nodes, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
     return replace(sight, points=points, nodes=nodes, weights=weights, held=len(points) - known)
+
+
+def _reaches(handle: Handle, time: float, points: np.ndarray, cell: float) -> bool:
+    """Whether points reach as far as a handle's places at a time, but for less than a cell of the mesh."""
+    if handle.places is None or len(handle.places) < 2:
+        return True
+    if len(points) == 0:
+        return False
+    place, turn = handle.at(np.array(time))
+    axes = np.linalg.svd(handle.places - handle.places.mean(axis=0), full_matrices=False)[2]
+    wanted = np.ptp(handle.places @ axes.T, axis=0)
+    found = np.ptp((points - place) @ turn @ axes.T, axis=0)
+    return bool((found > wanted - 0.9 * cell - 2.0 * (handle.radius or 0.0)).all())
 
 
 def shows_all(cloud: np.ndarray, mesh: object, kind: str) -> bool:
@@ -210,6 +234,4 @@ def meshed_surface(surface: object, cell_size: float | None) -> tuple[TetMesh, s
     size = (volume / CELLS) ** (1 / 3) if cell_size is None else cell_size
     if hull is not None and volume > 0.97 * hull.volume:
         return filled_hull(points, size), "the mesh's closed surface is filled with tetrahedra"
-    from physsim.physics.tetrahedralize import tetrahedralize
-
     return tetrahedralize(surface, edge_length=size), "the mesh's closed surface is filled by fTetWild: another mesh each time, keep it"

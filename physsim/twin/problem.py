@@ -148,6 +148,9 @@ class TwinProblem:
         column = (slice(None), *([None] * len(shape)))
         params[name] = np.where(pattern != 0, value[column] * pattern, params[name])
         tangents[name][i] = slope[column] * pattern
+        for other, share in u.carried.items():
+            params[other] = np.multiply.outer(value, share)
+            tangents.setdefault(other, np.zeros((p, *params[other].shape)))[i] = np.multiply.outer(slope, share)
 
     def begin(self, s: Settings, slopes: bool = True) -> tuple:
         """(State, tangents of positions and of velocities [p, k, n, 3] or None, mask [k] of environments without a start)."""

@@ -262,7 +262,7 @@ class _Own:
         if self._seen.tracks is not None:
             kept = self._seen.visible[frame]
             return self._seen.tracks[frame, kept]
-        return distances.thinned(self._seen.cloud(frame), 800)
+        return distances.evenly_chosen(self._seen.cloud(frame), 800)
 
     def _errors(self, i):
         """Of each of the data of a frame [m]."""

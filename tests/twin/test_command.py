@@ -319,6 +319,7 @@ def test_stiffness_by_part_and_as_a_field_is_kept_with_the_asset(folder, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_pixels_take_part_in_a_joint_fit_and_the_page_says_so(folder, tmp_path):
     found, page = fit_capture(folder, tmp_path / "twin", FitRequest(joint=True))
     assert "colour" in found.fit.noise and "Pixels took part" in page.read_text(encoding="utf-8")
