@@ -6,6 +6,8 @@ from physsim.capture.check_frames import Seen
 from physsim.capture.entries import FILE
 from physsim.capture.problems import Problems
 from physsim.capture.read import Parts
+from physsim.physics.rods import Curve
+from physsim.physics.sheets import TriMesh
 
 FAR, LEAVES, NEVER = 1.0, 2.0, 3.0  # sizes of the body from it: far; gone, once it was near; not of this world, if it never was
 WILD = 20.0  # spreads of the tracks from their middle beyond which one lies far outside
@@ -31,6 +33,8 @@ def check_body(parts: Parts, seen: Seen, problems: Problems) -> None:
         _wild_tracks(parts.tracks, problems)
     if parts.facts.times is not None and len(parts.facts.times) > 1:
         _clock(parts.facts.times, problems)
+    if parts.mesh is not None and parts.facts.kind is not None:
+        _kinds(parts, problems)
     if size is not None and seen.masked and size > HUGE:
         problems.warning(FILE, f"what is seen of the body measures {size:.3g} m", "is all of it in millimetres? give metres")
     for name, handle in parts.handles.items():
@@ -42,6 +46,13 @@ def check_body(parts: Parts, seen: Seen, problems: Problems) -> None:
                 _handle_distance(file, handle, parts, seen, size, problems)
     if size is not None and seen.masked:
         _sizes(parts, seen, size, problems)
+
+
+def _kinds(parts, problems):
+    own = "sheet" if isinstance(parts.mesh, TriMesh) else "rod" if isinstance(parts.mesh, Curve) else "solid"
+    if own != parts.facts.kind:
+        what = f"it is the shape of a {own}, and capture.json says that the body is a {parts.facts.kind}"
+        problems.warning(parts.mesh_file, what, "correct one of them: the mesh counts")
 
 
 def _sparse(seen):

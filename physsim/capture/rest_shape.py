@@ -15,8 +15,6 @@ from physsim.physics.mesh import TetMesh
 from physsim.physics.rods import Curve
 from physsim.physics.sheets import TriMesh
 
-_NEEDED = {"tetrahedra": "cells", "triangles": "triangles", "surface": "triangles"}
-
 
 def read_rest_shape(path: Path, facts: dict, kind: str | None) -> object:
     """A TetMesh, SurfaceMesh, TriMesh or Curve.

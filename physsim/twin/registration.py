@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from physsim.appearance.nearest import nearest_element
 from physsim.physics.solvers.linear import one_blas_thread
-from physsim.twin.clouds import cloud_noise, inliers, sampled
+from physsim.twin.clouds import sampled
 from physsim.twin.elements import elements_of, mesh_edges, rest_points
 from physsim.twin.smooth import rough_rows, strain_rows
 
@@ -58,13 +58,6 @@ class Sight:
     whole: bool = False
     held: int = 0
     dense: np.ndarray | None = None
-
-    @classmethod
-    def of_cloud(cls, cloud: np.ndarray, noise: float | None = None, whole: bool = False, seed: int = 0) -> "Sight":
-        """Of a cloud alone; the noise is estimated where none is given, and outliers are left out."""
-        cloud = sampled(inliers(cloud), SAMPLED, seed)
-        noise = cloud_noise(cloud) if noise is None else noise
-        return cls(cloud, np.zeros((0, 3)), np.zeros((0, 1), int), np.zeros((0, 1)), noise, whole)
 
 
 def register(mesh: object, kind: str, guess: np.ndarray, sight: Sight, *, search: bool = True) -> tuple[np.ndarray, float]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from physsim.appearance.camera import Camera
 from physsim.capture.capture import Capture, Handle, Known, SeenTracks
 from physsim.capture.check import check_capture
 from physsim.physics.mesh import box_mesh
@@ -65,3 +66,22 @@ def test_markers_at_the_tip_alone_do_not_make_the_rest_too_large(tmp_path):
     )
     capture.save(tmp_path / "bar")
     assert check_capture(tmp_path / "bar") == []
+
+
+def test_a_mesh_of_another_kind_than_the_capture_says_is_told(tmp_path):
+    capture = Capture(
+        np.arange(5) / 30,
+        tracks=SeenTracks(np.tile(MARKERS, (5, 1, 1))),
+        mesh=box_mesh(size=(0.12, 0.03, 0.03), cells=(2, 1, 1)),
+        kind="rod",
+    )
+    capture.save(tmp_path / "bar")
+    assert ["shape of a solid" in p.message and p.severity == "warning" for p in check_capture(tmp_path / "bar")] == [True]
+
+
+def test_depth_without_any_mask_is_told_to_count_as_the_body(tmp_path):
+    camera = Camera.look_at((0.06, -0.5, 0.1), (0.06, 0.0, 0.0), width=32, height=24, angle=40)
+    depth = {"front": [np.full((24, 32), 0.6, np.float32)] * 3}
+    Capture(np.arange(3) / 30, {"front": camera}, depth=depth, kind="solid").save(tmp_path / "wall")
+    (problem,) = check_capture(tmp_path / "wall")
+    assert problem.file == "depth/front" and "no masks" in problem.message and problem.severity == "warning"
