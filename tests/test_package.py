@@ -107,7 +107,7 @@ def test_every_dependency_is_pinned(project):
 
 def test_the_readme_says_the_two_commands():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert "    pip install -c constraints.txt -e . && physsim demo\n" in readme
+    assert "    pip install -c constraints.txt -e '.[robots]' && physsim demo\n" in readme
     assert "    pip install -c constraints.txt -e '.[test]' && pytest\n" in readme
 
 

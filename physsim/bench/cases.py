@@ -17,9 +17,11 @@ class Case:
     """'cloth' (a net of springs; lowest point's z is compared), 'shell' (a sheet of triangles; the same), 'beam' (the tip's mean z) or
     'gradient' (a cloth; see `gradient_of`). Things touch in a 'touch-cloth' (a shell dropped on a sphere), a 'touch-pile' (of soft cubes),
     a 'grasp' (by a robot, see `physsim.grasp`) and 'environments' (soft cubes that moving fingers lift, side by side). A 'render'
-    draws splats, with their gradient; a 'film' is a cloth that is simulated and drawn as splats, with the gradient of its picture."""
+    draws splats, with their gradient; a 'film' is a cloth that is simulated and drawn as splats, with the gradient of its picture.
+    'capture-gradient' is the gradient of a capture's track loss by every spring of a net, 'capture-touch' by every triangle of a
+    sheet that comes down to a floor."""
     size: int
-    """Particles along a cloth's edge, tetrahedra of a beam, boxes along a cube's edge, environments, or splats."""
+    """Particles along a cloth's or a net's edge, tetrahedra of a beam, boxes along a cube's edge, environments, or splats."""
     stiffness: float | None
     """Spring constant [N/m] of a cloth, Young's modulus times thickness [N/m] of a shell, Young's modulus [Pa] of solids; None: nothing is
     simulated."""
@@ -39,7 +41,7 @@ class Case:
             return f"{self.size} at {self.pixels}x{self.pixels}"
         if self.kind == "film":
             return f"{self.size}x{self.size}, {self.splats} at {self.pixels}x{self.pixels}"
-        return f"{self.size}x{self.size}" if self.kind in ("cloth", "shell", "gradient", "touch-cloth") else str(self.size)
+        return f"{self.size}x{self.size}" if self.kind in ("cloth", "shell", "gradient", "touch-cloth", *CAPTURED) else str(self.size)
 
     @property
     def touches(self) -> bool:
@@ -58,6 +60,8 @@ TOUCH = ("touch-cloth", "touch-pile", "grasp", "environments")
 
 DRAWN = ("render", "film")
 
+CAPTURED = ("capture-gradient", "capture-touch")
+
 SIDES = (32, 64, 128)
 
 CASES = (
@@ -71,6 +75,8 @@ CASES = (
     *(Case(f"grasp-environments-{count}", "environments", count, 5.0e4) for count in (1, 16, 64)),
     *(Case(f"render-{n}-{p}", "render", n, None, pixels=p) for n in (2000, 10000, 50000) for p in (128, 256, 512)),
     Case("film-gradient", "film", 32, 1.0e3, CLOTH_DAMPING, pixels=128, splats=5000),
+    Case("capture-gradient", "capture-gradient", 32, 1.0e3, 0.05),
+    Case("capture-touch", "capture-touch", 32, 1.0e3),
 )
 
 

@@ -18,7 +18,7 @@ for _variable in THREAD_VARIABLES:
 
 import numpy as np  # noqa: E402
 
-from physsim.bench.cases import FRAMES, Case, case_named  # noqa: E402
+from physsim.bench.cases import CAPTURED, FRAMES, Case, case_named  # noqa: E402
 from physsim.bench.engines import Simulation, engine_named  # noqa: E402
 from physsim.bench.gradient_check import check_gradient  # noqa: E402
 from physsim.bench.measure import MemoryWatch, Stopwatch, Timing, repeats_for  # noqa: E402
@@ -125,7 +125,7 @@ def run(spec: dict) -> dict:
         built.warm_up()
     if spec.get("compile_only"):
         return {}
-    timings = {"gradient": run_gradient, "render": run_drawing, "film": run_film}
+    timings = {**dict.fromkeys(("gradient", *CAPTURED), run_gradient), "render": run_drawing, "film": run_film}
     row = timings.get(case.kind, run_simulation)(built, memory)
     timed = {"dt": 1.0 / (FRAMES * spec["substeps"]), "startup_s": started, "setup_s": round(setup.wall_s, 3)}
     return {**timed, **row, **built.facts()}

@@ -8,14 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from physsim.bench.cases import DRAWN, Case, case_named, cases_to_run
+from physsim.bench.cases import CAPTURED, DRAWN, Case, case_named, cases_to_run
 from physsim.bench.engines import Engine, engine_named, engines_for
 from physsim.bench.launch import launch
 from physsim.bench.scaling import format_scaling, particle_exponents, stiffness_ratios
-from physsim.bench.sweep import LimitCache, drawing_row, gradient_row, missing_row, own_step_row, sweep
+from physsim.bench.sweep import LimitCache, capture_row, drawing_row, gradient_row, missing_row, own_step_row, sweep
 from physsim.bench.table import (
+    capture_ratios,
     drawing_ratios,
     equal_error_ratios,
+    format_capture_ratios,
     format_drawing_ratios,
     format_own_step_ratios,
     format_ratios,
@@ -71,9 +73,12 @@ def main(
             _write(target, rows)
     print(format_table(rows), file=stream)
     if peers:
-        if any(not one.touches and one.kind not in DRAWN for one in chosen):
+        if any(not one.touches and one.kind not in (*DRAWN, *CAPTURED) for one in chosen):
             print("\n" + format_ratios(equal_error_ratios(rows)), file=stream)
         print(format_own_step_ratios(own_step_ratios(rows)), file=stream)
+    captured = format_capture_ratios(capture_ratios(rows))
+    if captured:
+        print("\n" + captured, file=stream)
     drawing = format_drawing_ratios(drawing_ratios(rows))
     if drawing:
         print("\n" + drawing, file=stream)
@@ -100,6 +105,8 @@ def _run_one(case: Case, engine: Engine, rows: list[dict], limits: LimitCache, r
         return [missing_row(case, engine, missing)]
     if case.touches:
         return [own_step_row(case, engine, run)]
+    if case.kind in CAPTURED:
+        return [capture_row(case, engine, run)]
     if case.kind in DRAWN:
         return [drawing_row(case, engine, run)]
     if case.kind == "gradient":

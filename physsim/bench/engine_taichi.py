@@ -24,9 +24,11 @@ class ExplicitCloth:
         substeps: steps in 1/60 s.
         slots: states held, at least two.
         per_spring: the stiffness is a field with one entry a spring (for gradients) instead of one number.
+        edges_held: the edges x = 0 and x = 1 are held instead of two corners.
     """
 
-    def __init__(self, scene: Cloth, case: Case, substeps: int, slots: int, per_spring: bool):
+    def __init__(self, scene: Cloth, case: Case, substeps: int, slots: int, per_spring: bool, edges_held: bool = False):
+        self.edges_held = edges_held
         side = case.size
         self.side, self.slots, self.per_spring = side, slots, per_spring
         self.dt = 1.0 / (FRAMES * substeps)
@@ -62,30 +64,38 @@ class ExplicitCloth:
             value = self.stiffness[None] * ti.static(0.02 if kind >= 4 else 1.0)
         return value
 
+    @ti.func
+    def force(self, old, j, i):
+        """Force [N] on a particle of slot `old`: its weight and its springs."""
+        p, v = self.position[old, j, i], self.velocity[old, j, i]
+        force = ti.Vector([0.0, 0.0, -GRAVITY * self.mass])
+        for kind, way in ti.static(ti.ndrange(len(SPRING_OFFSETS), 2)):
+            dx = ti.static(SPRING_OFFSETS[kind][0] * (1 - 2 * way))
+            dy = ti.static(SPRING_OFFSETS[kind][1] * (1 - 2 * way))
+            a, b = i + dx, j + dy
+            if 0 <= a < self.side and 0 <= b < self.side:
+                # A spring's stiffness is stored at its first particle: this one (way 0) or the other (way 1).
+                k = self.spring_constant(kind, ti.static(0 if way == 0 else 1) * dy + j, ti.static(way) * dx + i)
+                d = self.position[old, b, a] - p
+                length = d.norm(1e-9)
+                u = d / length
+                c = self.damping * ti.static(0.02 if kind >= 4 else 1.0)
+                stretch = length - self.spacing * ti.static((dx * dx + dy * dy) ** 0.5)
+                force += (k * stretch + c * (self.velocity[old, b, a] - v).dot(u)) * u
+        return force
+
     @ti.kernel
     def step(self, old: ti.i32, new: ti.i32):
         """One symplectic Euler step from slot `old` to slot `new`."""
         for j, i in ti.ndrange(self.side, self.side):
-            p, v = self.position[old, j, i], self.velocity[old, j, i]
-            force = ti.Vector([0.0, 0.0, -GRAVITY * self.mass])
-            for kind, way in ti.static(ti.ndrange(len(SPRING_OFFSETS), 2)):
-                dx = ti.static(SPRING_OFFSETS[kind][0] * (1 - 2 * way))
-                dy = ti.static(SPRING_OFFSETS[kind][1] * (1 - 2 * way))
-                a, b = i + dx, j + dy
-                if 0 <= a < self.side and 0 <= b < self.side:
-                    # A spring's stiffness is stored at its first particle: this one (way 0) or the other (way 1).
-                    k = self.spring_constant(kind, ti.static(0 if way == 0 else 1) * dy + j, ti.static(way) * dx + i)
-                    d = self.position[old, b, a] - p
-                    length = d.norm(1e-9)
-                    u = d / length
-                    c = self.damping * ti.static(0.02 if kind >= 4 else 1.0)
-                    stretch = length - self.spacing * ti.static((dx * dx + dy * dy) ** 0.5)
-                    force += (k * stretch + c * (self.velocity[old, b, a] - v).dot(u)) * u
-            moved = v + self.dt / self.mass * force
-            if j == 0 and (i == 0 or i == self.side - 1):
+            moved = self.velocity[old, j, i] + self.dt / self.mass * self.force(old, j, i)
+            held = j == 0 and (i == 0 or i == self.side - 1)
+            if ti.static(self.edges_held):
+                held = i == 0 or i == self.side - 1
+            if held:
                 moved = ti.Vector([0.0, 0.0, 0.0])
             self.velocity[new, j, i] = moved
-            self.position[new, j, i] = p + self.dt * moved
+            self.position[new, j, i] = self.position[old, j, i] + self.dt * moved
 
     @ti.kernel
     def add_mean_height(self, slot: ti.i32):

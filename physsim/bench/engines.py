@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from physsim.bench.cases import Case
+from physsim.bench.cases import CAPTURED, Case
 from physsim.bench.measure import Timing
 from physsim.errors import InputError
 
@@ -97,6 +97,10 @@ class Engine:
     """The same for a robot's grasp of a cube."""
     touch_substeps: int = 1
     """Steps in 1/60 s at which it carries those out."""
+    capture: str | None = None
+    """Module of the gradients over a capture; its class is `CaptureGradient`."""
+    capture_substeps: int = 1
+    """Steps in 1/60 s at which it carries those out."""
 
     def runs(self, case: Case) -> bool:
         """Whether it can run a case: one of its kinds; of grasps, peers only that of the cube."""
@@ -120,6 +124,8 @@ class Engine:
         """
         if not self.runs(case):
             raise InputError(f"case = {case.name!r}: {self.name} cannot run a {case.kind}; it can run {', '.join(self.kinds)}")
+        if case.kind in CAPTURED:
+            return importlib.import_module(f"physsim.bench.{self.capture}").CaptureGradient(case, substeps, options)
         if case.touches:
             module = self.grasp if case.kind == "grasp" else self.touch
             return importlib.import_module(f"physsim.bench.{module}").TouchSimulation(case, substeps, options)
@@ -134,10 +140,11 @@ ENGINES = (
         "engine_physsim",
         "warp",
         "ImplicitSimulation",
-        ("cloth", "shell", "beam", "gradient", "touch-cloth", "touch-pile", "grasp", "environments"),
+        ("cloth", "shell", "beam", "gradient", "touch-cloth", "touch-pile", "grasp", "environments", *CAPTURED),
         "ImplicitGradient",
         touch="engine_physsim_touch",
         touch_substeps=2,
+        capture="engine_physsim_capture",
     ),
     Engine("physsim-explicit", "engine_physsim", "warp", "ExplicitSimulation", ("cloth", "gradient"), "ExplicitGradient"),
     Engine(
@@ -162,7 +169,17 @@ ENGINES = (
         grasp="engine_pybullet",
         touch_substeps=32,
     ),
-    Engine("taichi", "engine_taichi", "taichi", "TaichiSimulation", ("cloth", "gradient"), "TaichiGradient", peer=True),
+    Engine(
+        "taichi",
+        "engine_taichi",
+        "taichi",
+        "TaichiSimulation",
+        ("cloth", "gradient", "capture-gradient"),
+        "TaichiGradient",
+        peer=True,
+        capture="engine_taichi_capture",
+        capture_substeps=334,
+    ),
     Engine("physsim-raster", "engine_physsim_render", "torch", "SplatDrawing", ("render",)),
     Engine("physsim-film", "engine_physsim_film", "torch", "FilmGradient", ("film",)),
     Engine("pytorch", "engine_pytorch", "torch", "SplatDrawing", ("render",)),

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import physsim
-from physsim.bench.cases import Case
+from physsim.bench.cases import CAPTURED, Case
 from physsim.bench.child import THREAD_VARIABLES
 from physsim.bench.engines import Engine
 
@@ -33,7 +33,7 @@ def launch(case: Case, engine: Engine, substeps: int, options: dict | None = Non
         The row; when the child failed, a row with nothing but a `note` that says why.
     """
     spec = {"case": case.name, "engine": engine.name, "substeps": substeps, "options": options or {}}
-    if case.kind == "gradient":
+    if case.kind in ("gradient", *CAPTURED):
         compiled = _child({**spec, "compile_only": True}, time_limit_s)
         if compiled:
             return compiled

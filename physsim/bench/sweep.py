@@ -209,6 +209,18 @@ def drawing_row(case: Case, engine: Engine, run: Callable[[Case, Engine, int], d
     return _labelled(case, engine, 1, run(case, engine, 1)) | step | {"error": None, "compared": False}
 
 
+def capture_row(case: Case, engine: Engine, run: Callable[[Case, Engine, int], dict]) -> dict:
+    """Run a gradient over a capture of two seconds at the engine's own step.
+
+    Args:
+        case: one whose kind is among `CAPTURED`.
+        engine: who runs it.
+        run: as in `sweep`.
+    """
+    substeps = engine.capture_substeps
+    return _labelled(case, engine, substeps, run(case, engine, substeps)) | {"error": None, "compared": False}
+
+
 def missing_row(case: Case, engine: Engine, note: str) -> dict:
     """Return a row that holds no figures and says why."""
     labels = {"case": case.name, "size": case.size_label, "stiffness": case.stiffness, "engine": engine.name}

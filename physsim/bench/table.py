@@ -188,3 +188,25 @@ def format_drawing_ratios(ratios: list[dict]) -> str:
     lines = [f"  {r['case']:21}  {r['engine']}: {r['cpu_times']:.1f} times (wall {r['wall_times']:.1f})" for r in ratios]
     title = "Drawing with gradient, how many times as fast as the same formulas in PyTorch, by CPU seconds:"
     return "\n".join([title, *lines]) if lines else ""
+
+
+def capture_ratios(rows: list[dict]) -> list[dict]:
+    """Return ratios peer / physsim of the gradients over a capture: how many times as fast physsim is."""
+    timed = {(row["case"], row["engine"]): row for row in rows if row["case"].startswith("capture") and row.get("cpu_s")}
+    ratios = []
+    for (case, engine), peer in timed.items():
+        ours = next((row for (c, e), row in timed.items() if c == case and not engine_named(e).peer), None)
+        if ours is not None and engine_named(engine).peer:
+            times = {"cpu_times": _ratio(peer, ours, "cpu_s"), "wall_times": _ratio(peer, ours, "wall_s")}
+            ratios.append({"case": case, "engine": ours["engine"], "peer": engine, **times})
+    return ratios
+
+
+def format_capture_ratios(ratios: list[dict]) -> str:
+    """Return the ratios as text, one line each; empty without any."""
+    lines = [f"  {r['case']:21}  {r['engine']} / {r['peer']}: {r['cpu_times']:.1f} times (wall {r['wall_times']:.1f})" for r in ratios]
+    return (
+        "\n".join(["Gradient over a capture, each engine at its own step, how many times as fast, by CPU seconds:", *lines])
+        if lines
+        else ""
+    )

@@ -263,7 +263,8 @@ class Capture:
     def cloud(self, frame: int, camera: str | None = None) -> np.ndarray:
         """Points of the body in the world [m], shape [n, 3]: of depth within the mask (all cameras, or one), and of `points`.
 
-        Where a camera has no mask all its depth counts. Empty where nothing was measured.
+        Where a camera has no masks at all its whole depth counts; where it has, a frame without one tells nothing of the body. Empty
+        where nothing was measured.
         """
         points = None if self.points is None or camera is not None else self.points[frame]
         parts = [] if points is None else [np.asarray(points, float)]
@@ -275,8 +276,10 @@ class Capture:
             if depth.shape != (self.cameras[name].height, self.cameras[name].width):
                 raise InputError(f"depth of camera {name!r}, frame {frame}: shape {list(depth.shape)} is not the camera's")
             seen = np.isfinite(depth) & (depth > 0)
-            mask = self.mask[name][frame] if name in self.mask else None
-            if mask is not None:
+            if name in self.mask:
+                mask = self.mask[name][frame]
+                if mask is None:
+                    continue
                 seen &= mask
             rows, columns = np.nonzero(seen)
             origin, directions = self.cameras[name].rays(np.stack([columns, rows], axis=1).astype(float))

@@ -6,16 +6,22 @@ from physsim.capture.check_frames import Seen
 from physsim.capture.entries import FILE
 from physsim.capture.problems import Problems
 from physsim.capture.read import Parts
+from physsim.physics.rods import Curve
+from physsim.physics.sheets import TriMesh
 
 FAR, LEAVES, NEVER = 1.0, 2.0, 3.0  # sizes of the body from it: far; gone, once it was near; not of this world, if it never was
 WILD = 20.0  # spreads of the tracks from their middle beyond which one lies far outside
 LET_GO = 0.001  # [m] that an opening grows by when it lets go
 FRAMES = 40  # that are looked at for a handle's distance
+DENSE, SPARSE = 8, 10.0  # points a frame that show how large a body is; factor by which a body may be larger than fewer show
+HUGE = 20.0  # [m] that a body is likely to be millimetres from
+SLOW = 4.0  # seconds between frames from which on they are likely to be milliseconds
+LONGER = 100.0  # times the frames' span that a handle's log may last
 
 
 def body_size(seen: Seen) -> float | None:
     """Diagonal of the box around what was seen of the body [m]: the median of the frames, each without its outermost points."""
-    boxes = [np.linalg.norm(np.ptp(np.percentile(c, (2, 98), axis=0), axis=0)) for c in seen.clouds if len(c) >= 8]
+    boxes = [np.linalg.norm(np.ptp(np.percentile(c, (2, 98), axis=0), axis=0)) for c in seen.clouds if len(c) >= 3]
     size = float(np.median(boxes)) if boxes else 0.0
     return size if size > 0.0 else None
 
@@ -25,6 +31,12 @@ def check_body(parts: Parts, seen: Seen, problems: Problems) -> None:
     size = body_size(seen)
     if parts.tracks is not None:
         _wild_tracks(parts.tracks, problems)
+    if parts.facts.times is not None and len(parts.facts.times) > 1:
+        _clock(parts.facts.times, problems)
+    if parts.mesh is not None and parts.facts.kind is not None:
+        _kinds(parts, problems)
+    if size is not None and seen.masked and size > HUGE:
+        problems.warning(FILE, f"what is seen of the body measures {size:.3g} m", "is all of it in millimetres? give metres")
     for name, handle in parts.handles.items():
         file = FILE if name in parts.robot_handles else f"handles/{name}.csv"
         if parts.facts.times is not None:
@@ -33,7 +45,28 @@ def check_body(parts: Parts, seen: Seen, problems: Problems) -> None:
             if size is not None:
                 _handle_distance(file, handle, parts, seen, size, problems)
     if size is not None and seen.masked:
-        _sizes(parts, size, problems)
+        _sizes(parts, seen, size, problems)
+
+
+def _kinds(parts, problems):
+    own = "sheet" if isinstance(parts.mesh, TriMesh) else "rod" if isinstance(parts.mesh, Curve) else "solid"
+    if own != parts.facts.kind:
+        what = f"it is the shape of a {own}, and capture.json says that the body is a {parts.facts.kind}"
+        problems.warning(parts.mesh_file, what, "correct one of them: the mesh counts")
+
+
+def _sparse(seen):
+    """Whether so few points were seen that the body may be much larger than they are apart."""
+    counts = [len(c) for c in seen.clouds if len(c) >= 3]
+    return bool(counts) and np.median(counts) < DENSE
+
+
+def _clock(times, problems):
+    apart = float(np.median(np.diff(times)))
+    if apart >= SLOW:
+        problems.warning(
+            FILE, f"times: the frames are {apart:.3g} s apart", "are they in milliseconds? give seconds; right if it was filmed so slowly"
+        )
 
 
 def _wild_tracks(tracks, problems):
@@ -55,6 +88,9 @@ def _handle_times(file, handle, times, problems):
         what = f"its times, {first:g} to {last:g} s, miss the frames', {times[0]:g} to {times[-1]:g} s"
         problems.error(file, what, "give both by the same clock")
         return
+    if last - first > LONGER * (times[-1] - times[0]) > 0.0:
+        what = f"its times span {last - first:.4g} s, the frames' {times[-1] - times[0]:.3g} s"
+        problems.warning(file, what, "are they in milliseconds? give seconds; right if the log is so much longer")
     slack = 1.5 * (np.median(np.diff(times)) if len(times) > 1 else 0.0)
     if first > times[0] + slack or last < times[-1] - slack:
         what = f"its times, {first:g} to {last:g} s, do not cover the frames', {times[0]:g} to {times[-1]:g} s"
@@ -69,7 +105,8 @@ def _handle_distance(file, handle, parts, seen, size, problems):
         return
     frames = np.array(frames)[np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))]
     away = np.array([handle.distances(times[f], seen.clouds[f]).min() for f in frames])
-    reach = max(size, _mesh_size(parts), parts.facts.known.length or 0.0) + (handle.radius or 0.0)
+    shown = SPARSE * size if _sparse(seen) else size
+    reach = max(shown, _mesh_size(parts), parts.facts.known.length or 0.0) + (handle.radius or 0.0)
     far = ~(away <= FAR * reach)
     beyond = ~(away <= (NEVER if far.all() else LEAVES) * reach)
     if handle.opening is not None and not far.all():
@@ -96,11 +133,11 @@ def _mesh_size(parts):
     return float(np.linalg.norm(np.ptp(points, axis=0)))
 
 
-def _sizes(parts, size, problems):
+def _sizes(parts, seen, size, problems):
     """A rest shape or a known length in other units than what was seen."""
     told = []
     bends = parts.facts.kind in ("sheet", "rod") or hasattr(parts.mesh, "line")  # and lies folded or coiled
-    usual = 10.0 if bends else 4.0
+    usual = (10.0 if bends else 4.0) * (SPARSE if _sparse(seen) else 1.0)
     if parts.mesh is not None:
         told.append((parts.mesh_file, "the rest shape", _mesh_size(parts)))
     if parts.facts.known.length is not None:
@@ -109,5 +146,5 @@ def _sizes(parts, size, problems):
         factor = length / size
         if not 1 / usual < factor < usual:
             remedy = "is it in millimetres? give metres" if 200 < factor < 5000 else "give both in metres"
-            note = problems.warning if 1 / 50 < factor < 50 else problems.error
+            note = problems.warning if 1 / 50 < factor < max(50, 2 * usual) else problems.error
             note(file, f"{what} measures {length:.3g} m, what is seen {size:.3g} m", remedy)

@@ -147,6 +147,9 @@ def _depths(camera, stream, parts, seen, problems):
     if covered and np.median(covered) < 0.05:
         what = f"depth is measured on {100 * np.median(covered):.1f} % of the mask's pixels"
         problems.warning(name, what, "do depth and mask belong to the same camera and frame?")
+    if masks is None and np.isfinite(medians).any():
+        remedy = f"right if it shows the body alone; else write mask/{camera}"
+        problems.warning(name, "the camera has no masks: all that its depth shows counts as the body", remedy)
     _tell_units(name, medians, problems)
 
 

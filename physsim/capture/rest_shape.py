@@ -9,13 +9,11 @@ from physsim.capture.facts import MESH_KINDS
 from physsim.errors import InputError
 from physsim.io.mesh import SURFACE_SUFFIXES, VOLUME_SUFFIXES, SurfaceMesh, load_mesh, load_surface
 from physsim.io.npy import npy_header, npz_headers, read_npy, read_npz
-from physsim.io.ply import read_vertices
+from physsim.io.ply import read_positions
 from physsim.physics.archive import MESHES, pack_mesh, unpack_mesh
 from physsim.physics.mesh import TetMesh
 from physsim.physics.rods import Curve
 from physsim.physics.sheets import TriMesh
-
-_NEEDED = {"tetrahedra": "cells", "triangles": "triangles", "surface": "triangles"}
 
 
 def read_rest_shape(path: Path, facts: dict, kind: str | None) -> object:
@@ -40,10 +38,7 @@ def read_rest_shape(path: Path, facts: dict, kind: str | None) -> object:
     elif suffix == ".npy":
         mesh = Curve(_line(path))
     elif suffix == ".ply" and (said or kind) == "rod":
-        columns = read_vertices(path, layout.MAX_MESH)
-        if not all(axis in columns for axis in "xyz"):
-            raise InputError(f"{path}: its vertices have no x, y, z; write those")
-        mesh = Curve(np.stack([columns[axis] for axis in "xyz"], axis=1).astype(float))
+        mesh = Curve(read_positions(path, layout.MAX_MESH).astype(float))
     elif suffix in SURFACE_SUFFIXES:
         surface = load_surface(path, max_bytes=layout.MAX_MESH)
         mesh = _surface_or_sheet(path, surface.points, surface.triangles, said, kind)

@@ -11,7 +11,7 @@ from physsim.capture import layout
 from physsim.errors import InputError
 from physsim.io.images import read_image, read_integers
 from physsim.io.npy import npy_header, read_npy
-from physsim.io.ply import read_vertices
+from physsim.io.ply import read_positions
 from physsim.io.video import video_frames
 
 KEPT_BYTES = 96_000_000  # of one stream
@@ -166,10 +166,7 @@ def read_points(path: str | PathLike[str]) -> np.ndarray:
     """
     path = Path(path)
     if path.suffix.lower() == ".ply":
-        columns = read_vertices(path, layout.MAX_FILE)
-        if not all(axis in columns for axis in "xyz"):
-            raise InputError(f"{path}: its vertices have no x, y, z; write those")
-        values = np.stack([columns[axis] for axis in "xyz"], axis=1)
+        values = read_positions(path, layout.MAX_FILE)
     else:
         header = npy_header(path, layout.MAX_FILE)
         if len(header.shape) != 2 or header.shape[1] != 3 or header.dtype.kind not in "fiu":

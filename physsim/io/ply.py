@@ -32,6 +32,18 @@ class _Element:
     lists: bool = False
 
 
+def read_positions(path: str | PathLike[str], max_bytes: int = MAX_BYTES) -> np.ndarray:
+    """Places of the points of a PLY file, in the file's unit, shape [points, 3], of its type; arguments and errors as `read_vertices`.
+
+    Raises:
+        InputError: besides, points without x, y and z.
+    """
+    columns = read_vertices(path, max_bytes)
+    if not all(axis in columns for axis in "xyz"):
+        raise InputError(f"{path}: its vertices have no x, y, z; write those")
+    return np.stack([columns[axis] for axis in "xyz"], axis=1)
+
+
 def read_vertices(path: str | PathLike[str], max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
     """Properties of the points of a PLY file.
 

@@ -85,7 +85,7 @@ def rotation(name, value):
         InputError: another shape, NaN, rows that are not orthogonal unit vectors (to 1e-5), a mirror.
     """
     out = array(name, value, (3, 3))
-    if np.abs(out @ out.T - np.eye(3)).max() > 1e-5 or np.linalg.det(out) < 0.0:
+    if np.abs(out).max() > 1.1 or np.abs(out @ out.T - np.eye(3)).max() > 1e-5 or np.linalg.det(out) < 0.0:
         raise InputError(f"{name}: {out.tolist()} is no rotation; its rows must be orthogonal unit vectors, right-handed")
     return out
 

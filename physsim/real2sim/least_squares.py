@@ -28,6 +28,8 @@ from physsim.errors import InputError
 
 GRADIENT, DECREASE, STEP = "gradient", "relative decrease", "step size"
 FAILED_START, FAILED_TRIALS, MAX_ITERATIONS = "start failed", "trials failed", "max iterations"
+OUTRUN = "another start is far ahead"
+RACE = 2  # iterations before a start can be outrun
 
 
 @dataclass(frozen=True)
@@ -237,6 +239,14 @@ def _judge(start: _Start, trial: np.ndarray, residuals: np.ndarray, jacobian: np
         start.reason = DECREASE
 
 
+def _give_up(starts: list[_Start], outrun: float) -> None:
+    """Stop the starts that are far behind the best one."""
+    least = min(s.cost for s in starts)
+    for s in starts:
+        if not s.reason and s.cost > outrun * least:
+            s.reason = OUTRUN
+
+
 def _evaluate(fun: Callable, z: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     residuals, jacobian = (np.asarray(a, dtype=float) for a in fun(z.copy(), active.copy()))
     starts, p = z.shape
@@ -278,6 +288,7 @@ def least_squares(
     max_step: float = 1.5,
     damping: float = 1e-3,
     until_best: bool = False,
+    outrun: float | None = None,
     progress: Callable[[int, np.ndarray, np.ndarray], None] | None = None,
 ) -> LeastSquaresResult:
     """Fit the variables from all their starts at once (k starts, p variables, m residuals).
@@ -293,6 +304,7 @@ def least_squares(
         max_step: longest step in a variable's size (log: 1.5 is a factor of 4.5), against wild trials
         damping: first damping, relative to the diagonal of J^T J
         until_best: stop as soon as the start with the smallest cost has stopped, wherever the others are
+        outrun: a start whose cost is this many times the smallest one's after two iterations is given up; None: none is
         progress: called as ``progress(iteration, cost [k], theta [k, p] in user units)``
 
     Raises:
@@ -324,6 +336,8 @@ def least_squares(
         residuals, jacobian = _evaluate(fun, np.where(active[:, None], trials, np.stack([s.z for s in starts])), active)
         for i in np.flatnonzero(active):
             _judge(starts[i], trials[i], residuals[i], jacobian[i], relative_decrease)
+        if outrun is not None and iteration >= RACE:
+            _give_up(starts, outrun)
         history.append([s.cost for s in starts])
         _show(progress, iteration, variables, starts)
     return _result(variables, starts, history, lower, upper)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from physsim.physics.rods import Curve
+from physsim.twin.elements import rest_points
 from physsim.twin.surface import BodySurface, Spots
 
 FRAMES = 8  # that a track is tied by: noise of the place is halved and more, and a frame in which it is wrong does not count
@@ -38,7 +38,7 @@ class Association:
         places: np.ndarray | None = None,
     ) -> None:
         mesh = scene.soft_body.mesh
-        rest = np.asarray(mesh.line if isinstance(mesh, Curve) else mesh.points)
+        rest = rest_points(mesh)
         surface = BodySurface.of(scene)
         if places is not None:
             spots = Spots.at(surface, places, rest)

@@ -92,13 +92,16 @@ class Remembered:
             number, self.count = self.count, self.count + 1
             kept = None if self.checkpoint is None else self.checkpoint.load(number, scaled)
             if kept is not None:
+                if active.all():
+                    problem.pass_by(scaled)
                 residuals, jacobian, problem.noise = kept["residuals"], kept["jacobian"], kept["noise"]
             else:
                 # laid out as they come from a file: another layout would show in the last digits of sums
                 residuals, jacobian = (np.ascontiguousarray(part) for part in problem(scaled, active))
                 if self.checkpoint is not None:
                     self.checkpoint.save(number, scaled, residuals, jacobian, problem.noise)
-            self._noise |= {one.tobytes(): noise for one, noise in zip(scaled, problem.noise, strict=True)}
+            found = zip(scaled[active], problem.noise[active], strict=True)
+            self._noise |= {one.tobytes(): noise for one, noise in found}
             return residuals, jacobian
 
         return evaluate

@@ -6,6 +6,7 @@ from scipy.sparse import csgraph
 from scipy.spatial import ConvexHull, QhullError, cKDTree
 
 from physsim.capture.capture import Capture
+from physsim.errors import InputError
 
 NEIGHBOURS = 8  # of the graph along which distances on the body are measured
 SMOOTHEST = 2e-4  # noise over the extent that is taken at least
@@ -13,24 +14,26 @@ ROUNDS = 60  # of fitting unrolled distances to near ones
 
 
 def thinned(cloud: np.ndarray, count: int) -> np.ndarray:
-    """About `count` points, evenly spread: the mean of those in each cube of a grid whose size is found by halving."""
+    """About `count` points, evenly spread: the mean of those in each cube of a grid whose size is found by halving. By Open3D.
+
+    Raises:
+        InputError: Open3D is not installed.
+    """
     if len(cloud) <= count:
         return cloud
+    try:
+        from open3d import geometry, utility
+    except ImportError:
+        raise InputError("a body without a mesh is made by Open3D: give the capture a mesh, or pip install 'physsim[capture]'") from None
+    whole = geometry.PointCloud(utility.Vector3dVector(cloud))
     low, high = 0.0, float(np.ptp(cloud, axis=0).max())
     for _ in range(20):
         size = (low + high) / 2
-        number = _cubes(cloud, size)
-        found = int(number.max()) + 1
-        if abs(found - count) <= 0.05 * count:
+        few = whole.voxel_down_sample(size)
+        if abs(len(few.points) - count) <= 0.05 * count:
             break
-        low, high = (size, high) if found > count else (low, size)
-    sums = np.zeros((number.max() + 1, 3))
-    np.add.at(sums, number, cloud)
-    return sums / np.bincount(number)[:, None]
-
-
-def _cubes(cloud, size):
-    return np.unique(np.floor((cloud - cloud.min(axis=0)) / size).astype(np.int64), axis=0, return_inverse=True)[1].ravel()
+        low, high = (size, high) if len(few.points) > count else (low, size)
+    return np.array(few.points)
 
 
 def sampled(cloud: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
@@ -41,7 +44,10 @@ def sampled(cloud: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
 
 
 def inliers(cloud: np.ndarray, neighbours: int = 12) -> np.ndarray:
-    """Points that are not far from their neighbours: within four times the median of the mean distance to them."""
+    """Points that are not far from their neighbours: within four times the median of the mean distance to them.
+
+    Against a median, unlike Open3D's mean and spread, which a few wild points move; and given meshes are laid without Open3D.
+    """
     cloud = cloud[np.isfinite(cloud).all(axis=1)]
     if len(cloud) <= neighbours:
         return cloud
@@ -81,11 +87,16 @@ def smoothed(cloud: np.ndarray, rounds: int = 1) -> np.ndarray:
 
 
 def seen_at(capture: Capture, frame: int) -> np.ndarray:
-    """All points of the body that were seen in a frame, without outliers [m], shape [n, 3]: of points, depth and tracks."""
+    """All points of the body that were seen in a frame, each once, without outliers [m], shape [n, 3]: of points, depth and tracks."""
     parts = [capture.cloud(frame)]
     if capture.tracks is not None:
         parts.append(capture.tracks.positions[frame][capture.tracks.visible[frame]])
-    return np.concatenate([inliers(np.concatenate(parts)), touched(capture, frame)])
+    return distinct(np.concatenate([inliers(np.concatenate(parts)), touched(capture, frame)]))
+
+
+def distinct(cloud: np.ndarray) -> np.ndarray:
+    """Points [n, 3] without those that are there already, in their order: captures whose points are their tracks hold them twice."""
+    return cloud[np.sort(np.unique(cloud, axis=0, return_index=True)[1])]
 
 
 def touched(capture: Capture, frame: int) -> np.ndarray:
@@ -109,14 +120,14 @@ def singular_extents(cloud: np.ndarray) -> np.ndarray:
     return np.linalg.svd(arm, compute_uv=False) / np.sqrt(len(cloud))
 
 
-def area_of(cloud: np.ndarray) -> float:
-    """Area of the surface on which points lie [m^2]: of squares about thinned points."""
-    few = thinned(cloud, 400)
-    if len(few) < 4:
+def area_of(cloud: np.ndarray, count: int = 2000, nearest: int = 6) -> float:
+    """Area of the surface on which points lie [m^2]: each stands for what the density of its neighbours leaves to it."""
+    few = sampled(cloud, count)
+    if len(few) <= nearest:
         return 0.0
-    spacing = cKDTree(few).query(few, 5)[0][:, 1:].mean()
-    # points on a square lattice have their four neighbours one spacing away; thinned ones lie about as densely
-    return float(len(few) * spacing**2)
+    # of points scattered evenly, pi r^2 / k has the mean 1 / density, where r is the distance of the k-th neighbour
+    reach = cKDTree(few).query(few, nearest + 1)[0][:, -1]
+    return float((np.pi * reach**2 / nearest).sum())
 
 
 def hull_of(points: np.ndarray) -> ConvexHull | None:

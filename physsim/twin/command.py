@@ -5,15 +5,14 @@ from os import PathLike
 from pathlib import Path
 
 from physsim.appearance.asset import NAME
-from physsim.capture.capture import Capture
-from physsim.errors import InputError
+from physsim.capture.check import checked_capture
 from physsim.io.folders import replaced_folder
 from physsim.twin.fingerprint import capture_fingerprint
 from physsim.twin.fit_job import FitJob, Fitted, enough_to_fit
 from physsim.twin.options import FitRequest, checked_output, known_values
 from physsim.twin.terminal import Progress, summary
 from physsim.twin.twin_file import versions
-from physsim.twin.work import Work, key_of
+from physsim.twin.work import Work, key_of, only_fit_of
 
 SHOWN = 5  # warnings on a capture that are told one by one
 
@@ -82,33 +81,28 @@ def fit_capture(
         seen = request.given(seen)
         enough_to_fit(seen)
         key = key_of(capture_fingerprint(seen), request.as_dict(), versions())
-        work = Work(out.with_name(f"{out.name}.partial"), key, restart, progress.say)
-        with work.stage("read"):  # what has passed is not much, and was spent before there was a place to note it
-            progress.show(f"{seen.frame_count} frames, {', '.join(seen.sensors)}")
-        found = FitJob(seen, request, work, progress).run()
-        progress.begin("write")
-        page = _written(out, found, other)
+        folder = out.with_name(f"{out.name}.partial")
+        with only_fit_of(folder):
+            work = Work(folder, key, restart, progress.say)
+            with work.stage("read"):  # what has passed is not much, and was spent before there was a place to note it
+                progress.show(f"{seen.frame_count} frames, {', '.join(seen.sensors)}")
+            found = FitJob(seen, request, work, progress).run()
+            progress.begin("write")
+            page = _written(out, found, other)
+            work.remove()
     finally:
         progress.end()
-    work.remove()
     return found, page
 
 
 def _checked(folder, progress):
     """The capture of a folder; its warnings are told, its errors end the fit."""
-    from physsim.capture.check import check_capture
-
-    problems = check_capture(folder)
-    errors = [p for p in problems if p.severity == "error"]
-    warnings = [p for p in problems if p.severity != "error"]
+    seen, warnings = checked_capture(folder)
     for problem in warnings[:SHOWN]:
         progress.say(f"{folder}: {problem}")
     if len(warnings) > SHOWN:
         progress.say(f"{folder}: {len(warnings) - SHOWN} more warnings; `physsim check {folder}` tells them")
-    if errors:
-        more = "" if len(errors) == 1 else f" (and {len(errors) - 1} more; `physsim check {folder}` tells them)"
-        raise InputError(f"{folder}: {str(errors[0]).removeprefix('error: ')}{more}")
-    return Capture.load(folder)
+    return seen
 
 
 def _written(out, found, other):

@@ -8,6 +8,7 @@ import numpy as np
 
 from physsim.appearance.asset import Asset
 from physsim.capture.capture import Capture
+from physsim.capture.check import checked_capture
 from physsim.errors import InputError
 from physsim.twin.fingerprint import capture_fingerprint
 from physsim.twin.judged import Judged, judge_twin
@@ -16,7 +17,6 @@ from physsim.twin.pictures import painter
 from physsim.twin.rebuild import rebuilt
 from physsim.twin.report import text_table, verdict
 from physsim.twin.residual import ResidualCorrection
-from physsim.twin.restart import restarted
 from physsim.twin.twin_file import twin_of
 
 START = 0.5  # of another recording that may be looked at to find how its motion begins [s]
@@ -60,8 +60,6 @@ def compare(
             f"The capture is not the one that was fitted ({twin.capture.get('name') or 'unnamed'}): {told}, all others are predicted."
         )
     scene, fit = rebuilt(asset, capture)
-    if not same:
-        fit = restarted(scene, fit)
     correction = None
     if residual and twin.residual is not None:
         correction = ResidualCorrection.from_dict(twin.residual)
@@ -99,16 +97,6 @@ def _tells(capture, frame):
     return any(stream[frame] is not None for stream in capture.depth.values())
 
 
-def _checked(folder):
-    """The capture of a folder, unless something is wrong with it."""
-    from physsim.capture.check import check_capture
-
-    errors = [problem for problem in check_capture(folder) if problem.severity == "error"]
-    if errors:
-        raise InputError(f"{folder}: {str(errors[0]).removeprefix('error: ')}; `physsim check {folder}` tells all ({len(errors)})")
-    return Capture.load(folder)
-
-
 def main(
     asset: str | PathLike[str],
     capture: str | PathLike[str],
@@ -130,8 +118,8 @@ def main(
     Returns:
         Exit code.
     """
-    thing, seen = Asset.load(asset), _checked(capture)
-    again = None if replay is None else _checked(replay)
+    thing, seen = Asset.load(asset), checked_capture(capture)[0]
+    again = None if replay is None else checked_capture(replay)[0]
     judged, scene, fit, notes = compare(thing, seen, start_seconds=start, replay=again)
     draw = painter(thing) if thing.splats is not None and seen.colour else None
     page = write_report(

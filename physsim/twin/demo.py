@@ -13,6 +13,7 @@ from pathlib import Path
 from physsim import assets
 from physsim.capture.capture import Capture
 from physsim.errors import InputError, PhyssimError
+from physsim.io.files import read_json
 from physsim.report.json_file import write_json
 from physsim.report.page import Page, format_cell
 from physsim.twin.command import fit_capture
@@ -23,11 +24,7 @@ CAPTURE = "twin_capture"
 MADE_BY = "Made by MuJoCo, drawn by rays, noise added: no camera saw it."
 HOLD = 1.0  # for which the robot holds the twin still [s]
 MARKER = "report.json"  # by which a folder of this demo is known
-TRUE = {  # of assets/twin_capture, see its README: name -> (least, most, words)
-    "young": (27.3e3, 30.6e3, "what MuJoCo's mesh shows at rest, along and across; its material was given 25.0 kPa"),
-    "poisson": (0.3, 0.3, "given to MuJoCo"),
-    "viscosity": (3e-3 * 27.3e3, 3e-3 * 30.6e3, "MuJoCo's damping: 3 ms times the stiffness"),
-}
+TRUTH = "truth.json"  # in the capture's folder: name -> least and most value that is true, and in words why
 
 
 @dataclass
@@ -142,13 +139,19 @@ def _grasped(out, shown, show, seconds):
     seconds["grasp film"] = time.perf_counter() - before
 
 
+def known_truth() -> dict:
+    """What is true of the shipped capture's body: name -> least and most value in SI units, and words on what that rests on."""
+    return read_json(assets.folder(CAPTURE) / TRUTH, 100_000)
+
+
 def true_rows(fit: object) -> list[list[str]]:
     """Rows (parameter, true, fitted, interval, what the truth rests on)."""
     rows = []
-    for name, (least, most, source) in TRUE.items():
+    for name, entry in known_truth().items():
+        least, most, source = entry["least"], entry["most"], entry["words"]
         if name not in fit.values:
             continue
-        value = fit.values[name]
+        value, doubt = fit.values[name], " (not determined)" if name in fit.undetermined else ""
         factor, unit = scaled(value, fit.units.get(name, ""))
         true = digits(factor * least) if least == most else f"{digits(factor * least)} to {digits(factor * most)}"
         rows.append(
@@ -156,7 +159,7 @@ def true_rows(fit: object) -> list[list[str]]:
                 words(name),
                 f"{true} {unit}".rstrip(),
                 f"{digits(factor * value)} {unit}".rstrip(),
-                span(fit.intervals.get(name), factor),
+                span(fit.intervals.get(name), factor) + doubt,
                 source,
             ]
         )
@@ -193,10 +196,9 @@ def grasp_rows(numbers: dict) -> list[tuple[str, str]]:
 def _write(out, shown, capture):
     """report.json and report.html of the demo; the fit's and the grasp's own lie in twin/ and grasp/."""
     fit, judgement = shown.found.fit, shown.compared.judgement
-    true = {name: {"least": least, "most": most, "words": text} for name, (least, most, text) in TRUE.items()}
     numbers = {
         "capture": {"name": capture.name, "source": capture.source, "frames": capture.frame_count},
-        "true": true,
+        "true": known_truth(),
         "fitted": {
             name: {"value": value, "interval": fit.intervals.get(name), "unit": fit.units.get(name, "")}
             for name, value in fit.values.items()

@@ -52,7 +52,7 @@ def chamfer_l1(points: np.ndarray, vertices: np.ndarray) -> float:
     return float(cKDTree(vertices).query(points, p=1)[0].mean())
 
 
-def thinned(points: np.ndarray, most: int) -> np.ndarray:
+def evenly_chosen(points: np.ndarray, most: int) -> np.ndarray:
     """At most `most` of the points, evenly by their order in the list: the same points for every predictor."""
     if len(points) <= most:
         return points
@@ -151,7 +151,8 @@ def strayed(positions: np.ndarray, visible: np.ndarray, neighbours: int = 8, gro
         return np.zeros((frames, count), bool)
     near = np.zeros((count, neighbours), dtype=int)
     near[known] = known[cKDTree(whole[known]).query(whole[known], k=neighbours + 1)[1][:, 1:]]
-    apart = np.linalg.norm(positions[:, :, None] - positions[:, near], axis=-1)  # [frames, p, k], NaN where one is not seen
+    # [frames, p, k], NaN where one is not seen; neighbour by neighbour, which takes a third of the memory of all at once
+    apart = np.stack([np.linalg.norm(positions - positions[:, one], axis=-1) for one in near.T], axis=-1)
     first = np.argmax(np.isfinite(apart), axis=0)
     before = np.take_along_axis(apart, first[None], axis=0)
     with warnings.catch_warnings():

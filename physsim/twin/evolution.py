@@ -161,31 +161,3 @@ def _strategy(variables, size, population, seed, spread):
 def _within(variables, values, rounded):
     lower, upper = (np.array([getattr(v, end) for v in variables]) for end in ("lower", "upper"))
     return np.clip(np.where(rounded, np.round(values), values), lower, upper)
-
-
-def candidate_costs(problem: object) -> Callable[[np.ndarray], np.ndarray]:
-    """The cost of a twin's candidates: `cost(values [envs, p]) -> [envs]`, all of them as environments of the problem's model.
-
-    Args:
-        problem: TwinProblem whose `envs` is the population. What its terms follow has to be bound.
-    """
-
-    def cost(values: np.ndarray) -> np.ndarray:
-        scaled = to_scaled(problem.variables, values)
-        x = problem.simulate(scaled, problem.frames)
-        out = np.zeros(len(values))
-        for env, run in enumerate(x):
-            if not np.isfinite(run).all():
-                out[env] = np.inf
-                continue
-            for f, frame in enumerate(problem.frames):
-                for term in problem.terms:
-                    if frame in term.frames:
-                        out[env] += term.linearise(int(frame), run[f]).cost(term.sigma)
-        for i, u in enumerate(problem.unknowns):
-            if u.prior is not None:
-                first = float(u.variable.scaled(np.mean(u.variable.start)))
-                out += 0.5 * ((scaled[:, i] - first) / u.prior) ** 2
-        return out
-
-    return cost

@@ -6,6 +6,7 @@ import numpy as np
 
 from physsim.physics.fields import cells_of, region_basis, smooth_columns
 from physsim.real2sim.least_squares import least_squares
+from physsim.twin.checkpoint import Remembered
 from physsim.twin.field_maps import ColumnField
 from physsim.twin.parts import neighbours, patches
 from physsim.twin.problem import TwinProblem
@@ -105,22 +106,6 @@ class Stage:
         return matrix, matrix @ self.z - block[:, -1]
 
 
-class _Noise:
-    """Calls a problem and keeps what noise its residuals showed at each place."""
-
-    def __init__(self, problem):
-        self.problem, self._kept = problem, []
-
-    def __call__(self, scaled, active):
-        out = self.problem(scaled, active)
-        self._kept.append((scaled[0].copy(), self.problem.noise[0].copy()))
-        return out
-
-    def of(self, scaled):
-        """The noise at a place where the problem was called."""
-        return next(noise for place, noise in reversed(self._kept) if np.array_equal(place, scaled))
-
-
 class FieldStages:
     """What all stages share."""
 
@@ -159,10 +144,10 @@ class FieldStages:
         """Fit a field; the terms' noise is found anew at its end, unless costs are to be compared."""
         problem = FieldProblem(self.scene, self.terms, others, field, self.base, self.start, along=self.along)
         length = float(self.scene.capture.times[problem.frames[-1]] - self.start.time)
-        kept = _Noise(problem)
-        result = least_squares(kept, problem.variables, progress=self._shown(name, length), **options)
+        remembered = Remembered(None)
+        result = least_squares(remembered.calls(problem), problem.variables, progress=self._shown(name, length), **options)
         if weigh:
-            self.weigh(kept.of(result.scaled[0]))
+            self.weigh(remembered.noise_at(result.scaled[0]))
         others = [u.started_at(float(result.theta[0, i])) for i, u in enumerate(others)]
         return Stage(problem, result.scaled[0][problem.own], others, result)
 

@@ -61,7 +61,7 @@ class FitJob:
             SolverError: no candidate could be simulated.
         """
         scene, start = self._scene()
-        fit = self._physics(scene, start)
+        scene, fit = self._physics(scene, start)
         asset = look = None
         if self._pictured():
             look = self._look(scene, fit, "look")
@@ -96,25 +96,38 @@ class FitJob:
         return scene, start
 
     def _physics(self, scene, start):
+        """(scene, whose body has the rest shape that was found; TwinFit)."""
         from physsim.twin.identification import identify_twin
+        from physsim.twin.rest_fit import NEAR, fit_unsagged, starts_sagging
 
         request, unknowns = self.request, self.request.unknowns(scene)
-        given = {"unknowns": unknowns, "start": start, "seed": request.seed}
-        fit = self._fitted(
-            "fit",
-            lambda show: identify_twin(scene, seeds=request.seeds, checkpoint=str(self.work.path("fit")), progress=show, **given),
-            scene,
-        )
+        given = {"start": start, "seed": request.seed}
+
+        def fitted(name, scene, unknowns):
+            options = given | {"unknowns": unknowns, "checkpoint": str(self.work.path(name))}
+            options |= {"near": True, "starts": (1.0,)} if name.startswith(NEAR) else {"seeds": request.seeds}
+            return self._fitted(name, lambda show: identify_twin(scene, progress=show, **options), scene)
+
+        if starts_sagging(scene, start, unknowns):
+            if request.stiffness == "one":
+                found = fit_unsagged(scene, start, unknowns, fitted)
+                if not isinstance(found, str):
+                    return found
+            else:
+                found = "The rest shape is the one that was seen, weight and all: it is found for a stiffness of one number alone."
+            self.notes.append(found)
+            fit = fitted("fit with weight", scene, unknowns)
+        else:
+            fit = fitted("fit", scene, unknowns)
         if request.stiffness == "one":
-            return fit
-        from physsim.twin.field import identify_field_twin
+            return scene, fit
+        from physsim.twin.field import COLUMNS, identify_field_twin
 
         basis = "parts" if request.stiffness == "parts" else "smooth"
-        return self._fitted(
-            request.stiffness,
-            lambda show: identify_field_twin(scene, basis=basis, fit=fit, progress=show, checkpoint=str(self.work.path(basis)), **given),
-            scene,
-        )
+        # a small body has fewer smooth functions than a field usually takes
+        count = None if basis == "parts" else min(COLUMNS, max(1, len(scene.soft_body.points) - 2))
+        given |= {"unknowns": unknowns, "basis": basis, "fit": fit, "count": count, "checkpoint": str(self.work.path(basis))}
+        return scene, self._fitted(request.stiffness, lambda show: identify_field_twin(scene, progress=show, **given), scene)
 
     def _fitted(self, name: str, run: Callable, scene: object) -> object:
         """A fit that is made now, or that was made before a kill."""

@@ -13,7 +13,7 @@ from physsim.twin.grips import gripped
 from physsim.twin.touches import closed_times, touch_of
 
 LEAST = {"solid": 4, "sheet": 3, "rod": 2}  # points that a hold of a pose needs: fewer let the body turn about them
-REACH = 3.0  # mesh edges: a handle of unknown radius that is further away holds nothing
+REACH, SHARE = 3.0, 0.25  # mesh edges, and share of the body's extent: a handle further away than both, and than its radius, holds nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ def find_holds(capture: Capture, body: SoftBody, positions: np.ndarray | None = 
             continue
         distances[name] = handle.distances(max(time, begin) if np.isfinite(begin) else time, positions)
         told = handle.radius is not None or (handle.places is not None and len(handle.places) > 0)
-        points = None if told or distances[name].min() > REACH * body.cell_size else gripped(capture, body, handle, name)
+        points = None if told or distances[name].min() > _far(body) else gripped(capture, body, handle, name)
         if points is not None:
             text = f"it is taken to hold the {len(points)} points that keep their place in its frame"
         else:
@@ -80,7 +80,7 @@ def find_holds(capture: Capture, body: SoftBody, positions: np.ndarray | None = 
     if distances and not found:
         nearest = {name: float(d.min()) for name, d in distances.items()}
         text = ", ".join(f"{name!r} {d:.3g} m" for name, d in nearest.items())
-        raise InputError(f"handles: none is near the body when the motion begins ({text} away); check their poses and the body's place")
+        raise InputError(f"handles: none is near the body when the motion begins ({text} away); check their poses, and the body's place")
     for number, name, points, _, _ in sorted(found, key=lambda entry: -entry[0]):
         nearer = (taken[points] < 0) | (distances[name][points] < _distance_of(distances, capture.handles, taken[points], points))
         taken[points[nearer]] = number
@@ -92,6 +92,11 @@ def find_holds(capture: Capture, body: SoftBody, positions: np.ndarray | None = 
         else:
             remarks.append(f"handle {name!r}: another handle is nearer to all that it could hold; it holds nothing")
     return holds, remarks
+
+
+def _far(body: SoftBody) -> float:
+    """How far from the body a handle of unknown radius may be and still hold it [m]."""
+    return max(REACH * body.cell_size, SHARE * float(np.ptp(body.points, axis=0).max()))
 
 
 def _distance_of(distances: dict, handles: dict, owners: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -110,7 +115,7 @@ def _held(body: SoftBody, distance: np.ndarray, handle: Handle, time: float) -> 
     order = np.argsort(distance, kind="stable")
     nearest = float(distance[order[0]])
     reach = touch.reach if touch is not None else radius if radius is not None else nearest + 0.5 * size
-    if nearest > max(REACH * size, 0.0 if radius is None else 2 * radius):
+    if nearest > max(_far(body), 0.0 if radius is None else 2 * radius):
         return np.zeros(0, int), f"{nearest:.3g} m from the body when the motion begins: it holds nothing"
     within = np.flatnonzero(distance <= reach)
     told = touch is not None or radius is not None

@@ -33,7 +33,7 @@ LEAST_FRAMES = 8  # in the first part
 FADED = 0.03  # of the usual damping, below which none falls while the step is long
 STEADY = 0.15  # relative change of a noise below which it has been found
 ROUNDS = 3  # of the last stage at most
-COARSE = {"until_best": True, "max_iterations": 12, "relative_decrease": 2e-2, "gradient": 1e-2, "step_size": 1e-2}
+COARSE = {"until_best": True, "outrun": 2.0, "max_iterations": 12, "relative_decrease": 2e-2, "gradient": 1e-2, "step_size": 1e-2}
 FINE = {"max_iterations": 20, "relative_decrease": 1e-3, "gradient": 1e-3, "step_size": 3e-4}
 
 
@@ -148,7 +148,7 @@ class _Job:
         parts += [self.start.velocities, self.start.ways, self.start.at_rest, self.scene.model.rest, self.scene.capture.times]
         for u in self.unknowns:
             v = u.variable
-            parts += [u.name, u.role, u.parameter, u.index, u.prior, u.pattern, np.mean(v.start), v.lower, v.upper, v.scale]
+            parts += [u.name, u.role, u.carried, u.parameter, u.index, u.prior, u.pattern, np.mean(v.start), v.lower, v.upper, v.scale]
         for name in self.scene.model.parameters.names():
             parts += [name, self.scene.model.parameters[name]]
         if self.scene.control is not None:
@@ -277,6 +277,7 @@ class _Job:
                 values = {u.name: float(theta[best, i]) for i, u in enumerate(problem.unknowns) if u.wanted}
                 self.progress(name, length, iteration, float(cost[best]), values)
 
+        problem.renew()  # so that no stage ends on tangents of another place without having looked
         try:
             return least_squares(call, problem.variables, progress=show, **options)
         except RuntimeError as error:
@@ -287,8 +288,9 @@ class _Job:
         best = result.best
         scaled = result.scaled[best]
         values, units = wanted_values(problem, scaled)
-        problem(np.tile(scaled, (problem.model.envs, 1)))  # for what it shows beside rows; the run itself is kept
-        bounds, sentences = determine(problem, scaled, result.residuals[best], result.jacobian[best], self.level)
+        problem.renew()
+        residuals, jacobian = (part[0] for part in problem(np.tile(scaled, (problem.model.envs, 1))))  # with tangents of this place
+        bounds, sentences = determine(problem, scaled, residuals, jacobian, self.level, self._excess())
         sentences |= density_sentence(self.scene, values)
         everyone = np.tile(scaled, (problem.model.envs, 1))
         s = problem.settings(everyone)
@@ -313,6 +315,10 @@ class _Job:
             converged=found.converged,
         )
 
+    def _excess(self):
+        """Largest share of a term's residuals in the noise that its data have by themselves."""
+        return max(term.sigma / stated for term, stated in zip(self.terms, self.stated, strict=True))
+
     def _statement(self, values, units, bounds, sentences, found):
         lines = []
         for name, value in values.items():
@@ -325,6 +331,7 @@ class _Job:
             lines.append(f"{term.name}: residuals of {term.sigma:.3g}{unit}")
             if term.sigma > 3.0 * stated:
                 lines[-1] += f", {term.sigma / stated:.1f} times the data's own noise: the model, its shape or its start is off"
+        lines += [term.remark for term in self.terms if getattr(term, "remark", "")]
         if not found.converged:
             lines.append("the fit was stopped before it had converged")
         return "\n".join(lines)

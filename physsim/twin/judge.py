@@ -10,9 +10,9 @@ import numpy as np
 from physsim.capture.capture import Capture
 from physsim.errors import InputError
 from physsim.physics import validation
-from physsim.physics.rods import Curve
 from physsim.twin import distances, trivial
 from physsim.twin.association import Association
+from physsim.twin.elements import rest_points
 from physsim.twin.judge_clouds import Moving, judge_clouds
 from physsim.twin.judgement import TWIN, Judgement
 from physsim.twin.pictures import held_painter, one_torch_thread, picture_errors
@@ -60,7 +60,7 @@ def judge(
     frames = validation.array("frames", frames, (None,), kind="i", lower=0, upper=capture.frame_count - 1)
     positions = np.asarray(positions, dtype=float)
     mesh = scene.soft_body.mesh
-    least = len(mesh.line if isinstance(mesh, Curve) else mesh.points)
+    least = len(rest_points(mesh))
     if positions.ndim != 3 or len(positions) != len(frames) or positions.shape[1] < least or positions.shape[2] != 3:
         raise InputError(f"positions: shape {list(positions.shape)}; [{len(frames)}, at least {least}, 3] is needed, a row a frame")
     if not len(frames) or (np.diff(frames) <= 0).any():
@@ -158,7 +158,7 @@ def _judge_surfaces(out, seen, body, most_points):
         looks = [_camera_errors(seen, name, eye, frame, body.vertices[i], anchor, sigma) for name, eye in eyes.items()]
         parts = [part for part, *_ in looks if len(part)]
         if parts and np.isfinite(out.series("chamfer")[i]):
-            back = distances.cloud_distances(distances.thinned(np.concatenate(parts), most_points), seen.cloud(frame)).mean()
+            back = distances.cloud_distances(distances.evenly_chosen(np.concatenate(parts), most_points), seen.cloud(frame)).mean()
             found["chamfer_two_way"][i] = 0.5 * (out.series("chamfer")[i] + back)
         for k, (table, metric) in enumerate(((found, "depth"), (found, "iou"), (held, "depth"), (held, "iou")), 1):
             table[metric][i] = _finite_mean([look[k] for look in looks])

@@ -63,7 +63,9 @@ def judge_clouds(out, seen, body, replay, most_points):
         most_points: of a frame's cloud that distances are taken of.
     """
     nothing = np.zeros((0, 3))
-    clouds = [distances.thinned(seen.cloud(f), most_points) if there else nothing for f, there in zip(out.frames, body.there, strict=True)]
+    clouds = [
+        distances.evenly_chosen(seen.cloud(f), most_points) if there else nothing for f, there in zip(out.frames, body.there, strict=True)
+    ]
     if not any(len(cloud) for cloud in clouds):
         return
     used = np.unique(body.triangles)
@@ -117,7 +119,7 @@ def _moved(seen, body, shares, times, pair, frames, most_points):
             near = cKDTree(surface).query(cloud)[1]
             yield (trivial.CONTROL, "cloud"), trivial.go_along(cloud, shares[near], handles, np.full(len(cloud), times[before]), times[now])
     if len(cloud) and body.there[now]:
-        residual = surface_residual(distances.thinned(cloud, most_points), surface, body.triangles)
+        residual = surface_residual(distances.evenly_chosen(cloud, most_points), surface, body.triangles)
         yield (trivial.CARRIED, "surface"), body.vertices[now] + residual
 
 

@@ -24,6 +24,7 @@ SPLATS = 1500  # to begin with; as many again may grow
 ITERATIONS = 600
 MARGIN, LEAST_MARGIN = 0.15, 8.0  # around the body in a picture, as a share of its extent, and in pixels
 LEAST_SIDE = 16  # of a picture [pixel]
+ASIDE, WIDE = 0.04, 0.1  # of the body's extent: how far a splat may float beside it, and how wide it may be
 HELD = 8  # one picture in so many decides which round is kept; the judgement has frames of its own
 BEFORE = 0.01  # what is measured nearer than the body by more than this hides it [m]
 COLOURED = 6  # pictures that the first colours come from
@@ -198,7 +199,19 @@ def fit_look(
     # views from one side cannot tell how colours change with the view, nor how with strain from how with light
     options = FitOptions(iterations=iterations, most_splats=2 * splats, degree=1 if several else 0, held_out=held, network=False, seed=seed)
     fit = fit_appearance(start, frames, mesh, None, options, checkpoint, progress)
-    return Look(fit.splats, None if fit.network is None else fit.network.arrays(), fit, frames)
+    return Look(_near_body(fit.splats, mesh, radius), None if fit.network is None else fit.network.arrays(), fit, frames)
+
+
+def _near_body(splats, mesh, radius=None):
+    """The splats without those that float beside the body or are spread wide over it: pictures from one side leave both unseen."""
+    import torch
+
+    from physsim.appearance.carriers import carriage
+
+    extent = float(np.ptp(mesh.points, axis=0).max())
+    away = carriage(mesh, splats.means.double().numpy()).away - (radius or 0.0)  # of a rod from its centreline
+    kept = (away < ASIDE * extent) & (splats.scales.amax(dim=1).numpy() < WIDE * extent)
+    return splats.select(torch.as_tensor(np.flatnonzero(kept))) if kept.any() else splats
 
 
 def with_look(asset: Asset, look: Look | None) -> Asset:

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from physsim.capture.capture import Capture
-from physsim.physics.rods import Curve
 from physsim.report.json_file import write_json
 from physsim.report.page import Page
 from physsim.report.plot import PALETTE, Interval, Panel, Series
 from physsim.twin import trivial
+from physsim.twin.elements import rest_points
 from physsim.twin.field_pictures import field_pictures
 from physsim.twin.judge_clouds import Moving
 from physsim.twin.judgement import METRICS, TWIN, Judgement
@@ -144,7 +144,7 @@ def _tiles(page, fit, judgement):
 def _strip(page, capture, scene, fit, judgement, positions, draw):
     page.heading("What was seen and what the twin does")
     mesh = scene.soft_body.mesh
-    count = len(mesh.line if isinstance(mesh, Curve) else mesh.points)
+    count = len(rest_points(mesh))
     body = Moving.of(mesh, np.asarray(positions)[:, :count], getattr(scene, "thickness", None))
     if not (body.there & (judgement.fitted | judgement.tested)).any():
         page.text("No frame of the capture was simulated.")
@@ -307,9 +307,8 @@ def _used(page, capture, fit, judgement, numbers):
 
 
 def _noise(value, sensor):
-    if sensor == "mask":
-        return f"{digits(value, 2)} pixel"
-    return digits(value, 2) if sensor == "colour" else f"{digits(1e3 * value, 2)} mm"
+    factor, unit = {"mask": (1.0, " pixel"), "colour": (1.0, "")}.get(sensor.split()[0], (1e3, " mm"))  # "mask front" of several cameras
+    return f"{digits(factor * value, 2)}{unit}"
 
 
 def _stages(page, fit):

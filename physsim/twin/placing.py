@@ -10,9 +10,10 @@ from physsim.capture.capture import Capture
 from physsim.errors import InputError
 from physsim.physics.mesh import TetMesh
 from physsim.physics.rods import Curve
-from physsim.physics.tetrahedralize import closed_surface
+from physsim.physics.tetrahedralize import closed_surface, tetrahedralize
 from physsim.twin.clouds import area_of, cloud_noise, hull_of, inliers, sampled, seen_at, singular_extents, thinned, touched
 from physsim.twin.elements import elements_of, mesh_edges, rest_points
+from physsim.twin.noise import track_noise
 from physsim.twin.registration import bent_to
 from physsim.twin.rigid import robust_pose, turned_to
 from physsim.twin.rod_shape import evenly, rod_lines
@@ -48,7 +49,9 @@ def sight_at(capture: Capture, mesh: object, kind: str, frame: int, seed: int, b
     if bound is None:
         cloud = cloud[: len(cloud) - len(touched(capture, frame))]  # these come in as touches, without noise
     few = sampled(cloud, SAMPLED, seed)
-    noise = sensor_noise(capture, cloud_noise(few) if len(few) > 20 else 1e-3 * float(np.ptp(rest_points(mesh), axis=0).max()))
+    shown = [cloud_noise(few) if len(few) > 20 else np.nan, np.nan if bound is None else track_noise(capture.tracks.positions)]
+    told = np.nanmax(shown) if np.isfinite(shown).any() else 1e-3 * float(np.ptp(rest_points(mesh), axis=0).max())
+    noise = sensor_noise(capture, float(told))
     whole = len(few) > 0 and shows_all(few, mesh, kind)
     tracks, nodes, weights = bound if bound is not None else (np.zeros(0, int), np.zeros((0, 1), int), np.zeros((0, 1)))
     points = capture.tracks.positions[frame][tracks] if bound is not None else np.zeros((0, 3))
@@ -238,6 +241,4 @@ def meshed_surface(surface: object, cell_size: float | None) -> tuple[TetMesh, s
     size = (volume / CELLS) ** (1 / 3) if cell_size is None else cell_size
     if hull is not None and volume > 0.97 * hull.volume:
         return filled_hull(points, size), "the mesh's closed surface is filled with tetrahedra"
-    from physsim.physics.tetrahedralize import tetrahedralize
-
     return tetrahedralize(surface, edge_length=size), "the mesh's closed surface is filled by fTetWild: another mesh each time, keep it"

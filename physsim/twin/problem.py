@@ -5,13 +5,13 @@ Every frame is linearised when the simulation reaches it. Of its m residuals r a
 memory does not grow with the number of points. Tracks are kept until the last frame, because their offsets are eliminated over all of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from physsim.errors import InputError
-from physsim.physics.diff.adjoint import Rollout, backward
+from physsim.physics.diff.adjoint import Rollout, backward, equilibrium_backward
 from physsim.physics.diff.sampling import plan
 from physsim.physics.diff.tangent import equilibrium_tangent
 from physsim.physics.solvers.implicit import SolverImplicit
@@ -22,6 +22,8 @@ from physsim.twin.offsets import centred
 from physsim.twin.unknowns import GRAVITY, PARAMETER, PLACE, POSE, SPEED, TIME
 
 TANGENT = 1e-4  # relative residual of the tangents' solves: Gauss-Newton asks for no more
+NEAR = 0.25  # of a variable's size or of what was expected of it beforehand: within it tangents are used again
+CHORDS = 4  # evaluations in a row with the same tangents at most
 KEPT = 2e8  # bytes of runs that are kept for another look
 MOST_ITERATIONS = 80  # of Newton in a step: a candidate that needs more is no good one
 
@@ -89,6 +91,10 @@ class TwinProblem:
         self._priors = [i for i, u in enumerate(self.unknowns) if u.prior is not None]
         self._middle = np.array([float(u.variable.scaled(np.mean(u.variable.start))) for u in self.unknowns])
         self.runs = 0
+        self._base = None  # scaled unknowns [p] at which tangents were taken last, and may be used again from
+        self._chords = 0  # evaluations since then
+        self._tangents = None  # of the base: its key and, of every frame, those of positions as cameras see them, [p, n, 3]
+        self._fewer = {}  # number of candidates -> problem of so many
         self._runs = {}  # of the last simulations: with other weights only their frames are looked at again
         self.noise = np.full((envs, len(self.terms)), np.nan)  # that the residuals of the last call show, [k, terms]
         self.flatness = np.ones(envs)  # by which its cost is flatter than Gauss-Newton's rows say, because what is off pulls less, [k]
@@ -142,6 +148,9 @@ class TwinProblem:
         column = (slice(None), *([None] * len(shape)))
         params[name] = np.where(pattern != 0, value[column] * pattern, params[name])
         tangents[name][i] = slope[column] * pattern
+        for other, share in u.carried.items():
+            params[other] = np.multiply.outer(value, share)
+            tangents.setdefault(other, np.zeros((p, *params[other].shape)))[i] = np.multiply.outer(slope, share)
 
     def begin(self, s: Settings, slopes: bool = True) -> tuple:
         """(State, tangents of positions and of velocities [p, k, n, 3] or None, mask [k] of environments without a start)."""
@@ -180,7 +189,12 @@ class TwinProblem:
         return self.scene.frames_times(frames)[None] + s.offset[:, None]
 
     def __call__(self, scaled: np.ndarray, active: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Residuals [k, rows] and Jacobian [k, rows, p]; NaN where a simulation failed. Rows: p + 1 a frame, then the priors'."""
+        """Residuals [k, rows] and Jacobian [k, rows, p]; NaN where a simulation failed, or is not `active`.
+
+        Rows: p + 1 a frame, then the priors'.
+        """
+        if active is not None and not active.all():
+            return self._some(scaled, active)
         k, p = scaled.shape
         failed, run = self._run(scaled)
         looks = [_Looks(self, p) for _ in range(k)]
@@ -195,23 +209,72 @@ class TwinProblem:
         rows = np.concatenate([rows, self._prior(scaled)], axis=1)
         return rows[..., p], rows[..., :p]
 
+    def _some(self, scaled, active):
+        """The same of some candidates only, by a problem of their number; what stays NaN was not simulated."""
+        count, envs = int(active.sum()), len(scaled)
+        if count not in self._fewer:
+            own = TwinProblem(self.scene, self.terms, self.unknowns, self.start, self.frames, count, self.dt)
+            own.assume(self._middle)
+            self._fewer[count] = own
+        fewer = self._fewer[count]
+        parts = *fewer(scaled[active]), fewer.noise, fewer.flatness
+        out = [np.full((envs, *part.shape[1:]), np.nan) for part in parts]
+        for whole, part in zip(out, parts, strict=True):
+            whole[active] = part
+        residuals, jacobian, self.noise, self.flatness = out
+        return residuals, jacobian
+
+    def renew(self) -> None:
+        """Take tangents anew at the next evaluation."""
+        self._base = None
+
+    def pass_by(self, scaled: np.ndarray) -> bool:
+        """Note an evaluation at unknowns [k, p]; returns whether it takes tangents anew, or uses those of one nearby.
+
+        A single candidate's tangents change little over a short way, and cost several times what its motion does. An evaluation that is
+        known from before is to be noted, too: which tangents later ones use depends on it.
+        """
+        size = np.array([u.variable.size if u.prior is None else min(u.prior, u.variable.size) for u in self.unknowns])
+        near = len(scaled) == 1 and self._base is not None and bool((np.abs(scaled[0] - self._base) <= NEAR * size).all())
+        if near and self._chords < CHORDS:
+            self._chords += not np.array_equal(scaled[0], self._base)
+            return False
+        self._base, self._chords = scaled[0].copy(), 0
+        return True
+
     def _run(self, scaled):
-        """(Mask [k] of what failed; a list of (environment, frame, x, moved) as cameras see it); the last runs are kept."""
-        key = scaled.tobytes()
+        """(Mask [k] of what failed; a list of (environment, frame, x, moved) as cameras see it)."""
+        if self.pass_by(scaled) or np.array_equal(scaled[0], self._base):
+            return self._moving(scaled)
+        base = self._base[None]
+        if self._tangents is None or self._tangents[0] != base.tobytes():
+            failed, run = self._moving(base)
+            if failed.any():
+                return self._moving(scaled)
+            self._tangents = base.tobytes(), {f: moved for _, f, _, moved in run}
+        failed, places = self._moving(scaled, slopes=False)
+        return failed, [(env, f, x, self._tangents[1][f]) for env, f, x, _ in places]
+
+    def _moving(self, scaled, slopes=True):
+        """As `_run`, with tangents or without; the last runs are kept."""
+        key = scaled.tobytes(), slopes
         if key in self._runs:
             return self._runs[key]
         self.runs += 1
         s = self.settings(scaled)
-        state, dx, dv, bad = self.begin(s)
+        state, dx, dv, bad = self.begin(s, slopes)
         run = []
 
         def take(env, f, x, v, moved):
-            moved = moved + s.offset_slope[:, env, None, None] * v
-            run.append((env, f, *seen_by_cameras(x, moved, s.pose[env], s.pose_slope[:, env], self.centre)))
+            if moved is not None:
+                moved = moved + s.offset_slope[:, env, None, None] * v
+            slope = None if moved is None else s.pose_slope[:, env]
+            run.append((env, f, *seen_by_cameras(x, moved, s.pose[env], slope, self.centre)))
 
-        moves = {"tolerance": TANGENT, "directions": scaled.shape[1], "tangents": s.tangents, "positions": dx, "velocities": dv}
-        failed = run_sampled(self.solver(), state, s.parameters, self.scene.control, self.times(s), take, **moves)
-        size = 8 * sum(x.size + moved.size for _, _, x, moved in run)
+        moves = {"directions": scaled.shape[1], "tangents": s.tangents, "positions": dx, "velocities": dv} if slopes else {}
+        solver, times = self.solver(), self.times(s)
+        failed = run_sampled(solver, state, s.parameters, self.scene.control, times, take, tolerance=TANGENT, **moves)
+        size = 8 * sum(x.size + (0 if moved is None else moved.size) for _, _, x, moved in run)
         while self._runs and (len(self._runs) + 1) * size > KEPT:
             del self._runs[next(iter(self._runs))]
         self._runs[key] = failed | bad, run
@@ -249,7 +312,7 @@ class TwinProblem:
 
         Returns:
             (costs [k], infinite where the simulation failed; `Gradients`, whose `parameters` are dict name -> [k, *shape]; of a start at
-            rest the derivative by its equilibrium is left out).
+            rest they hold how its equilibrium moves).
 
         Raises:
             InputError: a term without the transpose of its derivative.
@@ -282,7 +345,16 @@ class TwinProblem:
                 for step, kind, weight in ((k, 0, w[0]), (k, 1, w[1]), (k + 1, 0, w[2]), (k + 1, 1, w[3])):
                     if weight != 0.0:
                         pulls.setdefault(step, (np.zeros(shape), np.zeros(shape)))[kind][e] += weight * pull
-        return costs, backward(rollout, lambda k: pulls.get(k, (None, None)), tolerance)
+        found = backward(rollout, lambda k: pulls.get(k, (None, None)), tolerance)
+        return costs, self._with_equilibrium(found, state, values, tolerance) if self.start.at_rest else found
+
+    def _with_equilibrium(self, found, rest, parameters, tolerance):
+        """Gradients by the equilibrium at which the run began, too: of them the positions are no inputs any more."""
+        static = SolverStatic(self.model, strict=False)
+        own = equilibrium_backward(static, rest, rest, self.scene.control, parameters, found.positions, tolerance)
+        summed = {name: value + own.parameters[name] for name, value in found.parameters.items()}
+        targets = {name: value + own.targets[name] for name, value in found.targets.items()}
+        return replace(found, parameters=summed, positions=own.positions, targets=targets, residual=max(found.residual, own.residual))
 
     def _pulls(self, x, pose):
         """Cost of all frames [f, n, 3] of an environment and its derivative by the positions in the handles' world."""

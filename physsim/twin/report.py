@@ -28,6 +28,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from physsim.capture.capture import SENSORS, Capture
+from physsim.capture.layout import runs
 from physsim.twin import trivial
 from physsim.twin.judgement import METRICS, TWIN, Judgement
 from physsim.twin.results import TwinFit
@@ -153,10 +154,7 @@ def _listed(items):
 
 def ranges(frames: np.ndarray) -> list[list[int]]:
     """Runs of frames as [first, last]."""
-    if not len(frames):
-        return []
-    cuts = np.flatnonzero(np.diff(frames) != 1) + 1
-    return [[int(run[0]), int(run[-1])] for run in np.split(np.asarray(frames), cuts)]
+    return [[first, end - 1] for first, end in runs(np.asarray(frames).tolist())]
 
 
 def coverage(capture: Capture) -> dict:

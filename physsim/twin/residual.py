@@ -28,9 +28,8 @@ from scipy.spatial.transform import Rotation
 from physsim.appearance.nearest import nearest_element
 from physsim.capture.capture import Capture, Handle
 from physsim.errors import InputError
-from physsim.physics.mesh import TetMesh
-from physsim.physics.rods import Curve
 from physsim.twin import distances
+from physsim.twin.elements import elements_of, mesh_edges, rest_points
 from physsim.twin.judge_clouds import Moving
 from physsim.twin.seen import Seen
 
@@ -123,7 +122,7 @@ def fit_residual(
     frames: np.ndarray | None = None,
     *,
     fit: object = None,
-    simulated: np.ndarray = None,
+    simulated: np.ndarray | None = None,
 ) -> ResidualCorrection:
     """Learn a correction from the fitted frames.
 
@@ -140,11 +139,12 @@ def fit_residual(
     """
     frames = np.arange(capture.frame_count) if frames is None else np.asarray(frames, int)
     mesh = scene.soft_body.mesh
-    count = len(mesh.line if isinstance(mesh, Curve) else mesh.points)
+    elements, count = elements_of(mesh), len(rest_points(mesh))
     seen = Seen(capture, fit)
     rows = [i for i, frame in enumerate(frames) if frame in capture.fit and np.isfinite(positions[i, :count]).all()]
     body = Moving.of(mesh, positions[:, :count], getattr(scene, "thickness", None))
-    data = [_residuals(seen, mesh, frames, positions, simulated, body, i) for i in rows]
+    kept = None if simulated is None or seen.tracks is None else seen.visible & ~distances.strayed(seen.tracks, seen.visible)
+    data = [_residuals(seen, elements, frames, positions, simulated, kept, body, i) for i in rows]
     data, rows = [d for d in data if len(d[2])], [i for i, d in zip(rows, data, strict=True) if len(d[2])]
     if len(rows) < 4:
         raise InputError(f"residual correction: {len(rows)} fitted frames hold data; at least 4 are needed to learn and to try")
@@ -164,12 +164,7 @@ def fit_residual(
 
 def smooth_modes(mesh: object, count: int, modes: int = MODES) -> np.ndarray:
     """Lowest modes of the graph of a mesh's points, the first of which is constant, each of mean square 1, shape [count, modes]."""
-    if isinstance(mesh, TetMesh):
-        i, j = np.triu_indices(mesh.cells.shape[1], 1)
-        pairs = np.stack([mesh.cells[:, i].ravel(), mesh.cells[:, j].ravel()], axis=1)
-    else:
-        pairs = np.asarray(mesh.edges() if callable(mesh.edges) else mesh.edges)
-    pairs = np.unique(np.sort(pairs, axis=1), axis=0)
+    pairs = mesh_edges(mesh)
     graph = sparse.coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     graph = graph + graph.T
     laplacian = sparse.diags(np.asarray(graph.sum(axis=1)).ravel()) - graph
@@ -183,21 +178,8 @@ def smooth_modes(mesh: object, count: int, modes: int = MODES) -> np.ndarray:
     return values * np.sqrt(count)
 
 
-def _material_points(mesh: object, positions: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The material points of a body that are nearest to points in one frame: of the surface of a solid, of a sheet, of a rod's line.
-
-    Args:
-        mesh: TetMesh, TriMesh, SpringNet or Curve.
-        positions: of its points [m], shape [n, 3].
-        points: [m], shape [p, 3].
-
-    Returns:
-        (nodes, weights), shape [p, 2 or 3] each: a material point is the sum over weights * positions[nodes].
-    """
-    if isinstance(mesh, TetMesh):
-        elements = mesh.surface()
-    else:
-        elements = mesh.triangles if hasattr(mesh, "triangles") else mesh.edges
+def _material_points(elements: np.ndarray, positions: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(nodes, weights), shape [p, 2 or 3] each, of the material points of what can be seen that are nearest to points [p, 3]."""
     which, weights, _ = nearest_element(points, positions[elements])
     return elements[which], weights
 
@@ -212,18 +194,18 @@ def _features(times, handles, names, origins):
     return np.concatenate(columns, axis=1)
 
 
-def _residuals(seen, mesh, frames, positions, simulated, body, i):
+def _residuals(seen, elements, frames, positions, simulated, kept, body, i):
     """(nodes [m, k], weights [m, k], residuals [m, 3]) of a frame: of its tracks, or where there are none of its cloud."""
     frame = frames[i]
-    if simulated is not None and seen.tracks is not None:
-        kept = seen.visible[frame] & np.isfinite(simulated[i]).all(axis=1) & ~distances.strayed(seen.tracks, seen.visible)[frame]
-        if kept.any():
-            nodes, weights = _material_points(mesh, positions[i], simulated[i, kept])
-            return nodes, weights, seen.tracks[frame, kept] - simulated[i, kept]
-    cloud = distances.thinned(seen.cloud(frame), MOST_POINTS)
+    if kept is not None:
+        these = kept[frame] & np.isfinite(simulated[i]).all(axis=1)
+        if these.any():
+            nodes, weights = _material_points(elements, positions[i], simulated[i, these])
+            return nodes, weights, seen.tracks[frame, these] - simulated[i, these]
+    cloud = distances.evenly_chosen(seen.cloud(frame), MOST_POINTS)
     if not len(cloud):
         return np.zeros((0, 3), int), np.zeros((0, 3)), np.zeros((0, 3))
-    nodes, weights = _material_points(mesh, positions[i], cloud)
+    nodes, weights = _material_points(elements, positions[i], cloud)
     which, inside, away = nearest_element(cloud, body.vertices[i][body.triangles])
     foot = np.einsum("mk,mkc->mc", inside, body.vertices[i][body.triangles[which]])
     outwards = (cloud - foot) / np.maximum(away, 1e-12)[:, None]

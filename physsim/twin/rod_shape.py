@@ -8,10 +8,10 @@ from scipy.spatial.distance import pdist, squareform
 from physsim.capture.capture import Capture
 from physsim.errors import InputError
 from physsim.physics.rods import Curve, smooth
-from physsim.twin.clouds import graph_distances, inliers, thinned
+from physsim.twin.clouds import graph_distances, inliers, sampled
 
 MARKERS = 60  # more tracks than these are a cloud
-LINED = 600  # points of a cloud that a line is laid through
+LINED = 1500  # points of a cloud that a line is laid through
 BINS = 30  # pieces of a line through a cloud
 FRAMES = 9  # in which the length is measured
 EDGES = 40  # where no cell size is given
@@ -79,7 +79,7 @@ def through_cloud(cloud: np.ndarray) -> np.ndarray | None:
     """
     if len(cloud) < 10:
         return None
-    few = thinned(cloud, LINED)
+    few = sampled(cloud, LINED)
     begin = int(graph_distances(few, np.array([0]))[0].argmax())
     arc = graph_distances(few, np.array([begin]))[0]
     line = None

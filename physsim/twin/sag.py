@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from physsim.capture.capture import Capture
 from physsim.errors import InputError, SolverError
 from physsim.physics.mesh import TetMesh
 from physsim.twin.body import SoftBody
@@ -61,20 +62,25 @@ def unsagged(scene: TwinScene, params: dict | None = None) -> tuple[SoftBody, fl
 
 def _equilibrium(scene, body, named, guess):
     """Positions [n, 3] of a body of another rest shape in the scene's holds."""
-    made = TwinScene(
-        scene.capture,
-        body,
+    made = remade(scene, body)
+    params = {name: _value(scene, name, value) for name, value in named.items()}
+    state, _ = made.static().solve(made.state(guess), made.control, params)
+    return state.x.numpy()[0]
+
+
+def remade(scene: TwinScene, body: SoftBody | None = None, capture: Capture | None = None) -> TwinScene:
+    """The scene with another rest shape of its body, or another capture; its holds, step and laws stay."""
+    return TwinScene(
+        scene.capture if capture is None else capture,
+        scene.soft_body if body is None else body,
         scene.material,
         dt=scene.dt,
         contact=scene.contact,
         integrator=scene.integrator,
         holds=list(scene.holds),
-        order=body.mesh.order,
+        order=scene.soft_body.mesh.order,
         hold_stiffness=_tether(scene),
     )
-    params = {name: _value(scene, name, value) for name, value in named.items()}
-    state, _ = made.static().solve(made.state(guess), made.control, params)
-    return state.x.numpy()[0]
 
 
 def _value(scene, name, value):

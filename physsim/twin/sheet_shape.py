@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 from scipy.ndimage import label
-from scipy.spatial import ConvexHull, cKDTree
+from scipy.spatial import cKDTree
 
 from physsim.capture.capture import Capture
 from physsim.errors import InputError
@@ -59,7 +59,10 @@ def sheet_shape(capture: Capture, frame: int, cell_size: float | None) -> tuple[
         few = thinned(cloud, UNROLLED)
         # thinning takes the rim's outermost points away: the others' places follow those of thinned neighbours
         points = cloud
-        uv = RBFInterpolator(few, unrolled(few), neighbors=16, kernel="linear", degree=1)(points)
+        try:
+            uv = RBFInterpolator(few, unrolled(few), neighbors=16, kernel="linear", degree=1)(points)
+        except np.linalg.LinAlgError:  # neighbours that span no plane
+            raise InputError(f"sheet: points seen in frame {number} lie in lines; is it a rod, or are there too few of them?") from None
         remarks = [f"the sheet lies flat in no frame: its rest shape is unrolled from frame {number}, what is hidden in folds is missing"]
     mesh = outlined(uv, cell_size)
     if capture.known.length is not None:
@@ -106,18 +109,12 @@ def _placed(points, R):
 
 
 def _rectangle(uv):
-    """(rotation [2, 2] into the frame of the smallest rectangle about points, its lowest and highest corner there).
+    """(rotation [2, 2] into the frame of the smallest rectangle about points, its lowest and highest corner there)."""
+    from trimesh.bounds import oriented_bounds_2D
 
-    One of its sides lies along a side of the convex hull (Freeman and Shapira 1975).
-    """
-    corners = uv[ConvexHull(uv).vertices]
-    sides = np.roll(corners, -1, axis=0) - corners
-    angles = np.unique(np.round(np.arctan2(sides[:, 1], sides[:, 0]) % (np.pi / 2), 3))
-    c, s = np.cos(angles), np.sin(angles)
-    turns = np.stack([np.stack([c, s], -1), np.stack([-s, c], -1)], axis=1)
-    turned = np.einsum("aij,nj->ani", turns, corners)
-    k = int(np.ptp(turned, axis=1).prod(axis=1).argmin())
-    return turns[k], turned[k].min(axis=0), turned[k].max(axis=0)
+    R = oriented_bounds_2D(uv)[0][:2, :2]
+    own = uv @ R.T
+    return R, own.min(axis=0), own.max(axis=0)
 
 
 def _straight_edges(own, low, high):

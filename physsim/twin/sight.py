@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physsim.twin.clouds import cloud_noise, inliers, sampled
 from physsim.twin.touches import Touch
 
 SAMPLED = 2000  # points of a cloud that are used
@@ -34,10 +33,3 @@ class Sight:
     held: int = 0
     dense: np.ndarray | None = None
     touches: tuple[Touch, ...] = ()
-
-    @classmethod
-    def of_cloud(cls, cloud: np.ndarray, noise: float | None = None, whole: bool = False, seed: int = 0) -> "Sight":
-        """Of a cloud alone; the noise is estimated where none is given, and outliers are left out."""
-        cloud = sampled(inliers(cloud), SAMPLED, seed)
-        noise = cloud_noise(cloud) if noise is None else noise
-        return cls(cloud, np.zeros((0, 3)), np.zeros((0, 1), int), np.zeros((0, 1)), noise, whole)

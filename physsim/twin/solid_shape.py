@@ -12,6 +12,8 @@ CELLS = 350  # cubes of the cell size in the body where none is given
 CLOSED = 0.85  # share of the hull that points cover where the body is seen from all sides
 BOX = 0.93  # share of its points that lie on a box's faces
 USED = 6000  # points that the shape is made of
+DIRECTIONS = 2  # digits to which normals of the hull are told apart as directions of a box's face
+UPRIGHT = 0.97  # volume of the smallest box over that of one that stands upright, above which this one is taken
 END = 0.005  # share of the points that lie beyond where a face that is not seen is put
 JITTER = 0.05  # of a lattice's points, over its cells
 FLATTEST = 1e-3  # volume of a tetrahedron over that of a regular one of its longest edge, below which it is left out
@@ -69,12 +71,15 @@ def closed_share(cloud: np.ndarray) -> float:
 def _hull_samples(cloud, count=600):
     """(points evenly over the convex hull, distance within which evenly spread points would have another)."""
     hull = ConvexHull(cloud)
-    corners = cloud[hull.simplices]
-    area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    random = np.random.default_rng(0)
-    which = random.choice(len(area), count, p=area / area.sum())
-    points = np.einsum("pk,pkc->pc", random.dirichlet(np.ones(3), count), corners[which])
-    return points, 1.5 * float(np.sqrt(hull.area / min(count, len(cloud))))
+    return _on_hull(hull, count), 1.5 * float(np.sqrt(hull.area / min(count, len(cloud))))
+
+
+def _on_hull(hull, count):
+    """Points scattered evenly over a convex hull, the same each time, shape [n, 3]."""
+    from trimesh import Trimesh
+    from trimesh.sample import sample_surface
+
+    return np.asarray(sample_surface(Trimesh(hull.points, hull.simplices, process=False), count, seed=0)[0])
 
 
 def hidden_side(capture: Capture, cloud: np.ndarray, frame: int) -> tuple[np.ndarray, str]:
@@ -127,36 +132,16 @@ def _viewing_direction(capture, cloud, frame):
 def bounding_box(cloud: np.ndarray, up: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(axes, rows of a rotation [3, 3], lowest and highest corner along them) of the smallest box about points.
 
-    One of its faces lies on a face of the convex hull, or stands across `up`.
+    One of its faces lies on a face of the convex hull; or it stands across `up`, where it is hardly larger then.
     """
-    hull = ConvexHull(cloud)
-    corners = cloud[hull.vertices]
-    directions = np.unique(np.round(hull.equations[:, :3], 2), axis=0)
-    directions = directions / np.linalg.norm(directions, axis=1)[:, None]
-    if len(directions) > 200:
-        directions = directions[np.linspace(0, len(directions) - 1, 200).astype(int)]
+    from trimesh.bounds import oriented_bounds
+
+    turn, size = oriented_bounds(cloud, angle_digits=DIRECTIONS)
     if up is not None:
-        directions = np.concatenate([up[None], directions])
-    best = None
-    for n in directions:
-        first = np.cross(n, np.eye(3)[np.abs(n).argmin()])
-        first /= np.linalg.norm(first)
-        plane = np.stack([first, np.cross(n, first)])
-        flat = corners @ plane.T
-        outline = hull_of(flat)
-        if outline is None:
-            continue
-        sides = np.diff(flat[np.append(outline.vertices, outline.vertices[0])], axis=0)
-        angle = np.unique(np.round(np.arctan2(sides[:, 1], sides[:, 0]) % (np.pi / 2), 2))
-        c, s = np.cos(angle), np.sin(angle)
-        turned = np.einsum("aij,nj->ani", np.stack([np.stack([c, s], -1), np.stack([-s, c], -1)], axis=1), flat[outline.vertices])
-        areas = np.ptp(turned, axis=1).prod(axis=1)
-        k = int(areas.argmin())
-        volume = areas[k] * np.ptp(corners @ n)
-        if best is None or volume < (0.97 if up is not None and best[1] is up else 1.0) * best[0]:
-            turn = np.array([[c[k], s[k]], [-s[k], c[k]]])
-            best = volume, n if best is not None or up is None else up, np.concatenate([turn @ plane, n[None]])
-    axes = best[2]
+        upright, larger = oriented_bounds(cloud, normal=up)
+        if UPRIGHT * larger.prod() <= size.prod():
+            turn = upright
+    axes = turn[:3, :3]
     own = cloud @ axes.T
     return axes, own.min(axis=0), own.max(axis=0)
 
@@ -230,12 +215,8 @@ def filled_hull(cloud: np.ndarray, cell_size: float) -> TetMesh:
 def _hull_points(cloud, cell_size):
     """Points on the convex hull, about a cell apart, its sharp corners among them."""
     hull = ConvexHull(cloud)
-    corners = cloud[hull.simplices]
-    area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    random = np.random.default_rng(0)
     count = int(np.clip(20 * hull.area / cell_size**2, 1000, 60_000))
-    which = random.choice(len(area), count, p=area / area.sum())
-    points = np.concatenate([cloud[hull.vertices], np.einsum("pk,pkc->pc", random.dirichlet(np.ones(3), count), corners[which])])
+    points = np.concatenate([cloud[hull.vertices], _on_hull(hull, count)])
     return points[_apart(points, 0.85 * cell_size)]
 
 

@@ -24,7 +24,7 @@ FOOT = 36  # under it, for the colour bar [pixel]
 MOST_FRAMES = 60
 FEW = 150  # points that are drawn over the coloured body
 BODY, ONLY_MEASURED, ONLY_SIMULATED = "#7ba0e8", "#ea580c", "#9333ea"
-FITTED, TESTED, OTHER = "#93c5fd", "#fdba74", "#e5e7eb"
+FITTED, TESTED = "#93c5fd", "#fdba74"
 TITLES = ("measured", "simulated", "difference")
 
 
@@ -262,7 +262,7 @@ class _Own:
         if self._seen.tracks is not None:
             kept = self._seen.visible[frame]
             return self._seen.tracks[frame, kept]
-        return distances.thinned(self._seen.cloud(frame), 800)
+        return distances.evenly_chosen(self._seen.cloud(frame), 800)
 
     def _errors(self, i):
         """Of each of the data of a frame [m]."""

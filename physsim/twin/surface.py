@@ -169,18 +169,6 @@ class Spots:
         height = np.zeros(len(y)) if surface.is_rod else np.einsum("pd,pd->p", foot.normal, y - foot.place)
         return cls(foot.nodes, foot.weights, height)
 
-    def coordinates(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Of points y [p, 3] in the triangles or edges of these spots in the pose x: weights of corners 1 (and 2), height, [p, 3]."""
-        corners = x[self.nodes]
-        arms = corners[:, 1:] - corners[:, :1]
-        if arms.shape[1] == 1:
-            along = np.einsum("pd,pd->p", y - corners[:, 0], arms[:, 0]) / np.maximum((arms[:, 0] ** 2).sum(axis=1), 1e-300)
-            return np.stack([along, np.zeros(len(y)), np.zeros(len(y))], axis=1)
-        normal = np.cross(arms[:, 0], arms[:, 1])
-        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-300)
-        frame = np.stack([arms[:, 0], arms[:, 1], normal], axis=2)
-        return np.linalg.solve(frame, (y - corners[:, 0])[..., None])[..., 0]
-
     def places(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where they are [m], shape [p, 3], and the derivative by their nodes' positions, shape [p, 3, k, 3]."""
         corners = x[self.nodes]

@@ -2,7 +2,8 @@
 
 A term has `name`, `frames` (numbers of the frames that it covers), `sigma` (standard deviation of one residual; a fit sets it anew as
 residuals show it) and `linearise(frame, x)`, which gives a `Linear`. Beyond these it may have `sharp` (which rho it uses), `bind(frame, x)`
-with `first_frames` (called with the body's positions where the fit knows them), and `data()` (arrays for the fingerprint of a checkpoint).
+with `first_frames` (called with the body's positions where the fit knows them), `data()` (arrays for the
+fingerprint of a checkpoint), and `remark` (what is to be said of its data).
 """
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from physsim.capture.capture import Capture
 from physsim.errors import InputError
 from physsim.twin.cloud_term import COUNT, CloudTerm
+from physsim.twin.foreground import Foreground
 from physsim.twin.mask_term import MaskTerm
 from physsim.twin.noise import cloud_noise, track_noise
 from physsim.twin.surface import BodySurface
@@ -44,7 +46,7 @@ def default_terms(scene: object, frames: np.ndarray | None = None, sensors: tupl
     if "points" in chosen:
         terms.append(_points(capture, frames, surface, seed))
     if "depth" in chosen:
-        terms += [_depth(capture, name, frames, surface, seed) for name in capture.depth]
+        terms += [_depth(scene, name, frames, surface, seed) for name in capture.depth]
     if "mask" in chosen:
         terms += [MaskTerm.of(capture, name, frames, surface, seed) for name in capture.mask if not surface.is_rod]
     terms = [term for term in terms if len(term.frames)]
@@ -66,14 +68,19 @@ def _points(capture, frames, surface, seed):
     return CloudTerm("points", frames, clouds, surface, sigma, seed=seed)
 
 
-def _depth(capture, camera, frames, surface, seed):
-    clouds = {int(f): capture.cloud(f, camera) for f in frames if capture.depth[camera][f] is not None}
+def _depth(scene, camera, frames, surface, seed):
+    capture = scene.capture
+    found = None if camera in capture.mask else Foreground(scene, camera, frames)
+    cloud = found.cloud if found is not None else lambda frame: capture.cloud(frame, camera)
+    clouds = {int(f): cloud(int(f)) for f in frames if capture.depth[camera][f] is not None}
     some = [cloud for i, cloud in enumerate(clouds.values()) if i % 5 == 0]
     sigma = _noise(capture, "depth", lambda: np.nanmedian([cloud_noise(c) for c in some]))
     chosen = np.array(list(clouds), int)
     eyes = [capture.cameras[camera].position] * len(chosen)
     name = "depth" if len(capture.depth) == 1 else f"depth {camera}"
-    return CloudTerm(name, chosen, list(clouds.values()), surface, sigma, eyes, COUNT, seed)
+    term = CloudTerm(name, chosen, list(clouds.values()), surface, sigma, eyes, COUNT, seed)
+    term.remark = "" if found is None else found.remark
+    return term
 
 
 def _noise(capture: Capture, sensor: str, estimate) -> float:

@@ -6,7 +6,6 @@ from physsim.errors import InputError
 from physsim.twin.linear import Linear, measured
 from physsim.twin.surface import BodySurface, Spots
 
-SETTLED = 6  # frames from which a track's place on the body is known well enough
 FAR = 10.0  # noises from the surface, beside an edge of it, beyond which a track is of something else
 
 
@@ -76,35 +75,6 @@ class TrackTerm:
         away = np.linalg.norm(np.einsum("pk,pkd->pd", spots.weights, x[spots.nodes]) - y, axis=1)
         self._nodes[new], self._weights[new], self._height[new] = spots.nodes, spots.weights, spots.height
         self.bound[new] = away < FAR * self.sigma + edge + self.surface.half
-
-    def bind_over(self, frames: np.ndarray, poses: np.ndarray, count: int = SETTLED) -> None:
-        """Bind each bound track anew in its own triangle or edge, at the median of the places where it was first seen.
-
-        One frame's noise stays with a track that is bound by it, for all the others. Few frames serve: the body's start is known from
-        what was seen of it, whatever its material; its pose much later is not.
-
-        Args:
-            frames: numbers of frames.
-            poses: of the body there [m], shape [frames, n, 3].
-            count: of the frames in which a track is seen, from its first one, that are used.
-        """
-        if self.rest is not None:
-            return
-        places = np.full((len(frames), len(self.bound), 3), np.nan)
-        used = np.zeros(len(self.bound), int)
-        for i, (frame, x) in enumerate(zip(frames, poses, strict=True)):
-            row = self._row.get(int(frame))
-            if row is not None and np.isfinite(x).all():
-                seen = self._seen[row] & self.bound & (used < count)
-                used += seen
-                spots = Spots(self._nodes[seen], self._weights[seen], self._height[seen])
-                places[i, seen] = spots.coordinates(self.positions[row, seen], x)
-        ready = np.isfinite(places[..., 0]).any(axis=0)
-        middle = np.nanmedian(places[:, ready], axis=0)
-        sides = self._weights.shape[1] - 1
-        self._weights[ready, 1:] = middle[:, :sides]
-        self._weights[ready, 0] = 1.0 - middle[:, :sides].sum(axis=1)
-        self._height[ready] = middle[:, 2] if sides == 2 else 0.0
 
     def linearise(self, frame: int, x: np.ndarray) -> Linear:
         """As every term: Linear at positions x [n, 3], as if the places where tracks were bound were exact."""

@@ -28,7 +28,7 @@ from physsim.errors import InputError
 from physsim.io.packing import packed, unpacked
 from physsim.physics import validation
 from physsim.physics.archive import pack_material, unpack_material
-from physsim.physics.rods import Curve
+from physsim.twin.elements import rest_points
 from physsim.twin.results import Stage, TwinFit
 
 WHERE = "twin.json"  # what errors call it
@@ -86,11 +86,6 @@ class Twin:
             raise InputError(f"Twin.fit.start: {len(self.fit.start[0])} particles; the body has {len(pose)} points")
 
 
-def rest_count(mesh: object) -> int:
-    """Number of points that a pose places: a mesh's points, those of a rod's centreline."""
-    return len(mesh.line if isinstance(mesh, Curve) else mesh.points)
-
-
 def versions() -> dict[str, str]:
     """Versions of what computes here."""
     names = ("warp-lang", "numpy", "scipy", "torch")
@@ -105,8 +100,9 @@ def with_twin(asset: Asset, twin: Twin | None) -> Asset:
     """
     if twin is None:
         return replace(asset, twin=None)
-    if len(validation.instance("twin", twin, Twin).pose) != rest_count(asset.mesh):
-        raise InputError(f"twin: its body has {len(twin.pose)} points, the mesh {rest_count(asset.mesh)}; give those that belong together")
+    count = len(rest_points(asset.mesh))
+    if len(validation.instance("twin", twin, Twin).pose) != count:
+        raise InputError(f"twin: its body has {len(twin.pose)} points, the mesh {count}; give those that belong together")
     told = {f.name: getattr(twin, f.name) for f in fields(Twin) if f.name not in ("fit", "material")}
     told["fit"] = fit_told(twin.fit)
     facts, parts = pack_material(twin.material)
@@ -135,8 +131,9 @@ def twin_of(asset: Asset) -> Twin:
         twin = Twin(**told | {"fit": fit_of(told["fit"]), "material": _material_of(told["material"])})
     except TypeError as error:
         raise InputError(f"{WHERE}: {str(error)[:200]}; the file is damaged") from None
-    if len(twin.pose) != rest_count(asset.mesh):
-        raise InputError(f"{WHERE}: a body of {len(twin.pose)} points; the mesh has {rest_count(asset.mesh)}; is it of another asset?")
+    count = len(rest_points(asset.mesh))
+    if len(twin.pose) != count:
+        raise InputError(f"{WHERE}: a body of {len(twin.pose)} points; the mesh has {count}; is it of another asset?")
     return twin
 
 

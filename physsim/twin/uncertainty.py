@@ -8,6 +8,10 @@ and each frame enters by as many numbers as there are wanted unknowns: with A'_f
 smoothly as the motion) the frame's Jacobian is S_f and its residuals are S_f^-1 A'_f^T r_f. The same normal equations result, and
 `physsim.real2sim.intervals` takes the correlation from frame to frame into account. Where what is far off pulls less the cost is flatter
 than those equations say (`TwinProblem.flatness`), and intervals are wider by as much.
+
+Where residuals exceed the data's own noise the model is off, by something that every part of the motion shows in its own way: intervals
+are then no narrower than the scatter of what is found without one part after the other. An estimate on its bound says that the model's
+errors outweigh what the data say of it; what it may be is then all that is possible.
 """
 
 import numpy as np
@@ -17,6 +21,8 @@ from physsim.physics.solvers.linear import one_blas_thread
 from physsim.real2sim.intervals import frames_needed, intervals
 
 INFORMED = 1e-12  # eigenvalues of a frame's normal matrix below this share of the largest are rounding
+EXCESS = 1.3  # times the data's own noise, from which residuals show that the model is off
+PARTS = 6  # of the motion, each left out once
 MOST_OF_RANGE = 0.6  # an interval that covers this share of what is possible tells nothing
 INNER = 1e-6  # of a variable's size: how far within its bound an estimate on it is taken to lie
 
@@ -51,7 +57,9 @@ def advice(name: str) -> str:
     return ""
 
 
-def determine(problem: object, scaled: np.ndarray, residuals: np.ndarray, jacobian: np.ndarray, level: float) -> tuple[dict, dict]:
+def determine(
+    problem: object, scaled: np.ndarray, residuals: np.ndarray, jacobian: np.ndarray, level: float, excess: float = 1.0
+) -> tuple[dict, dict]:
     """Intervals of the wanted unknowns, and sentences on those that the data do not tell.
 
     Args:
@@ -59,6 +67,7 @@ def determine(problem: object, scaled: np.ndarray, residuals: np.ndarray, jacobi
         scaled: the estimate in scaled space, shape [p].
         residuals, jacobian: of the problem at the estimate, shapes [rows] and [rows, p].
         level: of the intervals.
+        excess: largest share of the residuals in the data's own noise.
 
     Returns:
         (name -> (lower, upper) in user units; name -> sentence).
@@ -75,6 +84,8 @@ def determine(problem: object, scaled: np.ndarray, residuals: np.ndarray, jacobi
         else:
             half, text = _few_frames(frames, design, level), {}
         half = problem.flatness[0] * half
+        if excess > EXCESS and len(frames) >= 2 * PARTS:
+            half = np.maximum(half, _without_parts(frames, design, sizes, level))
         low, high = (np.array([float(v.user(z + s * h)) for v, z, h in zip(variables, inner, half)]) for s in (-1, 1))
     bounds, sentences = {}, {}
     for k, (i, v) in enumerate(zip(wanted, variables, strict=True)):
@@ -86,11 +97,14 @@ def determine(problem: object, scaled: np.ndarray, residuals: np.ndarray, jacobi
         if (sentence and bounded) or (not sentence and _says_nothing(v, ends)):
             sentence = f"{name} is undetermined by this motion: the {100 * level:g} % interval runs from {ends[0]:.3g} to {ends[1]:.3g}"
             sentence += f"{' ' * bool(v.unit)}{v.unit}."
+        if _at_bound(v, scaled[i], sizes[k]) and (bounded or not sentence):
+            value = f"{float(v.user(scaled[i])):.4g}{' ' * bool(v.unit)}{v.unit}"
+            sentence = f"{name} = {value} lies on its bound; the data ask for a value beyond it."
+            if bounded:
+                bounds[name] = v.lower, v.upper
+                sentence += f" It is undetermined and may lie anywhere from {v.lower:.3g} to {v.upper:.3g}."
         if sentence:
             sentences[name] = _with_advice(sentence, name)
-        elif _at_bound(v, scaled[i], sizes[k]):
-            value = f"{float(v.user(scaled[i])):.4g}{' ' * bool(v.unit)}{v.unit}"
-            sentences[name] = _with_advice(f"{name} = {value} lies on its bound; the data ask for a value beyond it.", name)
     return bounds, sentences
 
 
@@ -147,6 +161,18 @@ def _few_frames(frames, design, level):
     spread = inverse @ (score.T @ score) @ inverse * len(frames) / freedom
     seen = np.diag(normal) > 1e-12 * max(float(np.diag(normal).max()), 1e-300)
     return np.where(seen, student.ppf(0.5 + 0.5 * level, freedom) * np.sqrt(np.maximum(np.diag(spread), 0.0)), np.inf)
+
+
+def _without_parts(frames, design, sizes, level):
+    """Half widths in scaled space from the estimates without one part of the motion after the other (jackknife)."""
+    parts = np.array_split(np.arange(len(frames)), PARTS)
+    slopes = design * sizes
+    score = np.stack([np.einsum("fca,fc->a", slopes[one], frames[one]) for one in parts])
+    normal = np.stack([np.einsum("fca,fcb->ab", slopes[one], slopes[one]) for one in parts])
+    left = [np.linalg.pinv(normal.sum(axis=0) - own, rcond=1e-12, hermitian=True) for own in normal]
+    moved = np.stack([inverse @ (score.sum(axis=0) - own) for inverse, own in zip(left, score, strict=True)])
+    spread = np.sqrt((PARTS - 1) / PARTS * ((moved - moved.mean(axis=0)) ** 2).sum(axis=0))
+    return student.ppf(0.5 + 0.5 * level, PARTS - 1) * spread * sizes
 
 
 def _inside(variables, scaled):

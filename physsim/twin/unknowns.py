@@ -1,6 +1,6 @@
 """The unknowns of a fit: numbers that are fitted, what of the simulation each of them sets, and what is assumed of it beforehand."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Unknown:
         index: of a component: 0 to 2 turns and 3 to 5 shifts of the cameras, 0 or 1 of gravity's tilts, the way of the start.
         prior: standard deviation about the start, in scaled space (logarithms of what is fitted on a log scale); None: none.
         wanted: whether it is a result with an interval; else a nuisance.
+        carried: name of another of the model's parameters -> its value over this number's, of that parameter's shape: it is in proportion.
     """
 
     variable: Variable
@@ -42,6 +43,7 @@ class Unknown:
     index: int = 0
     prior: float | None = None
     wanted: bool = True
+    carried: dict = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -4,10 +4,12 @@ OUT.partial/
   work.json       what it is of (a hash of capture, options and versions), seconds and memory of the stages done so far
   NAME.npz        the result of a stage, as `physsim.io.packing` writes nested values
   identify/ ...   what a stage keeps of its own
+OUT.partial.lock  held while a process fits
 
 Each file is written beside its place and renamed.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -119,6 +121,29 @@ class Work:
     def remove(self) -> None:
         """Take the folder away: the fit is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def only_fit_of(folder: Path) -> Iterator[None]:
+    """Hold a lock beside a folder of a fit under way, which ends with this process however it ends.
+
+    Raises:
+        InputError: another process holds it, or it cannot be written.
+    """
+    path = folder.with_name(f"{folder.name}.lock")
+    try:
+        lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); its folder must be there and be writable") from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder}: another fit is under way there; wait for its end, or give another --out") from None
+        yield
+        path.unlink(missing_ok=True)
+    finally:
+        os.close(lock)
 
 
 def _times(told):

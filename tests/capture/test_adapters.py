@@ -133,6 +133,11 @@ def test_controller_points_that_part_are_of_two_hands_though_they_begin_together
     np.testing.assert_allclose(handles["hand_1"].positions[-1] - handles["hand_1"].positions[0], [0.3, 0, 0], atol=1e-9)
 
 
+def test_more_controller_points_than_memory_holds_pairs_of_are_refused():
+    with pytest.raises(InputError, match="200000 were given; at most 5000 are read"):
+        phystwin.handles_of(np.arange(2.0), np.zeros((2, 200_000, 3)), 0.06)
+
+
 def test_what_is_wrong_with_a_case_is_said_by_file(tmp_path, rng):
     data, _, _ = case_of(tmp_path, rng)
 

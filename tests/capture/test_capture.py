@@ -1,5 +1,7 @@
 """A capture in memory gives the points that were seen and keeps its parts together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,14 @@ def test_a_cloud_holds_the_masked_depth_of_all_cameras_and_the_points(ball):
             expected.append(camera.points(ball.depth[name][frame])[ball.mask[name][frame]])
         np.testing.assert_allclose(ball.cloud(frame), np.concatenate(expected), atol=1e-12)
         np.testing.assert_allclose(ball.cloud(frame, "front"), expected[1], atol=1e-12)
+
+
+def test_a_frame_whose_mask_is_missing_shows_nothing_of_the_body(ball):
+    masks = {**ball.mask, "front": [None, *ball.mask["front"][1:]]}
+    part = replace(ball, mask=masks, points=None)
+    assert len(part.cloud(0, "front")) == 0
+    np.testing.assert_array_equal(part.cloud(0), part.cloud(0, "side cam"))
+    np.testing.assert_array_equal(part.cloud(1), replace(ball, points=None).cloud(1))
 
 
 def test_depth_without_a_mask_counts_whole_and_missing_frames_give_nothing(ball):

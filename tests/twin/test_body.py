@@ -1,5 +1,7 @@
 """Bodies from clouds, depth and markers whose shapes are known."""
 
+import sys
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -8,7 +10,7 @@ import physsim as ps
 from physsim.appearance.nearest import nearest_element
 from physsim.io.mesh import SurfaceMesh
 from physsim.twin.body import reconstruct
-from physsim.twin.clouds import cloud_noise, unrolled
+from physsim.twin.clouds import area_of, cloud_noise, thinned, unrolled
 from physsim.twin.elements import elements_of
 from physsim.twin.rod_shape import marker_order
 
@@ -93,6 +95,20 @@ def test_a_sheet_keeps_its_area_and_lies_in_what_is_seen_without_strain(radius, 
     edges = body.edges
     rest, now = (np.linalg.norm(p[edges[:, 1]] - p[edges[:, 0]], axis=1) for p in (body.points, body.pose))
     assert np.sqrt(np.mean((now / rest - 1) ** 2)) < 0.01
+
+
+def test_points_that_are_the_tracks_again_do_not_hinder_unrolling(seed=13):
+    mesh, rng = ps.sheet_mesh((0.2, 0.3), (10, 15)), np.random.default_rng(seed)
+    cloud = on_surface(rolled(mesh.points, 0.1), mesh.triangles, 300, 1e-3, rng)
+    capture = ps.Capture(np.array([0.0]), points=[cloud], tracks=ps.SeenTracks(cloud[None, :70]), kind="sheet")
+    body = reconstruct(capture)
+    assert np.ptp(body.mesh.points, axis=0).max() == pytest.approx(0.3, rel=0.05)
+
+
+def test_a_line_of_points_that_is_called_a_sheet_is_refused():
+    cloud = np.column_stack([np.linspace(0.0, 0.3, 60), np.zeros(60), np.zeros(60)])
+    with pytest.raises(ps.InputError, match="line"):
+        reconstruct(ps.Capture(np.array([0.0]), points=[cloud], kind="sheet"))
 
 
 def test_a_sheet_with_a_corner_cut_off_is_no_rectangle(seed=4):
@@ -198,6 +214,44 @@ def test_too_few_points_and_a_wrong_kind_are_refused():
     given = ps.Capture(times=[0.0], points=[np.zeros((3, 3))], mesh=ps.sheet_mesh((1, 1), (2, 2)))
     with pytest.raises(ps.InputError, match="that of a sheet"):
         reconstruct(given, kind="solid")
+
+
+def test_the_area_of_a_scattered_surface_is_estimated(seed=12):
+    rng = np.random.default_rng(seed)
+    sheet, box = ps.sheet_mesh((0.3, 0.2), (12, 8)), ps.box_mesh((0.2, 0.15, 0.1), (4, 3, 2))
+    cloud = on_surface(rolled(sheet.points, 0.2), sheet.triangles, 6000, 1e-3, rng)
+    # points at its rim have neighbours on one side only
+    assert area_of(cloud) == pytest.approx(0.3 * 0.2, rel=0.12)
+    # seen twice as densely on one half
+    denser = np.concatenate([cloud, cloud[cloud[:, 1] < 0.1] + 1e-3 * rng.standard_normal((int((cloud[:, 1] < 0.1).sum()), 3))])
+    assert area_of(denser) == pytest.approx(0.3 * 0.2, rel=0.12)
+    assert area_of(on_surface(box.points, box.surface(), 6000, 1e-3, rng)) == pytest.approx(0.13, rel=0.1)
+
+
+def test_thinned_points_are_spread_evenly_and_the_same_each_time(seed=13):
+    rng = np.random.default_rng(seed)
+    cloud = np.concatenate([rng.random((9000, 2)), 0.5 * rng.random((20000, 2))])
+    cloud = np.column_stack([cloud, 1e-3 * rng.standard_normal(len(cloud))])
+    few = thinned(cloud, 400)
+    assert len(few) == pytest.approx(400, rel=0.06)
+    assert np.array_equal(few, thinned(cloud, 400))
+    assert (few[:, :2] < 0.5).all(axis=1).mean() == pytest.approx(0.25, abs=0.03)
+
+
+def test_without_open3d_a_given_mesh_is_laid_and_a_body_without_one_says_what_to_install(monkeypatch, seed=14):
+    rng = np.random.default_rng(seed)
+    monkeypatch.setitem(sys.modules, "open3d", None)
+    for kind, mesh in (("sheet", ps.sheet_mesh((0.3, 0.2), (12, 8))), ("rod", ps.Curve.straight((0, 0, 0), (0.3, 0, 0), 20))):
+        points = mesh.points if kind == "sheet" else mesh.line
+        elements = mesh.triangles if kind == "sheet" else np.stack([np.arange(20), np.arange(1, 21), np.arange(1, 21)], axis=1)
+        share = rng.dirichlet(np.ones(3), 3000)
+        cloud = np.einsum("pk,pkc->pc", share, points[elements[rng.integers(len(elements), size=3000)]]) + 1e-3 * rng.standard_normal(
+            (3000, 3)
+        )
+        body = reconstruct(ps.Capture(times=[0.0], points=[cloud], mesh=mesh))
+        assert np.sqrt(((body.pose - points) ** 2).sum(axis=1).mean()) < 5e-3
+        with pytest.raises(ps.InputError, match=r"pip install 'physsim\[capture\]'"):
+            reconstruct(ps.Capture(times=[0.0], points=[cloud]))
 
 
 @pytest.mark.slow

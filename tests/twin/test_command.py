@@ -20,7 +20,7 @@ from physsim.twin.command import fit_capture, main
 from physsim.twin.fit_job import enough_to_fit
 from physsim.twin.options import FitRequest, checked_output, known_values
 from physsim.twin.twin_file import twin_of
-from physsim.twin.work import Work
+from physsim.twin.work import Work, only_fit_of
 
 SMALL = {"frames": 14, "size": (64, 48), "cells": (4, 1, 1)}
 
@@ -154,6 +154,19 @@ def test_what_is_left_of_another_fit_is_set_aside_with_a_line(tmp_path):
     assert work.kept("fit") is None and "begins anew" in said.pop()
     work.keep("fit", {"a": 2.0})
     assert Work(tmp_path / "w", "two", restart=True, tell=said.append).kept("fit") is None and "as asked" in said.pop()
+
+
+def test_two_fits_into_one_output_are_refused_and_a_later_one_is_not(tmp_path):
+    with only_fit_of(tmp_path / "w"):
+        with pytest.raises(InputError, match="another fit is under way"), only_fit_of(tmp_path / "w"):
+            pass
+        with only_fit_of(tmp_path / "other"):
+            pass
+    with pytest.raises(Killed), only_fit_of(tmp_path / "w"):
+        raise Killed
+    with only_fit_of(tmp_path / "w"):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_damaged_leftovers_are_made_again(tmp_path):
@@ -319,6 +332,7 @@ def test_stiffness_by_part_and_as_a_field_is_kept_with_the_asset(folder, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_pixels_take_part_in_a_joint_fit_and_the_page_says_so(folder, tmp_path):
     found, page = fit_capture(folder, tmp_path / "twin", FitRequest(joint=True))
     assert "colour" in found.fit.noise and "Pixels took part" in page.read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 import physsim as ps
 from physsim.cli import main
@@ -17,6 +18,7 @@ from physsim.twin.rebuild import twin_asset
 from physsim.twin.report import with_error
 from physsim.twin.results import TwinFit
 from physsim.twin.scene import TwinScene
+from physsim.twin.twin_file import twin_of, with_twin
 
 TIMES = np.arange(31) / 30
 YOUNG = 6e3
@@ -88,6 +90,19 @@ def test_a_recording_that_begins_in_the_middle_of_a_motion_is_begun_with_its_spe
     assert begun < 1.25 * 5e-4 * np.sqrt(8 / np.pi)  # the noise's mean length
     still = judge_twin(scene, replace(fit, start=(fit.start[0], 0 * fit.start[1])))
     assert still.judgement.mean("track", part="fit").value > 1.5 * begun
+
+
+def test_cameras_and_clock_that_the_fit_found_apart_are_apart_in_another_recording_too(asset, late=0.03):
+    turn, shift = Rotation.from_rotvec([0.03, -0.05, 0.04]).as_matrix(), np.array([0.02, -0.01, 0.015])
+    other = recording(rate=9.0, name="b", seed=1).with_frames(np.arange(8, 31))
+    seen = ps.SeenTracks((other.tracks.positions - shift) @ turn)  # in a world of the cameras' own, by a clock of their own
+    other = replace(other, times=other.times - late, tracks=seen)
+    twin = twin_of(asset)
+    apart = with_twin(asset, replace(twin, fit=replace(twin.fit, camera_pose=(turn, shift), time_offset=late)))
+    told = compare(apart, other)[0].judgement.mean("track").value
+    ignored = compare(asset, other)[0].judgement.mean("track").value
+    assert told < 1.8e-3, (told, ignored)  # noise alone gives 0.8 mm
+    assert ignored > 2.0 * told
 
 
 def test_the_command_writes_a_report_with_the_table_that_it_prints(asset, capture, tmp_path, capsys):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from painted_beams import beam
+from painted_beams import YOUNG, beam
 
 from physsim import assets
 from physsim.appearance.asset import Asset
@@ -20,6 +20,8 @@ def folder(tmp_path_factory):
     film = beam(frames=14, size=(64, 48), cells=(4, 1, 1))
     place = tmp_path_factory.mktemp("captures") / "beam"
     replace(film.capture, depth={}, mask={}).save(place)
+    truth = {"young": {"least": YOUNG, "most": YOUNG, "words": "given"}}
+    (place / demo.TRUTH).write_text(json.dumps(truth), encoding="utf-8")
     return place
 
 
@@ -40,7 +42,7 @@ def test_without_pybullet_all_but_the_grasp_is_there_and_said(folder, tmp_path, 
     page = (out / "report.html").read_text(encoding="utf-8")
     assert demo.MADE_BY in page and "PyBullet is not installed" in page and "twin/report.html" in page
     numbers = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    assert numbers["grasp"] is None and numbers["true"]["young"]["least"] == demo.TRUE["young"][0]
+    assert numbers["grasp"] is None and numbers["true"]["young"]["least"] == YOUNG
     assert Asset.load(out / "twin").splats is not None
     assert len(Run.load(out / "run")) == 14
     assert (out / "twin.mp4").is_file() or (out / "twin.png").is_file()
@@ -67,7 +69,7 @@ def test_the_demo_finds_what_is_true_and_the_grasp_holds(tmp_path):
     pytest.importorskip("pybullet")
     assert demo.main(out=tmp_path / "out", quiet=True) == 0
     numbers = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
-    least, most, _ = demo.TRUE["young"]
+    least, most, _ = demo.known_truth()["young"].values()
     assert 0.85 * least < numbers["fitted"]["young"]["value"] < 1.15 * most
     assert numbers["judgement"]["ratio_to_best_trivial"]["track"] < 0.75
     assert numbers["grasp"]["success"]

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import fitted_captures as made
@@ -12,6 +13,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 import physsim as ps
+from physsim.twin.foreground import Foreground
 from physsim.twin.identification import identify_twin, predict
 from physsim.twin.linear import Linear
 from physsim.twin.problem import TwinProblem, seen_by_cameras
@@ -99,11 +101,12 @@ def moved_of(problem, z):
     return np.stack([kept[int(f)] for f in problem.frames], axis=1)
 
 
-def test_the_adjoint_gives_the_gradient_that_the_tangents_give(truth):
+@pytest.mark.parametrize("at_rest", [False, True])
+def test_the_adjoint_gives_the_gradient_that_the_tangents_give(truth, at_rest):
     capture = tracked(truth)
     scene = made.scene_of(capture)
     terms = default_terms(scene)
-    start = made.start_at(scene, truth.start)
+    start = made.start_at(scene, truth.start, at_rest=at_rest)
     for term in terms:
         term.bind(0, truth.start)
     problem = TwinProblem(scene, terms, chosen_unknowns(scene, ("young", "viscosity")), start, np.arange(0, 12))
@@ -172,6 +175,29 @@ def test_the_depth_of_one_camera_is_enough(truth):
     assert set(fit.noise) == {"depth", "mask"}
     assert fit.values["young"] == pytest.approx(made.YOUNG, rel=0.06)
     assert fit.noise["depth"] == pytest.approx(1e-3, rel=0.4)
+
+
+def test_a_wall_behind_the_body_is_left_out_of_depth_without_a_mask(truth):
+    streams = depths_of(truth, np.random.default_rng(4))
+    mask, depth = streams.pop("mask")["side"], streams["depth"]["side"]
+    rng = np.random.default_rng(5)
+    walled = [np.where(m, d, np.float32(0.75) + 1e-3 * rng.standard_normal(d.shape)) for m, d in zip(mask, depth, strict=True)]
+    scene = made.scene_of(made.bar_capture(**(streams | {"depth": {"side": walled}})))
+    scene.soft_body = replace(scene.soft_body, pose=truth.start)
+    found = Foreground(scene, "side", scene.capture.fit)
+    for frame in (0, 10, 20):
+        assert len(found.cloud(frame)) == pytest.approx(mask[frame].sum(), rel=0.05)
+    fit = identify_twin(scene, start=made.start_at(scene, truth.start, at_rest=True), starts=ONE)
+    assert "has no mask" in fit.statement
+    assert fit.values["young"] == pytest.approx(made.YOUNG, rel=0.06)
+
+
+def test_depth_that_shows_only_a_wall_is_refused(truth):
+    streams = depths_of(truth, np.random.default_rng(4))
+    wall = [np.full(one.shape, 0.9, np.float32) for one in streams["depth"]["side"]]
+    scene = made.scene_of(made.bar_capture(cameras=streams["cameras"], depth={"side": wall}))
+    with pytest.raises(ps.InputError, match="Add masks"):
+        default_terms(scene)
 
 
 @pytest.mark.slow

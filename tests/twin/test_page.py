@@ -33,7 +33,7 @@ def fit_of(mesh, **changes):
         "settings": {},
         "start": (mesh.points, 0 * mesh.points),
         "start_time": 0.0,
-        "noise": {"tracks": 0.0011},
+        "noise": {"tracks": 0.0011, "mask left": 1.3, "depth left": 0.0024, "colour left": 0.031},
         "history": [("first fit", 0.4, 9e3), ("first fit", 0.4, 4e3), ("whole fit", 1.2, 7e3), ("whole fit", 1.2, 5e3)],
         "field": {"young": np.linspace(1e4, 5e4, len(mesh.cells))},
         "statement": "Young's modulus is known to 8 %.",
@@ -66,6 +66,12 @@ def report(tmp_path_factory):
 
 def page_text(folder):
     return re.sub(r"data:image/[a-z]+;base64,[A-Za-z0-9+/=]+", "", (folder / "report.html").read_text())
+
+
+def test_noise_is_told_in_its_own_unit_also_of_one_camera_of_several(report):
+    text = page_text(report[0])
+    for told in ("mask left 1.3 pixel", "depth left 2.4 mm", "colour left 0.031<"):
+        assert told in text
 
 
 def test_every_part_is_on_the_page(report):

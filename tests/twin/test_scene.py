@@ -89,7 +89,8 @@ def test_the_step_is_a_part_of_the_time_between_frames():
     assert scene.dt <= 1 / 120 + 1e-9
 
 
-def test_a_handle_far_from_the_body_is_refused():
-    far = {"hand": ps.Handle(TIMES[:1], np.array([[3.0, 0, 0]]), radius=0.02)}
+@pytest.mark.parametrize("radius", [0.02, None])
+def test_a_handle_far_from_the_body_is_refused(radius):
+    far = {"hand": ps.Handle(TIMES[:1], np.array([[3.0, 0, 0]]), radius=radius)}
     with pytest.raises(ps.InputError, match="none is near the body"):
         TwinScene(capture("solid", handles=far), SoftBody("solid", BODIES["solid"]))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from physsim.capture.adapters.frames import FramesOnDemand, numbered, read_points, times_of
+from physsim.capture.adapters.frames import numbered, read_points, times_of
 from physsim.capture.capture import Capture
+from physsim.capture.streams import FileFrames
 from physsim.errors import InputError
 
 SUFFIXES = (".npy", ".ply")
@@ -53,7 +54,7 @@ def read(source: str | PathLike[str], *, rate: float | None = None, scale: float
     table = folder / TIMES
     times = times_of(len(files), rate, table if table.is_file() else None, folder)
     _check_units(files[0], read_points(files[0], scale))
-    clouds = FramesOnDemand(files, lambda file: read_points(file, scale))
+    clouds = FileFrames(files, lambda file: read_points(file, scale), np.copy)
     return Capture(times, points=clouds, kind=kind, name=folder.name, source=f"{len(files)} clouds ({kinds.pop()})")
 
 

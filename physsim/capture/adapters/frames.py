@@ -1,7 +1,7 @@
-"""Frames of foreign folders, read when they are asked for."""
+"""Files of foreign folders by their numbers, points in them, and when they were taken."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,29 +9,10 @@ import numpy as np
 
 from physsim.errors import InputError
 from physsim.io.npy import read_npy
-from physsim.io.ply import read_vertices
+from physsim.io.ply import read_positions
 from physsim.io.table import read_table
 
 MAX_FRAMES = 100_000
-
-
-class FramesOnDemand(Sequence):
-    """Frames that a function reads; a file that is missing is None.
-
-    Args:
-        files: one a frame, or None.
-        read: what a file holds, as an array.
-    """
-
-    def __init__(self, files: Sequence[Path | None], read: Callable[[Path], np.ndarray]):
-        self._files, self._read = list(files), read
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, frame: int) -> np.ndarray | None:
-        file = self._files[frame]
-        return None if file is None else self._read(file)
 
 
 def numbered(folder: Path, suffixes: Sequence[str]) -> list[tuple[int | None, Path]]:
@@ -66,10 +47,7 @@ def read_points(path: Path, scale: float = 1.0) -> np.ndarray:
         InputError: a file that cannot be used, or that holds no points.
     """
     if path.suffix.lower() == ".ply":
-        columns = read_vertices(path)
-        if not all(axis in columns for axis in "xyz"):
-            raise InputError(f"{path}: its vertices have no x, y, z")
-        points = np.stack([columns[axis] for axis in "xyz"], axis=1).astype(np.float64)
+        points = read_positions(path).astype(np.float64)
     else:
         points = read_npy(path)
         if points.ndim != 2 or points.shape[1] < 3 or points.dtype.kind not in "fiu":

@@ -7,6 +7,7 @@ from scipy.spatial.distance import pdist, squareform
 from physsim.capture.capture import Handle
 from physsim.errors import InputError
 
+MOST = 5000  # points: memory and time grow with their square
 TURNING = 3  # points that a pose with a turn needs
 ROUNDS = 5  # of reweighting against points that slip
 SLIP = 0.005  # a point this far from its rigid place counts half [m]
@@ -28,10 +29,12 @@ def handles_of(times: np.ndarray, points: np.ndarray, gap: float) -> dict[str, H
         "hand_0", "hand_1", ...; from the largest group to the smallest. Empty where there are no points.
 
     Raises:
-        InputError: a gap not above 0; points none of which is seen in the first frame.
+        InputError: a gap not above 0; more than five thousand points; points none of which is seen in the first frame.
     """
     if not (np.isfinite(gap) and gap > 0.0):
         raise InputError(f"hand_gap = {gap}: a positive length [m] is needed")
+    if points.shape[1] > MOST:
+        raise InputError(f"controller points: {points.shape[1]} were given; at most {MOST} are read: thin them out")
     if points.shape[1] == 0:
         return {}
     points = points[:, np.isfinite(points[0]).all(axis=1)]
@@ -46,7 +49,9 @@ def _groups(points: np.ndarray, gap: float) -> list[np.ndarray]:
     count = points.shape[1]
     if count == 1:
         return [np.array([0])]
-    apart = np.max([np.nan_to_num(pdist(frame)) for frame in points], axis=0)
+    apart = np.zeros(count * (count - 1) // 2)
+    for frame in points:
+        np.fmax(apart, pdist(frame), out=apart)  # NaN where one of the two was not seen
     labels = fcluster(linkage(apart, "single"), gap, "distance")
     sizes = np.bincount(labels)
     large = np.flatnonzero(sizes >= TURNING)

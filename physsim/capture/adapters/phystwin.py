@@ -22,9 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from physsim.appearance.camera import Camera
-from physsim.capture.adapters.frames import FramesOnDemand, by_number, times_of
+from physsim.capture.adapters.frames import by_number, times_of
 from physsim.capture.adapters.hands import handles_of
 from physsim.capture.capture import Capture, Known, SeenTracks
+from physsim.capture.streams import FileFrames
 from physsim.errors import InputError
 from physsim.io.files import read_json
 from physsim.io.images import read_image
@@ -200,7 +201,7 @@ def _rotation(name: str, matrix: np.ndarray) -> np.ndarray:
 def _streams(cameras: dict, files_of, read) -> dict:
     """camera -> frames, for those cameras that have any."""
     found = {name: files_of(name) for name in cameras}
-    return {name: FramesOnDemand(files, read) for name, files in found.items() if any(files)}
+    return {name: FileFrames(files, read, np.copy) for name, files in found.items() if any(files)}
 
 
 def _masks(folder: Path, cameras: dict, count: int, controller: str) -> dict:
@@ -216,7 +217,7 @@ def _masks(folder: Path, cameras: dict, count: int, controller: str) -> dict:
         layers = [by_number(folder / "mask" / name / key, IMAGES, count) for key in body]
         if any(any(files) for files in layers):
             together = [tuple(file for file in files if file is not None) or None for files in zip(*layers, strict=True)]
-            streams[name] = FramesOnDemand(together, _mask)
+            streams[name] = FileFrames(together, _mask, np.copy)
     return streams
 
 

@@ -116,6 +116,55 @@ def backward(rollout, pulls, tolerance):
     return Gradients(stepper.assembly.parameter_gradients(), x, v, stepper.target_gradients, residual)
 
 
+def equilibrium_backward(solver, start, rest, control, parameters, pull, tolerance):
+    """Gradients of a loss of an equilibrium.
+
+    Args:
+        solver: SolverStatic that found it.
+        start: State from which it was sought.
+        rest: the equilibrium, a State.
+        control, parameters: Control or None, and ParameterSet, of the equilibrium.
+        pull: derivative of the loss by its positions, [envs, n, 3].
+        tolerance: relative residual of the linear solve.
+
+    Raises:
+        SolverError: as `backward`.
+    """
+    a = solver.assembly
+    moment = _Moment(solver, control, start.time)
+    solver.prepare(start, moment.targets, parameters)
+    a.place(rest.x)
+    a.begin_adjoint()
+    require_finite(solver, rest.time, pull)
+    exact = exact_solver(solver, tolerance)
+    right, lam = exact.array("right"), exact.array("lambda")
+    out = {name: exact.array(name) for name in ("x", "target")}
+    right.assign(pull.astype(right.numpy().dtype))
+    exact.at_new_point(rest.cache)
+    exact.solve(right, lam)
+    a.adjoint(lam, out)
+    fixed = ~a.model.free
+    target = out["target"].numpy().astype(np.float64)
+    target[:, fixed] += pull[:, fixed] + out["x"].numpy()[:, fixed]
+    targets = TargetGradients(moment)
+    targets.add(-1, target)
+    positions = np.zeros(pull.shape)
+    positions[:, fixed & ~targets.driven] = target[:, fixed & ~targets.driven]
+    return Gradients(a.parameter_gradients(), positions, np.zeros(pull.shape), targets.values, exact.worst)
+
+
+class _Moment:
+    """What TargetGradients asks of a rollout, for one moment."""
+
+    def __init__(self, solver, control, time):
+        self.solver, self.control, self._time = solver, control, time
+        self.bound = control.bind(solver.model) if control is not None else None
+        self.targets = targets_at(solver.model, control, self.bound, time) if self.bound else None
+
+    def time(self, k):
+        return self._time
+
+
 def require_finite(solver, time, *derivatives):
     """Raise a SolverError where derivatives [envs, n, 3] by the state at a time are not finite, unless the solver is not strict."""
     if not solver.strict:

@@ -70,9 +70,7 @@ class BlockSolver:
         exact = self.exact
         exact.factors = exact.linear.factorise(np.ones(self.assembly.model.envs, bool), exact.factors)
         exact._assembled = self.assembly.block_dtype == self.assembly.model.dtype and all(f.exact for f in exact.factors)
-        return [
-            (lambda r, f=f: np.moveaxis(f.solve(np.moveaxis(r, 0, 2)), 2, 0)) if f.definite and f.exact else None for f in exact.factors
-        ]
+        return [_several(f) if f.definite and f.exact else None for f in exact.factors]
 
     def _product(self, vector):
         """Exact Hessian times vectors [envs, n, 3], zero on fixed particles."""

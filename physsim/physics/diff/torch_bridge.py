@@ -8,8 +8,7 @@ import torch
 
 from physsim.errors import InputError
 from physsim.physics import validation
-from physsim.physics.diff.adjoint import Rollout, backward, require_finite
-from physsim.physics.diff.device_exact import exact_solver
+from physsim.physics.diff.adjoint import Rollout, backward, equilibrium_backward
 from physsim.physics.diff.sampling import plan
 from physsim.physics.model import Control, State, require_state
 from physsim.physics.solvers.explicit import SolverExplicit
@@ -230,45 +229,8 @@ class _StaticRun:
         return self.result.x.numpy().astype(np.float64)
 
     def backward(self, gx):
-        from physsim.physics.diff.adjoint import Gradients, TargetGradients
-
-        solver, i = self.solver, self.inputs
-        a = solver.assembly
-        rollout = _StaticRollout(solver, i)
-        solver.prepare(i.state, rollout.targets, i.parameters)
-        a.place(self.result.x)
-        a.begin_adjoint()
-        require_finite(solver, self.result.time, gx)
-        exact = exact_solver(solver, self.tolerance)
-        right, lam = exact.array("right"), exact.array("lambda")
-        out = {name: exact.array(name) for name in ("x", "target")}
-        right.assign(gx.astype(right.numpy().dtype))
-        exact.at_new_point(self.result.cache)
-        exact.solve(right, lam)
-        a.adjoint(lam, out)
-        fixed = ~a.model.free
-        target = out["target"].numpy().astype(np.float64)
-        target[:, fixed] += gx[:, fixed] + out["x"].numpy()[:, fixed]
-        targets = TargetGradients(rollout)
-        targets.add(-1, target)
-        start = np.zeros(gx.shape)
-        start[:, fixed & ~targets.driven] = target[:, fixed & ~targets.driven]
-        return Gradients(a.parameter_gradients(), start, np.zeros(gx.shape), targets.values, exact.worst)
-
-
-class _StaticRollout:
-    """What TargetGradients asks of a rollout, for one moment."""
-
-    def __init__(self, solver, inputs):
-        from physsim.physics.solvers.implicit import targets_at
-
-        self.solver, self.control = solver, inputs.control
-        self._time = inputs.state.time
-        self.bound = inputs.control.bind(solver.model) if inputs.control is not None else None
-        self.targets = targets_at(solver.model, self.control, self.bound, self._time) if self.bound else None
-
-    def time(self, k):
-        return self._time
+        i = self.inputs
+        return equilibrium_backward(self.solver, i.state, self.result, i.control, i.parameters, gx, self.tolerance)
 
 
 class _Equilibrium(torch.autograd.Function):
