@@ -13,6 +13,7 @@ from physsim.twin.grips import gripped
 
 LEAST = {"solid": 4, "sheet": 3, "rod": 2}  # points that a hold of a pose needs: fewer let the body turn about them
 REACH, SHARE = 3.0, 0.25  # mesh edges, and share of the body's extent: a handle further away than both, and than its radius, holds nothing
+NEAR_PLACES = 0.45  # of a cell
 OPENED = 0.25  # share of the span of openings by which a handle has opened when it lets go
 
 
@@ -143,6 +144,8 @@ def _held(body: SoftBody, distance: np.ndarray, handle: Handle, time: float) -> 
     size, radius = body.cell_size, handle.radius
     order = np.argsort(distance, kind="stable")
     reach = distance[order[0]] + 0.5 * size if radius is None else radius
+    if radius is not None and handle.places is not None and len(handle.places) > 1:
+        reach = max(radius, NEAR_PLACES * size)  # a pose is off by that much, and the next layer of points lies beyond
     if distance[order[0]] > max(_far(body), 0.0 if radius is None else 2 * radius):
         return np.zeros(0, int), f"{distance[order[0]]:.3g} m from the body when the motion begins: it holds nothing"
     within = np.flatnonzero(distance <= reach)
@@ -196,4 +199,29 @@ def _hold(handle, name, body, points, positions, time, begin, end):
         points = np.concatenate([points, curve.point_count + edges])
         places = curve.posed(positions)[points]
     place, turn = handle.at(np.array(max(time, begin) if np.isfinite(begin) else time))
-    return Hold(name, points, (places - place) @ turn, begin, end)
+    local = (places - place) @ turn
+    count = int((points < len(positions)).sum())
+    shift = _onto(handle, local[:count], body.cell_size)
+    local[:count] += shift
+    local[count:] += shift.mean(axis=0) if count else 0.0
+    return Hold(name, points, local, begin, end)
+
+
+def _onto(handle: Handle, local: np.ndarray, cell: float) -> np.ndarray:
+    """What brings held points onto the line or plane along which a handle's places lie, in its coordinates [m], shape [p, 3].
+
+    The places say where the body is held better than any registration of it: a millimetre there is a millimetre of stretch. Only where the
+    points held lie along a line or in a plane, too: a grip may reach into the body.
+    """
+    none = np.zeros(local.shape)
+    if handle.places is None or len(handle.places) < 2 or len(local) < 2:
+        return none
+    middle = handle.places.mean(axis=0)
+    sizes, axes = np.linalg.svd(handle.places - middle, full_matrices=True)[1:]
+    sizes = np.concatenate([sizes, np.zeros(3 - len(sizes))]) / np.sqrt(len(handle.places))
+    across = axes[sizes < 1e-3 * sizes[0]]
+    away = (local - middle) @ across.T
+    slack = max(handle.radius or 0.0, NEAR_PLACES * cell)
+    if len(across) == 0 or np.abs(away).max() > slack:
+        return none
+    return -away @ across
