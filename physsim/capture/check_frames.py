@@ -149,7 +149,7 @@ def _depths(camera, stream, parts, seen, problems):
         problems.warning(name, what, "do depth and mask belong to the same camera and frame?")
     if masks is None and np.isfinite(medians).any():
         remedy = f"right if it shows the body alone; else write mask/{camera}"
-        problems.warning(name, "the camera has no masks: all that its depth shows counts as the body", remedy)
+        problems.warning(name, "the camera has no masks: what is the body must be guessed from what its depth shows", remedy)
     _tell_units(name, medians, problems)
 
 

@@ -12,7 +12,7 @@ from physsim.twin.fit_job import FitJob, Fitted, enough_to_fit
 from physsim.twin.options import FitRequest, checked_output, known_values
 from physsim.twin.terminal import Progress, summary
 from physsim.twin.twin_file import versions
-from physsim.twin.work import Work, key_of, only_fit_of
+from physsim.twin.work import Work, alone, key_of
 
 SHOWN = 5  # warnings on a capture that are told one by one
 
@@ -74,24 +74,24 @@ def fit_capture(
     """
     request, progress = request or FitRequest(), Progress(quiet)
     out = checked_output(Path(capture), Path(out), NAME)
-    try:
-        progress.begin("read")
-        seen = _checked(capture, progress)
-        other = None if test is None else _checked(test, progress)
-        seen = request.given(seen)
-        enough_to_fit(seen)
-        key = key_of(capture_fingerprint(seen), request.as_dict(), versions())
-        folder = out.with_name(f"{out.name}.partial")
-        with only_fit_of(folder):
-            work = Work(folder, key, restart, progress.say)
+    partial = out.with_name(f"{out.name}.partial")
+    with alone(partial):
+        try:
+            progress.begin("read")
+            seen = _checked(capture, progress)
+            other = None if test is None else _checked(test, progress)
+            seen = request.given(seen)
+            enough_to_fit(seen)
+            key = key_of(capture_fingerprint(seen), request.as_dict(), versions())
+            work = Work(partial, key, restart, progress.say)
             with work.stage("read"):  # what has passed is not much, and was spent before there was a place to note it
                 progress.show(f"{seen.frame_count} frames, {', '.join(seen.sensors)}")
             found = FitJob(seen, request, work, progress).run()
             progress.begin("write")
             page = _written(out, found, other)
-            work.remove()
-    finally:
-        progress.end()
+        finally:
+            progress.end()
+        work.remove()
     return found, page
 
 

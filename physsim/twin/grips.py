@@ -18,7 +18,8 @@ from physsim.capture.capture import Capture, Handle
 from physsim.twin.body import SoftBody
 from physsim.twin.clouds import inliers, sampled
 from physsim.twin.elements import elements_of
-from physsim.twin.registration import across_elements, robust_pose
+from physsim.twin.registration import across_elements
+from physsim.twin.rigid import robust_pose
 
 FRAMES = 40  # that are looked at
 LEAST = 8  # of them, and of points, with which anything can be told

@@ -10,11 +10,10 @@ from physsim.errors import InputError
 from physsim.physics.rods import Curve
 from physsim.twin.body import SoftBody
 from physsim.twin.grips import gripped
+from physsim.twin.touches import closed_times, touch_of
 
 LEAST = {"solid": 4, "sheet": 3, "rod": 2}  # points that a hold of a pose needs: fewer let the body turn about them
 REACH, SHARE = 3.0, 0.25  # mesh edges, and share of the body's extent: a handle further away than both, and than its radius, holds nothing
-NEAR_PLACES = 0.45  # of a cell
-OPENED = 0.25  # share of the span of openings by which a handle has opened when it lets go
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,42 +39,12 @@ class Hold:
         return places[..., None, :] + np.einsum("...ij,pj->...pi", turns, self.local)
 
 
-def closed_times(handle: Handle, begin: float) -> tuple[float, float]:
-    """(from, until) when a handle holds [s], about the time at which the motion begins.
-
-    A handle without openings always holds. Else it holds while it is hardly wider open than when it held: at `begin`, or, where it was
-    wide open then, when it first had closed. It takes hold where it has closed and lets go where it opens.
-    """
-    if handle.opening is None:
-        return -np.inf, np.inf
-    opening, times = handle.opening, handle.times
-    span = float(np.ptp(opening))
-    if span < 1e-4:
-        return -np.inf, np.inf
-    at_begin = float(np.interp(begin, times, opening))
-    middle = opening.min() + 0.5 * span
-    held = at_begin if at_begin <= middle else float(opening[times >= begin].min(initial=opening.min()))
-    closed = opening <= held + OPENED * span
-    now = int(np.clip(np.searchsorted(times, begin, side="right") - 1, 0, len(times) - 1))
-    if not closed[now]:
-        later = np.flatnonzero(closed[now:])
-        if not len(later):
-            return np.inf, np.inf
-        first = now + int(later[0])
-    else:
-        earlier = np.flatnonzero(~closed[:now])
-        first = int(earlier[-1]) + 1 if len(earlier) else 0
-    opened = np.flatnonzero(~closed[first:])
-    start = -np.inf if first == 0 or closed[now] else float(times[first])
-    return start, float(times[first + opened[0]]) if len(opened) else np.inf
-
-
 def find_holds(capture: Capture, body: SoftBody, positions: np.ndarray | None = None) -> tuple[list[Hold], list[str]]:
     """Which points of the body each handle holds.
 
-    Those within the handle's radius of one of its places when the motion begins. Where neither radius nor places are known, those that
-    keep their place in the handle's frame; where the motion does not tell, the face in whose middle the handle sits, or those nearest: as
-    many as a rigid hold needs.
+    Those within the handle's radius of one of its places, or half a cell of places that are told, when the motion begins: if they lie on
+    one line the body hangs from it as from a hinge. Where neither radius nor places are known, those that keep their place in the handle's
+    frame; where the motion does not tell, the face in whose middle the handle sits, or those nearest: as many as a rigid hold needs.
 
     Args:
         capture: Capture.
@@ -103,7 +72,7 @@ def find_holds(capture: Capture, body: SoftBody, positions: np.ndarray | None = 
         if points is not None:
             text = f"it is taken to hold the {len(points)} points that keep their place in its frame"
         else:
-            points, text = _held(body, distances[name], handle, time)
+            points, text = _held(body, distances[name], handle, max(time, begin) if np.isfinite(begin) else time)
         if text:
             remarks.append(f"handle {name!r}: {text}")
         if len(points):
@@ -142,26 +111,30 @@ def _distance_of(distances: dict, handles: dict, owners: np.ndarray, points: np.
 def _held(body: SoftBody, distance: np.ndarray, handle: Handle, time: float) -> tuple[np.ndarray, str]:
     """Numbers of the points that a handle holds, and what is to be said of it."""
     size, radius = body.cell_size, handle.radius
+    touch = touch_of(handle, time, size)
     order = np.argsort(distance, kind="stable")
-    reach = distance[order[0]] + 0.5 * size if radius is None else radius
-    if radius is not None and handle.places is not None and len(handle.places) > 1:
-        reach = max(radius, NEAR_PLACES * size)  # a pose is off by that much, and the next layer of points lies beyond
-    if distance[order[0]] > max(_far(body), 0.0 if radius is None else 2 * radius):
-        return np.zeros(0, int), f"{distance[order[0]]:.3g} m from the body when the motion begins: it holds nothing"
+    nearest = float(distance[order[0]])
+    reach = touch.reach if touch is not None else radius if radius is not None else nearest + 0.5 * size
+    if nearest > max(_far(body), 0.0 if radius is None else 2 * radius):
+        return np.zeros(0, int), f"{nearest:.3g} m from the body when the motion begins: it holds nothing"
     within = np.flatnonzero(distance <= reach)
-    if radius is None and handle.places is None and body.kind == "solid":
+    told = touch is not None or radius is not None
+    if not told and body.kind == "solid":
         face = face_about(body, handle.at(np.array(time))[0])
         if face is not None:
             return face, f"the motion does not tell what it holds: the face in whose middle it sits is taken, {len(face)} points"
-    if spread(body, within) or (handle.places is not None and len(within) >= LEAST[body.kind]):
-        return within, ""
+    if spread(body, within):
+        return within, "" if told else f"the motion does not tell what it holds: the {len(within)} nearest points are taken"
+    # what is told is taken at its word: along one line, or at few places, a body hangs as from a hinge
+    if told and len(within) >= (2 if touch is not None and len(touch.places) > 1 else LEAST[body.kind]):
+        return within, f"it holds {len(within)} points, about which the body can turn as about a hinge"
     for count in range(max(len(within) + 1, LEAST[body.kind]), len(order) + 1):
         if spread(body, order[:count]):
             break
     chosen = np.sort(order[:count])
-    if radius is None:
+    if not told:
         return chosen, f"the motion does not tell what it holds: the {count} nearest points are taken"
-    text = f"its radius of {radius:.3g} m holds {len(within)} points, too few to carry the body's turns"
+    text = f"its places and its radius of {radius or reach:.3g} m hold {len(within)} points, too few to carry the body's turns"
     return chosen, f"{text}; the {count} nearest are held"
 
 
@@ -199,29 +172,4 @@ def _hold(handle, name, body, points, positions, time, begin, end):
         points = np.concatenate([points, curve.point_count + edges])
         places = curve.posed(positions)[points]
     place, turn = handle.at(np.array(max(time, begin) if np.isfinite(begin) else time))
-    local = (places - place) @ turn
-    count = int((points < len(positions)).sum())
-    shift = _onto(handle, local[:count], body.cell_size)
-    local[:count] += shift
-    local[count:] += shift.mean(axis=0) if count else 0.0
-    return Hold(name, points, local, begin, end)
-
-
-def _onto(handle: Handle, local: np.ndarray, cell: float) -> np.ndarray:
-    """What brings held points onto the line or plane along which a handle's places lie, in its coordinates [m], shape [p, 3].
-
-    The places say where the body is held better than any registration of it: a millimetre there is a millimetre of stretch. Only where the
-    points held lie along a line or in a plane, too: a grip may reach into the body.
-    """
-    none = np.zeros(local.shape)
-    if handle.places is None or len(handle.places) < 2 or len(local) < 2:
-        return none
-    middle = handle.places.mean(axis=0)
-    sizes, axes = np.linalg.svd(handle.places - middle, full_matrices=True)[1:]
-    sizes = np.concatenate([sizes, np.zeros(3 - len(sizes))]) / np.sqrt(len(handle.places))
-    across = axes[sizes < 1e-3 * sizes[0]]
-    away = (local - middle) @ across.T
-    slack = max(handle.radius or 0.0, NEAR_PLACES * cell)
-    if len(across) == 0 or np.abs(away).max() > slack:
-        return none
-    return -away @ across
+    return Hold(name, points, (places - place) @ turn, begin, end)

@@ -3,19 +3,23 @@
 from dataclasses import replace
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from physsim.appearance.nearest import nearest_element
-from physsim.capture.capture import Capture, Handle
+from physsim.capture.capture import Capture
 from physsim.errors import InputError
 from physsim.physics.mesh import TetMesh
 from physsim.physics.rods import Curve
 from physsim.physics.tetrahedralize import closed_surface, tetrahedralize
-from physsim.twin.clouds import area_of, cloud_noise, hull_of, inliers, sampled, seen_at, singular_extents, thinned
+from physsim.twin.clouds import area_of, cloud_noise, hull_of, inliers, sampled, seen_at, singular_extents, thinned, touched
 from physsim.twin.elements import elements_of, mesh_edges, rest_points
 from physsim.twin.noise import track_noise
-from physsim.twin.registration import SAMPLED, Sight, bent_to, register
+from physsim.twin.registration import bent_to
+from physsim.twin.rigid import robust_pose, turned_to
 from physsim.twin.rod_shape import evenly, rod_lines
+from physsim.twin.sight import SAMPLED, Sight
 from physsim.twin.solid_shape import CELLS, CLOSED, closed_share, filled_hull
+from physsim.twin.touches import TOLD, touches
 
 ALIKE = 0.2  # relative difference of the lengths of edges below which tracks are the mesh's own points
 BETWEEN = 15  # frames, at most, through which a pose is carried to another frame
@@ -23,6 +27,7 @@ FOLLOWED = 20  # tracks, at least, that carry a pose
 DENSE = 20_000  # points that tell how far a cloud reaches
 SHOWN = 0.8  # share of a sheet's area that is seen where it shows all of it
 SLENDER = 0.12  # second over first extent of a rod, in pieces of it
+TOUCHED = 0.9  # share of its places at which a touch must find a body that lies as it is given
 THIN = 0.06  # third over first extent of a sheet
 
 
@@ -41,6 +46,8 @@ def sight_at(capture: Capture, mesh: object, kind: str, frame: int, seed: int, b
         bound: (tracks, nodes, weights) that are known to be points of the body; None: tracks count as points of the cloud.
     """
     cloud = inliers(capture.cloud(frame)) if bound is not None else seen_at(capture, frame)
+    if bound is None:
+        cloud = cloud[: len(cloud) - len(touched(capture, frame))]  # these come in as touches, without noise
     few = sampled(cloud, SAMPLED, seed)
     shown = [cloud_noise(few) if len(few) > 20 else np.nan, np.nan if bound is None else track_noise(capture.tracks.positions)]
     told = np.nanmax(shown) if np.isfinite(shown).any() else 1e-3 * float(np.ptp(rest_points(mesh), axis=0).max())
@@ -48,42 +55,41 @@ def sight_at(capture: Capture, mesh: object, kind: str, frame: int, seed: int, b
     whole = len(few) > 0 and shows_all(few, mesh, kind)
     tracks, nodes, weights = bound if bound is not None else (np.zeros(0, int), np.zeros((0, 1), int), np.zeros((0, 1)))
     points = capture.tracks.positions[frame][tracks] if bound is not None else np.zeros((0, 3))
-    return Sight(few, points, nodes, weights, noise, whole, dense=sampled(cloud, DENSE, seed))
-
-
-def with_held(capture: Capture, mesh: object, frame: int, sight: Sight) -> Sight:
-    """A sight of known points to which those are added that handles hold where the mesh, as it is given, lies in them already.
-
-    It does where what lies in a handle reaches as far as the handle's places: a mesh given at rest, from which the hand has moved on,
-    touches some of the places by chance, and would be torn by what it seems to hold there.
-    """
-    rest = rest_points(mesh)
-    edges = mesh_edges(mesh)
+    edges, rest = mesh_edges(mesh), rest_points(mesh)
     cell = float(np.median(np.linalg.norm(rest[edges[:, 1]] - rest[edges[:, 0]], axis=1)))
-    parts, known = [(sight.points, sight.nodes, sight.weights)], len(sight.points)
-    for handle in capture.handles.values():
-        within = np.flatnonzero(handle.distances(capture.times[frame], rest) <= (handle.radius or 0.0))
-        if not _reaches(handle, float(capture.times[frame]), rest[within], cell):
+    found = touches(capture, float(capture.times[frame]), cell)
+    return Sight(few, points, nodes, weights, noise, whole, dense=sampled(cloud, DENSE, seed), touches=found)
+
+
+def with_held(x: np.ndarray, sight: Sight) -> Sight:
+    """A sight to which those points of a body at x [n, 3] are added that touches hold there, each where they hold it."""
+    parts, width = [(sight.points, sight.nodes, sight.weights)], sight.nodes.shape[1]
+    taken = np.zeros(len(x), bool)
+    for touch in sight.touches:
+        held = touch.within(x)
+        held = held[~taken[held]]
+        taken[held] = True
+        if len(held) == 0:
             continue
-        nodes = np.tile(within[:, None], (1, sight.nodes.shape[1]))
+        # what a hand holds keeps its shape
+        R, t = robust_pose(x[held], touch.aims(x[held]), np.ones(len(held)))
+        nodes = np.tile(held[:, None], (1, width))
         weights = np.zeros(nodes.shape)
         weights[:, 0] = 1.0
-        parts.append((rest[within], nodes, weights))
+        parts.append((x[held] @ R.T + t, nodes, weights))
     points, nodes, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return replace(sight, points=points, nodes=nodes, weights=weights, held=len(points) - known)
+    return replace(sight, points=points, nodes=nodes, weights=weights, held=int(taken.sum()))
 
 
-def _reaches(handle: Handle, time: float, points: np.ndarray, cell: float) -> bool:
-    """Whether points reach as far as a handle's places at a time, but for less than a cell of the mesh."""
-    if handle.places is None or len(handle.places) < 2:
-        return True
-    if len(points) == 0:
-        return False
-    place, turn = handle.at(np.array(time))
-    axes = np.linalg.svd(handle.places - handle.places.mean(axis=0), full_matrices=False)[2]
-    wanted = np.ptp(handle.places @ axes.T, axis=0)
-    found = np.ptp((points - place) @ turn @ axes.T, axis=0)
-    return bool((found > wanted - 0.9 * cell - 2.0 * (handle.radius or 0.0)).all())
+def lies_held(x: np.ndarray, sight: Sight) -> bool:
+    """Whether touches find a body at x [n, 3] in nearly all of their places, and it lies on them."""
+    for touch in sight.touches:
+        held = touch.within(x)
+        if len(held) == 0 or np.mean(cKDTree(x[held]).query(touch.places)[0] <= 2.0 * touch.reach) < TOUCHED:
+            return False
+        if np.median(np.linalg.norm(touch.onto(x[held]) - x[held], axis=1)) > 2.0 * TOLD:
+            return False
+    return True
 
 
 def shows_all(cloud: np.ndarray, mesh: object, kind: str) -> bool:
@@ -121,15 +127,16 @@ def laid(capture: Capture, mesh: object, kind: str, frame: int, seed: int) -> tu
     rest = rest_points(mesh)
     bound = own_tracks(capture, mesh, frame)
     sight = sight_at(capture, mesh, kind, frame, seed, bound)
-    if bound is not None:
-        sight = with_held(capture, mesh, frame, sight)
     if len(sight.cloud) < 3 and bound is None:
         return rest, [f"frame {frame} shows {len(sight.cloud)} points: the mesh is taken to lie as it is given"]
     if bound is None and kind == "rod" and isinstance(mesh, Curve) and not mesh.closed:
         return _laid_rod(capture, mesh, frame, sight), []
-    pose, misfit = bent_to(mesh, kind, rest, sight, only_if_near=not sight.held)
+    pose, misfit = None, np.inf
+    if lies_held(rest, sight):
+        pose, misfit = bent_to(mesh, kind, rest, with_held(rest, sight), only_if_near=True)
     if pose is None:
-        pose, misfit = register(mesh, kind, rest, sight)
+        turned = turned_to(mesh, rest, sight)
+        pose, misfit = bent_to(mesh, kind, turned, with_held(turned, sight))
     remarks = []
     if misfit > 3.0:
         remarks.append(f"the mesh lies {misfit:.1f} noises from what is seen in frame {frame}: is it the right shape and size?")

@@ -302,7 +302,7 @@ class TwinProblem:
         out[bad] = np.nan
         return out
 
-    def loss_gradient(self, scaled: np.ndarray, parameters: object = None, tolerance: float = 1e-8) -> tuple:
+    def loss_gradient(self, scaled: np.ndarray, parameters: object = None, tolerance: float = 1e-6) -> tuple:
         """Cost of the frames and its gradient by every parameter of the model at once, by the adjoint of the whole run.
 
         Args:
@@ -325,7 +325,9 @@ class TwinProblem:
         times = self.times(s)
         plans = [plan(np.maximum(row, state.time), state.time, self.dt) for row in times]
         steps = max(one.step_count for one in plans)
-        rollout = Rollout(self.solver(), state, values, self.scene.control, keep_every=max(1, int(np.sqrt(steps))))
+        solver = self.solver()
+        few = 2 * steps * state.x.numpy().nbytes < KEPT and not solver.linear.keeps  # kept factors are far larger than states
+        rollout = Rollout(solver, state, values, self.scene.control, keep_every=1 if few else max(1, int(np.sqrt(steps))))
         shape = (len(scaled), self.model.particle_count, 3)
         seen = np.zeros((len(scaled), len(self.frames), *shape[1:]))
         failed = np.array(bad)

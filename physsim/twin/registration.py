@@ -1,22 +1,18 @@
 """A rest shape laid into what was seen: turned and shifted first, then bent as little as the data ask for."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy import sparse
 from scipy.sparse import linalg
 from scipy.spatial import cKDTree
-from scipy.spatial.transform import Rotation
 
 from physsim.appearance.nearest import nearest_element
 from physsim.physics.solvers.linear import one_blas_thread
-from physsim.twin.clouds import sampled
 from physsim.twin.elements import elements_of, mesh_edges, rest_points
-from physsim.twin.smooth import rough_rows, strain_rows
+from physsim.twin.rigid import turned_to
+from physsim.twin.sight import Sight
+from physsim.twin.smooth import given_ways, rough_rows, strain_rows
+from physsim.twin.touches import TOLD
 
-SAMPLED = 2000  # points of a cloud that are used
-TURNED = 12  # rounds of a rigid fit
-FEW, PROMISING = 120, 6  # points of a first look from every direction, and directions that are looked at again
 BENT = 30, 6  # rounds at the first stiffness, at most: a sheet slips in its own plane slowly; and at others
 # spreads of strain and of the roughness of displacements that are tried in turn: solids strain, sheets and rods rather fold
 SOFTER = {
@@ -26,38 +22,17 @@ SOFTER = {
 }
 SWIFT = 4  # whole steps at first
 EXPLAINED = 1.2  # misfit over noise at which more strain explains nothing, or over the least that any strain reaches
+DENSE = 2.0  # points that are seen over those of the body beyond which what they say of its strain is no chance
+TORN = 0.05  # root mean square strain of a pose that hands hold beyond which few points have torn it
+CHANCE = 2.0  # by how much the misfit of one point may vary, over that of all: its median has that over the root of their number
 EVENLY = 3e-3  # spread of a strain that is linear over the body
+GIVES = 0.03  # spread of the strain of a held body under its weight
 STRAIGHT = 0.02  # of a point from the middle of its neighbours, over the cell
 UNSTRAINED = 2e-3  # root mean square strain of a pose that may stay as it is
 RIM = 0.2  # of a cell: how well a mesh's rim can follow that of a cloud
 LOST = 4.0  # noises beyond which a point counts for less
 MEDIAN = {1: 0.6745, 2: 1.1774, 3: 1.5382}  # median length of as many normal numbers
 NEAR = 0.03  # median distance over the extent below which a body lies as it is given
-NEARER = 1.05  # misfit over the best below which a rigid fit that turns less is preferred
-
-
-@dataclass(frozen=True, eq=False)
-class Sight:
-    """What was seen of a body at one time.
-
-    Args:
-        cloud: points of its surface, not in any order [m], shape [c, 3].
-        points: points that are known to be some of the mesh's [m], shape [p, 3]; NaN: not seen.
-        nodes, weights: which ones, shape [p, k].
-        noise: standard deviation of a coordinate [m].
-        whole: whether the cloud shows all sides, so that the body reaches no further than it.
-        dense: the cloud with more points, to tell how far it reaches, shape [d, 3]; None: the same.
-        held: how many of the points, the last ones, are known by what holds them: they do not count in the misfit.
-    """
-
-    cloud: np.ndarray
-    points: np.ndarray
-    nodes: np.ndarray
-    weights: np.ndarray
-    noise: float
-    whole: bool = False
-    held: int = 0
-    dense: np.ndarray | None = None
 
 
 def register(mesh: object, kind: str, guess: np.ndarray, sight: Sight, *, search: bool = True) -> tuple[np.ndarray, float]:
@@ -79,101 +54,6 @@ def register(mesh: object, kind: str, guess: np.ndarray, sight: Sight, *, search
     return bent_to(mesh, kind, x, sight)
 
 
-def turned_to(mesh: object, x: np.ndarray, sight: Sight) -> np.ndarray:
-    """The body as it is, turned and shifted to where it was seen: from many directions, and the smallest turn of those that fit."""
-    if len(sight.points):
-        seen = np.isfinite(sight.points).all(axis=1)
-        own = np.einsum("pk,pkc->pc", sight.weights, x[sight.nodes])[seen]
-        turn, shift = robust_pose(own, sight.points[seen])
-        return x @ turn.T + shift
-    elements = elements_of(mesh)
-    used = np.unique(elements)
-    cloud = sampled(sight.cloud, 500)
-    middle, aim = x[used].mean(axis=0), cloud.mean(axis=0)
-    own, theirs = (_axes(points) for points in (x[used], cloud))
-    begins = [(np.eye(3), np.zeros(3)), (np.eye(3), aim - middle)]
-    for turn in Rotation.create_group("O").as_matrix():
-        R = theirs @ turn @ own.T
-        begins.append((R, aim - R @ middle))
-    few = sampled(cloud, FEW)
-    rough = [_rigid_rounds(x, elements, few, R, t, sight) for R, t in begins]
-    begins = sorted(rough, key=lambda fit: fit[2])[:PROMISING]
-    begins.append(rough[0])  # where the smallest turn leads, should it fit as well
-    fits = []
-    for R, t, _ in begins:
-        fitted = _rigid_rounds(x, elements, cloud, R, t, sight)
-        fits.append((*fitted, float(Rotation.from_matrix(fitted[0]).magnitude())))
-    # only what may be the best is fitted to the point
-    least = min(fit[2] for fit in fits)
-    close = [_rigid_rounds(x, elements, cloud, R, t, sight, exact=True) for R, t, size, _ in fits if size < 2.0 * least]
-    fits = [(*fit, float(Rotation.from_matrix(fit[0]).magnitude())) for fit in close]
-    least = min(fit[2] for fit in fits)
-    good = [fit for fit in fits if fit[2] <= NEARER * least + 0.2 * sight.noise]
-    R, t, _, _ = min(good, key=lambda fit: round(fit[3], 2))
-    return x @ R.T + t
-
-
-def robust_pose(own: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rotation [3, 3] and shift [3] that take points to where they were seen, some of them wrongly; shapes [p, 3]."""
-    weight = np.ones(len(own))
-    R, t = np.eye(3), np.zeros(3)
-    for _ in range(10):
-        share = weight / weight.sum()
-        a, b = share @ own, share @ seen
-        R = rotation_between((own - a) * share[:, None], seen - b)
-        t = b - R @ a
-        away = np.linalg.norm(own @ R.T + t - seen, axis=1)
-        scale = max(float(np.median(away)), 1e-12)
-        weight = 1.0 / (1.0 + (away / (2 * scale)) ** 2) ** 2
-    return R, t
-
-
-def rotation_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The rotation that best takes vectors a to b, shapes [p, 3] (Kabsch 1976)."""
-    u, _, vt = np.linalg.svd(a.T @ b)
-    flip = np.diag([1.0, 1.0, np.sign(np.linalg.det(vt.T @ u.T))])
-    return vt.T @ flip @ u.T
-
-
-def _axes(points: np.ndarray) -> np.ndarray:
-    axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2].T
-    axes[:, 2] = np.cross(axes[:, 0], axes[:, 1])
-    return axes
-
-
-def _rigid_rounds(x, elements, cloud, R, t, sight, exact=False):
-    """Iterated closest points; (rotation, shift, misfit [m])."""
-    used = np.unique(elements)
-    misfit = np.inf
-    # far from the body the nearest of the elements' corners and middles does as well as the nearest point of all of them
-    spots = np.concatenate([x[used], x[elements].mean(axis=1)])
-    for _ in range(TURNED):
-        moved = x @ R.T + t
-        if exact:
-            element, weights, away = nearest_element(cloud, moved[elements])
-            own, seen = np.einsum("pk,pkc->pc", weights, moved[elements[element]]), cloud
-        else:
-            placed = spots @ R.T + t
-            away, element = cKDTree(placed).query(cloud)
-            own, seen = placed[element], cloud
-        back, number = cKDTree(cloud).query(moved[used])
-        size = _trimmed(away)
-        if sight.whole:
-            own, seen = np.concatenate([own, moved[used]]), np.concatenate([seen, cloud[number]])
-        size += (1.0 if sight.whole else 0.1) * _trimmed(back)
-        turn, shift = robust_pose(own, seen)
-        R, t = turn @ R, turn @ t + shift
-        if size > 0.999 * misfit:
-            break
-        misfit = size
-    return R, t, min(size, misfit)
-
-
-def _trimmed(away: np.ndarray) -> float:
-    """Root mean square of the nearer nineteen twentieths."""
-    return float(np.sqrt(np.mean(np.sort(away)[: max(1, int(0.95 * len(away)))] ** 2)))
-
-
 def bent_to(mesh: object, kind: str, x: np.ndarray, sight: Sight, only_if_near: bool = False) -> tuple[np.ndarray | None, float]:
     """The body bent to what was seen, as stiff as the data allow: ever softer until the misfit is noise; not at all where it is already.
 
@@ -188,15 +68,20 @@ def bent_to(mesh: object, kind: str, x: np.ndarray, sight: Sight, only_if_near: 
     misfit = problem.misfit(x)
     if only_if_near and misfit * sight.noise > NEAR * float(np.ptp(x, axis=0).max()):
         return None, misfit
-    if misfit <= EXPLAINED and problem.strain(x) < UNSTRAINED:
+    if misfit <= EXPLAINED and problem.strain(x) < UNSTRAINED and not sight.held:
         return x, misfit
+    dense = sight.held and problem.count >= DENSE * len(problem.used)
     found = []
     for level, (strain, rough) in enumerate(SOFTER[kind]):
         x = problem.solve(x, strain, rough, BENT[level > 0])
-        found.append((x, problem.misfit(x)))
-        if found[-1][1] <= EXPLAINED:
+        if found and sight.held and problem.strain(x) > TORN:
             break
-    enough = EXPLAINED * max(1.0, min(size for _, size in found))
+        found.append((x, problem.misfit(x)))
+        if found[-1][1] <= EXPLAINED and not dense:
+            break
+    least = min(size for _, size in found)
+    # what hangs from a hand sags: where much is seen of it, it is bent until more strain explains no more than chance does
+    enough = least * (1.0 + CHANCE / np.sqrt(problem.count)) if dense else EXPLAINED * max(1.0, least)
     return next(fit for fit in found if fit[1] <= enough)
 
 
@@ -211,6 +96,9 @@ class _Bending:
         self.lengths = np.linalg.norm(rest[self.edges[:, 1]] - rest[self.edges[:, 0]], axis=1)
         self.cell = float(np.median(self.lengths))
         self.stretched = _smooth_strains(rest, self.edges)
+        self.spreads = np.full(self.stretched.shape[1], EVENLY)
+        if sight.held:
+            self._give(mesh, x, sight.nodes[len(sight.nodes) - sight.held :, 0])
         rough = rough_rows(len(x), self.edges) / self.cell
         self.rough = sparse.kron(rough, sparse.identity(3)).tocsr()
         # where the rest shape is flat or straight its bending counts; elsewhere, and at the rim, how unevenly it is displaced
@@ -223,7 +111,18 @@ class _Bending:
         self.spacing = 2.0 * float(np.median(self.tree.query(shown, 2)[0][:, 1])) if len(shown) > 1 else self.cell
         cloud, points = len(sight.cloud), int(np.isfinite(sight.points).all(axis=1).sum())
         # many points on one cell tell of it together, but their errors are partly alike: count at most ten a point of the mesh
+        self.count = max(cloud + points - sight.held, 1)
         self.share = min(1.0, 10.0 * len(self.used) / max(cloud + points, 1))
+
+    def _give(self, mesh, x, held):
+        """What is held and carries its weight is strained as it gives under loads: that costs little."""
+        free = np.setdiff1d(np.arange(len(x)), held)
+        if len(free) == 0:
+            return
+        strains = strain_rows(x, self.edges, self.lengths) @ given_ways(mesh, x, free).reshape(3, -1).T
+        strains = strains / np.maximum(np.sqrt(np.mean(strains**2, axis=0)), 1e-30)
+        self.stretched = sparse.hstack([self.stretched, sparse.csr_matrix(strains)]).tocsr()
+        self.spreads = np.append(self.spreads, np.full(3, GIVES))
 
     def strain(self, x):
         """Root mean square strain of the edges."""
@@ -240,6 +139,7 @@ class _Bending:
             lags = np.einsum("pk,pkc->pc", self.sight.weights, x[self.sight.nodes]) - self.sight.points
             size = np.linalg.norm(lags, axis=1)[: len(lags) - self.sight.held]
             away.append(size[np.isfinite(size)] / MEDIAN[3])
+        away = [part for part in away if len(part)]
         size = float(np.median(np.concatenate(away))) / self.sight.noise if away else 0.0
         if self.sight.whole and len(self.sight.cloud):
             beyond = self._reach(x)[1]
@@ -284,8 +184,10 @@ class _Bending:
             seen = np.flatnonzero(np.isfinite(self.sight.points).all(axis=1))
             nodes, weights = self.sight.nodes[seen], self.sight.weights[seen]
             lags = np.einsum("pk,pkc->pc", weights, x[nodes]) - self.sight.points[seen]
+            # what handles are said to hold is known better than anything that is measured
+            sure = np.where(seen < len(self.sight.points) - self.sight.held, noise, min(noise, TOLD))
             for axis in np.eye(3):
-                parts.append((_rows(nodes, weights, np.tile(axis, (len(seen), 1)), len(x)), lags @ axis, noise))
+                parts.append((_rows(nodes, weights, np.tile(axis, (len(seen), 1)), len(x)), lags @ axis, sure))
         return parts
 
     def solve(self, x, strain, rough, rounds):
@@ -300,7 +202,7 @@ class _Bending:
             along = np.linalg.norm(x[self.edges[:, 1]] - x[self.edges[:, 0]], axis=1)
             rows = sparse.hstack([strain_rows(x, self.edges, self.lengths), -self.stretched]) / strain
             terms = [(rows, (along / self.lengths - 1 - self.stretched @ even) / strain)]
-            terms.append((self._wide(sparse.identity(q) / EVENLY, n), even / EVENLY))
+            terms.append((self._wide(sparse.diags(1.0 / self.spreads), n), even / self.spreads))
             terms.append((_padded(self.rough / rough, q), (self.rough @ x.ravel() - self.bent_from.ravel()) / rough))
             for matrix, lags, noise in self._data(x):
                 size = np.abs(lags) / noise

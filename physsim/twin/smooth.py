@@ -77,18 +77,21 @@ def smooth_ways(mesh: object, kind: str, x: np.ndarray, held: np.ndarray, count:
     if len(held) == 0:
         modes = np.concatenate([rigid_motions(x)[:, free].reshape(6, -1).T, modes], axis=1)
     else:
-        modes = np.concatenate([_given_ways(mesh, x, dofs), modes], axis=1)
+        modes = np.concatenate([given_ways(mesh, x, free).reshape(3, -1)[:, dofs].T, modes], axis=1)
     basis = _orthonormal(modes, count)
     ways = np.zeros((basis.shape[1], 3 * n))
     ways[:, dofs] = basis.T * np.sqrt(n)
     return ways.reshape(-1, n, 3)
 
 
-def _given_ways(mesh: object, x: np.ndarray, dofs: np.ndarray) -> np.ndarray:
-    """Displacements of what is free under loads along x, y, z that are even over the points, shape [dofs, 3]."""
+def given_ways(mesh: object, x: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Displacements of a body at x [n, 3] under loads along x, y, z that are even over its free points, shape [3, n, 3]."""
+    dofs = (3 * free[:, None] + np.arange(3)).ravel()
     K = cost_matrix(mesh, x, 1.0)[np.ix_(dofs, dofs)]
     K = K + 1e-9 * float(K.diagonal().mean()) * sparse.identity(len(dofs))
-    return linalg.splu(K.tocsc()).solve(np.tile(np.eye(3), (len(dofs) // 3, 1)))
+    out = np.zeros((3, 3 * len(x)))
+    out[:, dofs] = linalg.splu(K.tocsc()).solve(np.tile(np.eye(3), (len(free), 1))).T
+    return out.reshape(3, -1, 3)
 
 
 def _orthonormal(columns: np.ndarray, count: int) -> np.ndarray:

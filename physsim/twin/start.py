@@ -9,7 +9,7 @@ from physsim.capture.capture import Capture
 from physsim.physics.model import State
 from physsim.twin.registration import across_elements
 from physsim.twin.scene import TwinScene
-from physsim.twin.smooth import follow, smooth_ways
+from physsim.twin.smooth import follow, smooth_ways, strain_rows
 
 WINDOW = 0.2  # time from which the first velocity is taken [s]
 FRAMES = 3, 8  # frames in it: at least, at most
@@ -19,6 +19,7 @@ ALONG = 0.003  # share of what a point of a cloud tells along the surface
 STILL = 0.005  # displacement over extent within the window below which a body is at rest
 HELD_STILL = 0.002  # likewise of what handles carry
 FASTEST = 3.0  # prior spread of a velocity [m/s]
+STRAINING = 0.3  # prior spread of the rate of strain where clouds alone show the motion [1/s]
 HARDEST = 30.0  # of an acceleration [m/s^2]
 MOVED = 0.01  # of a correction of the place, over the extent
 ROUNDS = 4  # of reweighting
@@ -98,12 +99,13 @@ def find_start(scene: TwinScene, capture: Capture | None = None, *, count: int =
     frames, still = _window(scene, carried, extent)
     moves = follow(mesh, kind, x, held, carried(capture.times[frames]) - carried(scene.start_time))
     paths, looks = np.broadcast_to(x, moves.shape), None
+    fastest = _fastest(scene, x, ways, capture.tracks is None)
     # clouds do not say which point is where: frame by frame they are laid onto where the body would be by now
     for count in _counts(capture, len(frames)):
         looks = _looks(scene, capture, frames[:count], x, paths, seed)
         if looks is None or count < 2:
             break
-        rates = _rates(looks, frames, ways, moves, extent)[0]
+        rates = _rates(looks, frames, ways, moves, extent, fastest)[0]
         t = (capture.times[frames] - scene.start_time)[:, None]
         paths = x + moves + np.einsum("fq,qnc->fnc", rates[0] * t + rates[1] * t**2 / 2, ways)
     before, after = (carried(scene.start_time + s * scene.dt) for s in (0.0, 1.0))
@@ -113,7 +115,7 @@ def find_start(scene: TwinScene, capture: Capture | None = None, *, count: int =
         velocity, at_rest = led, still
         remarks.append("too little is seen in the first frames to tell how the body moves: it is taken to follow what holds it")
     else:
-        rates, size, spread = _rates(looks, frames, ways, moves, extent)
+        rates, size, spread = _rates(looks, frames, ways, moves, extent, fastest)
         at_rest = still and size < max(STILL * extent, 2.0 * spread)
         velocity = led + np.einsum("q,qnc->nc", rates[0], ways)
     if at_rest:
@@ -136,6 +138,21 @@ def _held(scene):
         return np.concatenate(places, axis=-2)
 
     return held, carried
+
+
+def _fastest(scene, x, ways, clouds):
+    """Prior spreads [m/s] of the speeds along ways, shape [q].
+
+    Clouds hardly show how a body stretches along its own sides: without tracks it is taken to strain no faster than elastic bodies do,
+    beyond what moves with the handles.
+    """
+    spread = np.full(len(ways), FASTEST)
+    if not clouds or len(ways) == 0:
+        return spread
+    body = scene.soft_body
+    lengths = np.linalg.norm(x[body.edges[:, 1]] - x[body.edges[:, 0]], axis=1)
+    strains = (strain_rows(x, body.edges, lengths) @ ways.reshape(len(ways), -1).T).T
+    return np.minimum(spread, STRAINING / np.maximum(np.sqrt(np.mean(strains**2, axis=1)), 1e-12))
 
 
 def _window(scene, carried, extent):
@@ -235,7 +252,7 @@ def _border(elements, count):
     return out
 
 
-def _rates(looks, frames, ways, moves, extent):
+def _rates(looks, frames, ways, moves, extent, fastest):
     """Velocity and acceleration along the ways, [2, q]; how far what is seen has moved at the end of the window, and its spread [m].
 
     Both are root mean squares over what was looked at then: of ways that nothing shows, a few points tell neither motion nor rest.
@@ -250,7 +267,7 @@ def _rates(looks, frames, ways, moves, extent):
     matrix = np.concatenate([placed, own * t[:, None], own * (t**2 / 2)[:, None]], axis=1)
     right = looks.lags - led
     matrix, right = _centred(matrix, right, looks.groups)
-    prior = np.repeat([1 / (MOVED * extent), 1 / FASTEST, 1 / HARDEST], q)
+    prior = np.concatenate([np.full(q, 1 / (MOVED * extent)), 1 / fastest, FASTEST / (HARDEST * fastest)])
     weight = looks.shares
     left = right
     for _ in range(ROUNDS):

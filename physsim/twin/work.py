@@ -4,12 +4,10 @@ OUT.partial/
   work.json       what it is of (a hash of capture, options and versions), seconds and memory of the stages done so far
   NAME.npz        the result of a stage, as `physsim.io.packing` writes nested values
   identify/ ...   what a stage keeps of its own
-OUT.partial.lock  held while a process fits
 
 Each file is written beside its place and renamed.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -28,6 +26,11 @@ from physsim.io.arrays import load_arrays, save_arrays
 from physsim.io.files import read_json
 from physsim.io.packing import packed, unpacked
 from physsim.twin.results import Stage
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 FORMAT, MARKER, KIND = "physsim fit under way", "work.json", "fit under way"
 MAX_JSON = 1_000_000  # bytes
@@ -124,26 +127,33 @@ class Work:
 
 
 @contextmanager
-def only_fit_of(folder: Path) -> Iterator[None]:
-    """Hold a lock beside a folder of a fit under way, which ends with this process however it ends.
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder of work, whether it is there yet or not: two that write into it would undo each other.
+
+    The lock ends with the process, however that ends. Where the system has no such locks nothing is kept out.
 
     Raises:
-        InputError: another process holds it, or it cannot be written.
+        InputError: another process has it; its place cannot be written.
     """
+    if fcntl is None:
+        yield
+        return
     path = folder.with_name(f"{folder.name}.lock")
     try:
-        lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        file = path.open("w")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); its folder must be there and be writable") from None
-    try:
+    with file:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{folder}: another fit is under way there; wait for its end, or give another --out") from None
-        yield
-        path.unlink(missing_ok=True)
-    finally:
-        os.close(lock)
+            raise InputError(f"{folder}: another fit to the same output is under way; wait for it, or give another --out") from None
+        except OSError:
+            pass  # a disk without locks
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _times(told):

@@ -196,3 +196,24 @@ def test_bad_shapes_are_named():
         least_squares(lambda z, a: (np.zeros((1, 3)), np.zeros((1, 3, 4))), [Variable("x", 1.0)])
     with pytest.raises(ValueError, match="starts"):
         least_squares(batched(decay()), [Variable("a", [1.0, 2.0]), Variable("b", [1.0, 2.0, 3.0])])
+
+
+def test_a_start_that_is_outrun_is_given_up():
+    """Two valleys of x: one ends at a cost of 0.5, the other at 8 of which it falls but slowly."""
+
+    def fun(scaled, active):
+        x = scaled[:, 0]
+        low = x < 0
+        residuals = np.where(low, 1.0 + 0.0 * x, 4.0)[:, None] * np.ones((1, 2))
+        residuals[:, 1] = np.where(low, x + 1.0, 0.1 * (x - 5.0))
+        jacobian = np.zeros((len(x), 2, 1))
+        jacobian[:, 1, 0] = np.where(low, 1.0, 0.1)
+        return residuals, jacobian
+
+    variables = [Variable("x", np.array([-3.0, 1.0]), -10.0, 10.0, "linear")]
+    options = {"max_step": 0.05, "relative_decrease": 1e-12, "max_iterations": 30}
+    free, raced = (least_squares(fun, variables, outrun=outrun, **options) for outrun in (None, 2.0))
+    assert raced.reason[1] == "another start is far ahead"
+    assert raced.iterations[1] < free.iterations[1]
+    assert raced.best == 0
+    assert raced.theta[0] == pytest.approx(free.theta[0])

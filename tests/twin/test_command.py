@@ -20,7 +20,7 @@ from physsim.twin.command import fit_capture, main
 from physsim.twin.fit_job import enough_to_fit
 from physsim.twin.options import FitRequest, checked_output, known_values
 from physsim.twin.twin_file import twin_of
-from physsim.twin.work import Work, only_fit_of
+from physsim.twin.work import Work, alone
 
 SMALL = {"frames": 14, "size": (64, 48), "cells": (4, 1, 1)}
 
@@ -45,6 +45,17 @@ def fitted(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("assets") / "twin"
     found, page = fit_capture(folder, out)
     return out, found, page
+
+
+def test_two_fits_to_one_output_are_not_under_way_at_once(tmp_path):
+    with alone(tmp_path / "twin.partial"):
+        with pytest.raises(InputError, match="another fit to the same output is under way"), alone(tmp_path / "twin.partial"):
+            pass
+        with alone(tmp_path / "other.partial"):
+            pass
+    with alone(tmp_path / "twin.partial"):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_asset_holds_body_material_look_run_and_report(fitted):
@@ -154,19 +165,6 @@ def test_what_is_left_of_another_fit_is_set_aside_with_a_line(tmp_path):
     assert work.kept("fit") is None and "begins anew" in said.pop()
     work.keep("fit", {"a": 2.0})
     assert Work(tmp_path / "w", "two", restart=True, tell=said.append).kept("fit") is None and "as asked" in said.pop()
-
-
-def test_two_fits_into_one_output_are_refused_and_a_later_one_is_not(tmp_path):
-    with only_fit_of(tmp_path / "w"):
-        with pytest.raises(InputError, match="another fit is under way"), only_fit_of(tmp_path / "w"):
-            pass
-        with only_fit_of(tmp_path / "other"):
-            pass
-    with pytest.raises(Killed), only_fit_of(tmp_path / "w"):
-        raise Killed
-    with only_fit_of(tmp_path / "w"):
-        pass
-    assert not list(tmp_path.iterdir())
 
 
 def test_damaged_leftovers_are_made_again(tmp_path):

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 import physsim as ps
-from physsim.twin.body import SoftBody
+from physsim.twin.body import SoftBody, reconstruct
 from physsim.twin.grips import gripped
 from physsim.twin.holds import closed_times, find_holds
 from physsim.twin.scene import TwinScene
@@ -98,3 +99,51 @@ def test_a_handle_that_opens_lets_go_and_one_that_closes_takes_hold():
     capture = ps.Capture(times=TIMES, tracks=ps.SeenTracks(np.zeros((len(TIMES), 1, 3))), mesh=BLOCK, handles={"hand": hand})
     with pytest.raises(ps.InputError, match="lets go at"):
         TwinScene(capture, SoftBody("solid", BLOCK))
+
+
+def told_at(mesh, spots, at, turn=None, **facts):
+    """A capture of a mesh whose places `spots` [h, 3], in the mesh's coordinates, a hand has carried to `at`, and seen as tracks."""
+    R = np.eye(3) if turn is None else turn
+    hand = ps.Handle(TIMES[:1], np.array([at]), R[None], places=np.asarray(spots), **facts)
+    moved = mesh.points @ R.T + at
+    rng = np.random.default_rng(4)
+    shown = moved[rng.choice(len(moved), min(100, len(moved)), replace=False)] + 1e-3 * rng.standard_normal((min(100, len(moved)), 3))
+    tracks = np.repeat(shown[None], len(TIMES), axis=0)
+    return ps.Capture(times=TIMES, tracks=ps.SeenTracks(tracks), mesh=mesh, handles={"hand": hand}), moved
+
+
+def test_a_told_edge_of_a_sheet_is_held_as_a_hinge_and_not_widened():
+    line = np.stack([np.linspace(-0.15, 0.15, 76), np.full(76, 0.15), np.zeros(76)], axis=1)
+    capture, _ = told_at(SHEET, line, np.zeros(3), radius=4e-3)
+    holds, remarks = find_holds(capture, SoftBody("sheet", SHEET))
+    assert np.array_equal(holds[0].points, EDGE)
+    assert any("hinge" in remark for remark in remarks)
+
+
+def test_places_finer_than_the_mesh_hold_the_points_within_half_a_cell():
+    top = np.flatnonzero(BLOCK.points[:, 2] > -1e-9)
+    grid = np.stack(np.meshgrid(np.linspace(-0.02, 0.02, 5), np.linspace(-0.02, 0.02, 5), [0.0]), axis=-1).reshape(-1, 3)
+    capture, _ = told_at(BLOCK, grid, np.zeros(3), radius=1e-3)
+    holds, _ = find_holds(capture, SoftBody("solid", BLOCK))
+    near = np.linalg.norm(BLOCK.points[top, None] - grid, axis=2).min(axis=1) <= 0.5 * SoftBody("solid", BLOCK).cell_size
+    assert np.array_equal(holds[0].points, top[near])
+
+
+def test_places_lay_the_mesh_where_the_hand_has_carried_it():
+    grid = np.stack(np.meshgrid(np.linspace(-0.025, 0.025, 13), np.linspace(-0.025, 0.025, 13), [0.0]), axis=-1).reshape(-1, 3)
+    turn = Rotation.from_rotvec([0.1, -0.05, 0.1]).as_matrix()
+    capture, moved = told_at(BLOCK, grid, np.array([0.02, -0.015, 0.03]), turn, radius=4e-3)
+    body = reconstruct(capture)
+    top = np.flatnonzero(BLOCK.points[:, 2] > -1e-9)
+    assert np.linalg.norm(body.pose[top] - moved[top], axis=1).max() < 1.5e-3
+    assert np.sqrt(((body.pose - moved) ** 2).sum(axis=1).mean()) < 3e-3
+    holds, _ = find_holds(capture, body)
+    assert np.array_equal(holds[0].points, top)
+
+
+def test_a_sheet_hung_from_a_told_line_is_laid_row_to_row_by_few_tracks():
+    line = np.stack([np.linspace(-0.15, 0.15, 76), np.full(76, 0.15), np.zeros(76)], axis=1)
+    capture, moved = told_at(SHEET, line, np.array([0.01, 0.02, -0.015]), radius=4e-3)
+    body = reconstruct(capture)
+    assert np.sqrt(((body.pose - moved) ** 2).sum(axis=1).mean()) < 3e-3
+    assert np.array_equal(find_holds(capture, body)[0][0].points, EDGE)

@@ -119,6 +119,25 @@ def test_the_adjoint_gives_the_gradient_that_the_tangents_give(truth, at_rest):
         assert adjoint == pytest.approx((jacobian[0].T @ residuals[0])[i], rel=2e-3)
 
 
+def test_tangents_are_taken_again_nearby_and_anew_far_away(truth):
+    """What is known from files counts as what was simulated: a fit that goes on takes the same ones."""
+    problem, other = (problem_of(truth, ROLES["material"]) for _ in range(2))
+    z = np.array([[float(u.variable.scaled(np.mean(u.variable.start))) for u in problem.unknowns]])
+    near, far = z + [[0.05, 0.1, 0.01]], z + [[1.0, 0.0, 0.0]]
+    problem(z)
+    residuals, jacobian = problem(near)
+    other.pass_by(z)
+    assert np.array_equal(np.stack(other(near)[:1]), np.stack([residuals]))
+    problem.renew()
+    anew, exact = problem(near)
+    cost = 0.5 * residuals[0] @ residuals[0]
+    assert 0.5 * anew[0] @ anew[0] == pytest.approx(cost, rel=1e-6)
+    assert jacobian[0].T @ residuals[0] == pytest.approx(exact[0].T @ anew[0], rel=0.5)
+    assert not np.allclose(jacobian[0].T @ residuals[0], exact[0].T @ anew[0], rtol=1e-6)
+    assert problem.pass_by(far)
+    assert not problem.pass_by(far + 0.01)
+
+
 def test_the_cameras_world_is_the_handles_turned_back_and_shifted_back():
     rng = np.random.default_rng(3)
     y, pose, centre = rng.standard_normal((5, 3)), 0.3 * rng.standard_normal(6), rng.standard_normal(3)

@@ -110,16 +110,17 @@ def test_a_cloth_is_as_stiff_as_mujoco_hangs_it_and_held_out_frames_are_predicte
 @pytest.mark.timeout(2400)
 def test_a_block_of_two_stuffs_shows_both_and_the_border_between_them():
     specimen = two_part_block()
-    capture = capture_of(specimen, images=False, tracks=100, marked=True)
+    capture = capture_of(specimen, 160, 120, tracks=100)
     scene = TwinScene(capture, reconstruct(capture))
     fit = identify_field_twin(scene)
     truth = [static_stiffness(block(young, cells=(4, 4, 8)).thing, DOWN) for young in specimen.thing.young]
     cells = specimen.thing.points[specimen.thing.elements].mean(axis=1)
     assert fit.parts.max() == 1
     soft, stiff = sorted((0, 1), key=lambda k: fit.values[f"young[{k}]"])
-    assert fit.values[f"young[{soft}]"] == pytest.approx(truth[0], rel=0.25)
-    assert fit.values[f"young[{stiff}]"] == pytest.approx(truth[1], rel=0.25)
-    wrong = fit.parts != np.where(specimen.thing.part == 0, soft, stiff)
+    upper, lower = (stiff, soft) if truth[0] > truth[1] else (soft, stiff)
+    assert fit.values[f"young[{upper}]"] == pytest.approx(truth[0], rel=0.25)
+    assert fit.values[f"young[{lower}]"] == pytest.approx(truth[1], rel=0.25)
+    wrong = fit.parts != np.where(specimen.thing.part == 0, upper, lower)
     height, border = 0.12 / 8, -0.06
     assert np.abs(cells[wrong, 2] - border).max(initial=0.0) < 2 * height
 

@@ -1,5 +1,7 @@
 """The start of a motion from its first frames."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -110,3 +112,16 @@ def test_the_first_ways_of_a_free_body_are_its_six_rigid_motions():
     for motion in rigid:
         shares = np.einsum("qnc,nc->q", ways[:6], motion) / len(arm)
         assert np.allclose(np.einsum("q,qnc->nc", shares, ways[:6]), motion, atol=1e-9)
+
+
+@pytest.mark.slow
+def test_depth_of_one_side_of_a_swung_block_tells_more_of_its_velocity_than_its_hand_does():
+    pytest.importorskip("mujoco")
+    from peer_captures import block, capture_of
+
+    specimen = block()
+    places, speeds = specimen.motion()
+    capture = replace(capture_of(specimen, 160, 120), tracks=None)
+    scene = TwinScene(capture, SoftBody("solid", capture.mesh, places[0]))
+    error = find_start(scene).velocities[: len(speeds[0])] - speeds[0]
+    assert np.sqrt((error**2).sum(axis=1).mean()) < 0.4 * np.sqrt((speeds[0] ** 2).sum(axis=1).mean())
