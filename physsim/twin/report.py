@@ -123,12 +123,19 @@ def verdict(judgement: Judgement, fit: TwinFit | None = None) -> list[str]:
             out.append("The held-out frames hold neither tracks nor points, so that nothing says how well the twin predicts.")
     if fit is not None and not fit.converged:
         out.insert(0, "The fit did not end by its own criteria: take its numbers as a stage on the way.")
+    if fit is not None:
+        out += [f"Doubt: {line}; the intervals do not cover that." for line in misfits(fit)]
     if fit is not None and fit.undetermined:
         out.append(f"This motion does not determine {_listed([words(name) for name in fit.undetermined])}.")
     if judgement.strayed > 0.0:
         share = 100 * judgement.strayed
         out.append(f"{digits(share, 2)} % of the tracks' sightings left the body by the data alone, and are set aside for every predictor.")
     return out
+
+
+def misfits(fit: TwinFit) -> list[str]:
+    """Of the fit's own words those that say that the model does not follow a kind of data as closely as its noise allows."""
+    return [line for line in fit.statement.splitlines() if "times the data's own noise" in line]
 
 
 def _one(judgement, metric, first):

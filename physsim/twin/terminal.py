@@ -4,8 +4,9 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 
-from physsim.twin.report import digits, scaled, span, text_table, words
+from physsim.twin.report import digits, misfits, scaled, span, text_table, words
 from physsim.twin.results import TwinFit
 
 
@@ -89,6 +90,15 @@ def parameter_table(fit: TwinFit) -> str:
     return "\n".join([*lines, *(f"not determined: {sentence}" for sentence in fit.undetermined.values())])
 
 
-def summary(fit: TwinFit, judgement: object) -> str:
-    """The two tables that a fit ends with."""
-    return f"{parameter_table(fit)}\n\n{text_table(judgement)}"
+def summary(fit: TwinFit, judgement: object, assumed: Sequence[str] = (), notes: Sequence[str] = ()) -> str:
+    """What a fit ends with: parameters, what they rest on, and the errors beside the trivial predictors'.
+
+    Args:
+        fit: TwinFit.
+        judgement: Judgement.
+        assumed: what was assumed of body, holds and material, in plain words.
+        notes: sentences for the top of the report.
+    """
+    doubts = [f"doubt: {line}" for line in misfits(fit)]
+    lines = [parameter_table(fit), *(f"assumed: {line}" for line in assumed), *doubts, *(f"note: {line}" for line in notes)]
+    return "\n".join([*lines, "", text_table(judgement)])
