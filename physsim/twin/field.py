@@ -20,7 +20,7 @@ from physsim.real2sim.least_squares import MAX_ITERATIONS
 from physsim.twin.field_maps import border_field
 from physsim.twin.field_stages import FieldStages
 from physsim.twin.identification import identify_twin, predict
-from physsim.twin.parts import neighbours, partitions, signed_distances, tidy
+from physsim.twin.parts import neighbours, partitions, tidy
 from physsim.twin.results import TwinFit
 from physsim.twin.terms import default_terms
 from physsim.twin.uncertainty import density_sentence, determine, wanted_values
@@ -31,9 +31,9 @@ COLUMNS = 20  # of a smooth field
 MODES = 6  # smooth displacements of a border
 WIDTHS = (2.0, 1.0)  # of the blend at a border, in cells, round by round
 SMALLEST = 0.03  # share of the body below which an island is no part
-LEAST_SHARE = 0.05  # of the misfit that free patches have to explain: noise and a mesh's own error let them explain a little always
+CHANCE = 4.0  # times what free patches explain of errors alone, that they have to explain
 WORTH = 0.1  # share of the misfit of one part that a further part has to explain
-TOLD_APART = 3.0  # standard deviations between the log values of two parts
+TOLD_APART = 3.0  # standard deviations by which the ratio of two parts exceeds the least one that counts
 BORDER = {"max_iterations": 8, "relative_decrease": 2e-3, "gradient": 3e-3, "step_size": 3e-3, "damping": 1e-2}
 
 
@@ -66,7 +66,8 @@ def identify_field_twin(
         unknowns: as `identify_twin`: what is fitted beside.
         count: of smooth columns, or of the patches from which parts are made; None: 20.
         most_parts: that are looked for.
-        least_ratio: of the stiffnesses of two parts; what differs less counts as the same, because that much a mesh's own error may do.
+        least_ratio: of the stiffnesses of two parts; what does not differ by more, beyond the uncertainty of either, counts as the same,
+            because that much a mesh's own error may do.
         seed: of the patches.
         progress: called as progress(stage, horizon [s], iteration, cost, values).
         level: of the intervals.
@@ -189,9 +190,9 @@ def _found_parts(job, count, most, ratio, seed, options):
     triangle, target = stage.data()
     inverse = np.linalg.inv(modes)
     path = partitions(triangle @ inverse, target, value, sizes, neighbours(job.cells, cells_patch), most)
-    share = path[0].cost / max(float(stage.result.cost[0]), 1e-300)
-    if share < LEAST_SHARE:
-        return _one_part(job, f"a field of {len(sizes)} patches explains {100 * share:.1f} % of the misfit only")
+    times = path[0].cost / stage.chance()
+    if times < CHANCE:
+        return _one_part(job, f"a field of {len(sizes)} patches explains {times:.1f} times as much as it would of errors alone")
     chosen = _enough(path)
     others = stage.others
     labels, values = chosen.labels[cells_patch], chosen.values
@@ -236,6 +237,9 @@ def _refined(job, labels, values, others, widths):
         if len(values) < 2:
             break
         field = border_field(job.cells, labels, values, modes, rates, width * job.cell())
+        if blend is None:
+            values, others = job.between(field, others)
+            field = replace(field, values=values)
         stage = _tried(job, field, others, width == widths[-1])
         field = stage.problem.field
         others, before = stage.others, field.labels(stage.z)
@@ -247,23 +251,21 @@ def _refined(job, labels, values, others, widths):
 
 
 def _tried(job, field, others, elsewhere):
-    """The fitted field of borders; if `elsewhere`, also from a cell further out and further in, for a border of a little too much or too
-    little of a stuff that is a little too soft or too stiff may be a minimum of its own."""
+    """The fitted field of borders; if `elsewhere`, also from a cell further out and further in, with the values that go with it, for a
+    border of a little too much or too little of a stuff that is a little too soft or too stiff may be a minimum of its own."""
     best = job.run("borders", field, others, BORDER, weigh=not elsewhere)
     if not elsewhere:
         return best
-    count, modes = len(field.values), field.modes.shape[1]
     first = best
+    count, modes = len(field.values), field.modes.shape[1]
     for part in range(1, count):
         for step in (job.cell(), -job.cell()):
-            z = first.z.copy()
-            z[count + (part - 1) * modes] += step
-            labels = first.problem.field.labels(z)
-            if len(np.unique(labels)) < count:
+            z, others = first.followed(count + (part - 1) * modes, step)
+            moved = first.problem.field.moved(z)
+            if len(np.unique(moved.labels(moved.still()))) < count:
                 continue
-            moved = replace(field, distances=signed_distances(job.cells, labels), values=z[:count])
-            trial = job.run("borders", moved, first.others, BORDER, weigh=False)
-            if trial.result.cost[0] < best.result.cost[0]:
+            trial = job.run("borders", moved, others, BORDER, weigh=False)
+            if trial.misfit() < best.misfit():
                 best = trial
     best.problem(best.result.scaled)
     job.weigh(best.problem.noise[0])
@@ -293,7 +295,7 @@ def _too_alike(job, fit, count, ratio):
     for a in range(count):
         for b in range(a):
             gap = abs(logs[a] - logs[b])
-            told = min(gap / (TOLD_APART * np.hypot(spread[a], spread[b])), gap / np.log(ratio))
+            told = gap / (np.log(ratio) + TOLD_APART * np.hypot(spread[a], spread[b]))
             if told < worst:
                 worst, pair = told, (b, a)
     return pair if worst < 1.0 else None

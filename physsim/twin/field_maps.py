@@ -97,10 +97,7 @@ class BorderField:
 
     def shares(self, z: np.ndarray) -> np.ndarray:
         """Share of each part in each cell, shape [cells, parts]."""
-        count = len(self.values)
-        moved = self.distances.copy()
-        moved[:, 1:] += 2.0 * self.modes @ z[count:].reshape(count - 1, -1).T
-        scaled = moved / self.width
+        scaled = self.moved(z).distances / self.width
         power = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         return power / power.sum(axis=1, keepdims=True)
 
@@ -115,6 +112,17 @@ class BorderField:
         lead = 2.0 * shares * (z[:count] - (shares @ z[:count])[:, None]) / self.width
         moves = [lead[:, p, None] * self.modes for p in range(1, count)]
         return np.concatenate([shares, *moves], axis=1)
+
+    def moved(self, z: np.ndarray) -> "BorderField":
+        """The same field about the borders as z has moved them, with its values to begin with."""
+        count = len(self.values)
+        distances = self.distances.copy()
+        distances[:, 1:] += 2.0 * self.modes @ z[count:].reshape(count - 1, -1).T
+        return replace(self, distances=distances, values=np.array(z[:count], dtype=float))
+
+    def still(self) -> np.ndarray:
+        """The unknowns to begin with: the values, and no displacement."""
+        return np.concatenate([self.values, np.zeros((len(self.values) - 1) * self.modes.shape[1])])
 
     def labels(self, z: np.ndarray) -> np.ndarray:
         """The part with the largest share in each cell, shape [cells]."""

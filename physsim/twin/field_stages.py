@@ -14,6 +14,8 @@ from physsim.twin.unknowns import DAMPINGS, Unknown
 
 STRENGTH = 1.5  # standard deviation that is assumed of the smoothest variation of log stiffness
 LEVELS = (4, 8)  # columns of a field that are fitted before all of them
+MEMORY = 4  # errors of frames are taken to be alike over up to this part of the motion
+SHARES = (1.0, 0.5, 0.25)  # of the way from one stuff to several, at which fits of borders may begin
 FIELD = {"max_iterations": 4, "relative_decrease": 1e-2, "gradient": 1e-2, "step_size": 2e-2, "damping": 3e-2}
 
 
@@ -105,6 +107,51 @@ class Stage:
         matrix = block[:, first:-1]
         return matrix, matrix @ self.z - block[:, -1]
 
+    def misfit(self) -> float:
+        """Cost without what is assumed beforehand."""
+        rows = len(self.result.residuals[0]) - self.problem.prior_rows
+        return 0.5 * float(np.sum(self.result.residuals[0][:rows] ** 2))
+
+    def chance(self) -> float:
+        """What the field's columns beyond the constant one lower the cost by if there is nothing to be found but errors.
+
+        Of white noise of the size that the terms state half a unit a column. Else what follows from the sum S of the frames' gradients'
+        products, each with itself and with those of the frames close by, tr(H^-1 S) / 2 with the normal matrix H: errors of the model and
+        of the mesh are alike in neighbouring points and frames.
+        """
+        p, frames = len(self.problem.unknowns), len(self.problem.frames)
+        rows = frames * (p + 1)
+        jacobian = self.result.jacobian[0][:rows]
+        jacobian = jacobian / np.maximum(np.linalg.norm(jacobian, axis=0), 1e-300)
+        normal = jacobian.T @ jacobian
+        pulls = (jacobian * self.result.residuals[0][:rows, None]).reshape(frames, p + 1, p).sum(axis=1)
+        spread = pulls.T @ pulls
+        apart = frames // MEMORY
+        for lag in range(1, apart + 1):
+            product = pulls[lag:].T @ pulls[:-lag]
+            spread += (1 - lag / (apart + 1)) * (product + product.T)
+        few = self.problem.own.start + 1
+        all_of, first = (float(np.trace(np.linalg.pinv(normal[:n, :n], rcond=1e-10) @ spread[:n, :n])) for n in (p, few))
+        return 0.5 * max(1.0, len(self.z) - 1.0, all_of - first)
+
+    def followed(self, index: int, step: float) -> tuple[np.ndarray, list]:
+        """(z, other unknowns) with one of the field's unknowns moved by a step, and the rest as the linear model has it best then."""
+        moving = self.problem.own.start + index
+        rest = np.arange(len(self.problem.unknowns)) != moving
+        jacobian = self.result.jacobian[0]
+        after = self.result.residuals[0] + step * jacobian[:, moving]
+        scale = np.maximum(np.linalg.norm(jacobian[:, rest], axis=0), 1e-300)
+        change = np.linalg.lstsq(jacobian[:, rest] / scale, -after, rcond=1e-6)[0] / scale
+        limits = np.array([u.variable.size if u.prior is None else min(u.prior, u.variable.size) for u in self.problem.unknowns])
+        change *= min(1.0, 1.0 / max(1e-300, float((np.abs(change) / limits[rest]).max())))  # further the linear model does not reach
+        scaled = self.result.scaled[0].copy()
+        scaled[moving] += step
+        scaled[rest] += change
+        variables = self.problem.variables
+        scaled = np.clip(scaled, [float(v.scaled(v.lower)) for v in variables], [float(v.scaled(v.upper)) for v in variables])
+        others = [u.started_at(float(u.variable.user(v))) for u, v in zip(self.others, scaled, strict=False)]
+        return scaled[self.problem.own], others
+
 
 class FieldStages:
     """What all stages share."""
@@ -150,6 +197,25 @@ class FieldStages:
             self.weigh(remembered.noise_at(result.scaled[0]))
         others = [u.started_at(float(result.theta[0, i])) for i, u in enumerate(others)]
         return Stage(problem, result.scaled[0][problem.own], others, result)
+
+    def between(self, field, others):
+        """(values, other unknowns) on the way from one stuff to a field of borders and its others, from where the cost is least.
+
+        What linear models say of stuffs that differ much may lie far beyond where those hold.
+        """
+        best = np.inf, field.values, others
+        for share in SHARES:
+            less = replace(field, values=share * field.values)
+            mixed = []
+            for u, v in zip(self.others, others, strict=True):
+                one, two = (float(w.variable.scaled(np.mean(w.variable.start))) for w in (u, v))
+                mixed.append(v.started_at(float(v.variable.user((1 - share) * one + share * two))))
+            problem = FieldProblem(self.scene, self.terms, mixed, less, self.base, self.start, along=self.along)
+            scaled = [float(v.scaled(np.mean(v.start))) for v in problem.variables]
+            cost = 0.5 * float(np.sum(problem(np.array([scaled]))[0] ** 2))
+            if cost < best[0]:
+                best = cost, less.values, mixed
+        return best[1:]
 
     def _shown(self, name, length):
         def show(iteration, cost, theta):

@@ -1,16 +1,19 @@
 """Stiffness that differs from place to place: slopes against differences, and parts that are given, found, or not there."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from field_captures import centres, hanging_block, two_stuffs
 
 import physsim as ps
 from physsim.physics.fields import cells_of, smooth_columns
+from physsim.real2sim.least_squares import Variable
 from physsim.twin.field import identify_field_twin
 from physsim.twin.field_maps import ColumnField, border_field
-from physsim.twin.field_stages import FieldProblem
+from physsim.twin.field_stages import FieldProblem, Stage
 from physsim.twin.terms import default_terms
-from physsim.twin.unknowns import chosen_unknowns
+from physsim.twin.unknowns import Unknown, chosen_unknowns
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,56 @@ def test_a_field_moves_stiffness_and_damping_as_its_slopes_say(small, kind):
     assert jacobian.shape == (*residuals.shape, z.shape[1])
     assert np.isfinite(jacobian).all()
     assert (np.linalg.norm(jacobian[0], axis=0) > 0).all()
+
+
+class _Plane:
+    """Residuals that are linear in the unknowns, as a problem of some frames."""
+
+    def __init__(self, unknowns, first, frames):
+        self.unknowns, self.own, self.prior_rows, self.frames = unknowns, slice(first, len(unknowns)), 0, np.arange(frames)
+        self.variables = [u.variable for u in unknowns]
+
+
+def _linear_stage(residuals, jacobian, priors=(None,) * 3, frames=2):
+    unknowns = [Unknown(Variable(f"u{i}", 1.0, 1e-6, 1e6), prior=s) for i, s in enumerate(priors)]
+    scaled = np.zeros((1, len(unknowns)))
+    result = SimpleNamespace(residuals=residuals[None], jacobian=jacobian[None], scaled=scaled)
+    return Stage(_Plane(unknowns, 1, frames), scaled[0, 1:], unknowns[:1], result)
+
+
+def test_what_follows_a_moved_border_is_the_best_of_the_linear_model(rng):
+    jacobian, residuals = rng.normal(size=(8, 3)), rng.normal(size=8)
+    residuals -= jacobian @ np.linalg.lstsq(jacobian, residuals, rcond=None)[0]
+    z, others = _linear_stage(residuals, jacobian).followed(1, 0.2)
+    expected = -0.2 * np.linalg.lstsq(jacobian[:, :2], jacobian[:, 2], rcond=None)[0]
+    assert z == pytest.approx([expected[1], 0.2])
+    assert float(np.log(np.mean(others[0].variable.start))) == pytest.approx(expected[0])
+
+
+def test_a_change_that_follows_a_border_stays_where_the_linear_model_holds(rng):
+    jacobian, residuals = rng.normal(size=(8, 3)), np.zeros(8)
+    z, others = _linear_stage(residuals, jacobian, (0.1, None, None)).followed(1, 40.0)
+    assert abs(float(np.log(np.mean(others[0].variable.start)))) < 0.1 + 1e-12
+    assert abs(z[0]) < 1.0 + 1e-12
+
+
+@pytest.mark.parametrize("noise", [1.0, 3.0])
+@pytest.mark.parametrize("kept", [0.0, 0.6])
+def test_chance_is_about_what_columns_explain_of_errors_of_any_size_that_may_last(noise, kept, rng):
+    """Forty frames of noise that goes on from frame to frame, seen through one and the same Jacobian."""
+    columns, frames = 6, 40
+    rows = columns + 2
+    found, expected = [], []
+    for _ in range(200):
+        jacobian = np.tile(rng.normal(size=(rows, columns + 1)), (frames, 1))
+        residuals = noise * rng.normal(size=(frames, rows))
+        for f in range(1, frames):
+            residuals[f] = kept * residuals[f - 1] + np.sqrt(1 - kept**2) * residuals[f]
+        residuals = residuals.ravel()
+        found.append(_linear_stage(residuals, jacobian, (None,) * (columns + 1), frames).chance())
+        costs = [np.linalg.lstsq(jacobian[:, :w], residuals, rcond=None)[1][0] / 2 for w in (2, columns + 1)]
+        expected.append(costs[0] - costs[1])
+    assert np.mean(found) == pytest.approx(np.mean(expected), rel=0.35)
 
 
 @pytest.mark.slow

@@ -86,3 +86,14 @@ def test_a_border_goes_where_its_displacement_says(box):
     moved = field.labels(np.array([0.0, 1.0, 0.01]))
     assert (moved == (x < 0.06)).mean() > 0.97
     assert region_basis(moved).shape == (len(box), 2)
+
+
+def test_a_field_about_the_borders_it_has_moved_to_is_the_same_field(box, rng):
+    labels = np.digitize(box.centres()[:, 0], [0.03, 0.07])
+    modes, rates = smooth_columns(box, 4)
+    field = border_field(box, labels, [0.0, 1.0, -0.5], modes, rates, 0.01)
+    z = np.concatenate([[0.1, 1.2, -0.4], 0.002 * rng.normal(size=8)])
+    moved = field.moved(z)
+    assert moved.log_values(moved.still()) == pytest.approx(field.log_values(z))
+    further = np.concatenate([z[:3], 0.001 * rng.normal(size=8)])
+    assert moved.log_values(further) == pytest.approx(field.log_values(further + np.r_[0, 0, 0, z[3:]]))
