@@ -46,7 +46,7 @@ def main(
         SolverError: no candidate could be simulated.
     """
     found, page = fit_capture(capture, out, FitRequest(known=known_values(known or []), **request), test=test, restart=restart, quiet=quiet)
-    print(summary(found.fit, found.judged.judgement))
+    print(summary(found.fit, found.judged.judgement, found.scene.remarks))
     print(f"\n{page}")
     return 0
 

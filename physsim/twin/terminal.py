@@ -4,7 +4,9 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 
+from physsim.twin.holds import GUESSED
 from physsim.twin.report import digits, scaled, span, text_table, words
 from physsim.twin.results import TwinFit
 
@@ -89,6 +91,7 @@ def parameter_table(fit: TwinFit) -> str:
     return "\n".join([*lines, *(f"not determined: {sentence}" for sentence in fit.undetermined.values())])
 
 
-def summary(fit: TwinFit, judgement: object) -> str:
-    """The two tables that a fit ends with."""
-    return f"{parameter_table(fit)}\n\n{text_table(judgement)}"
+def summary(fit: TwinFit, judgement: object, remarks: Sequence[str] = ()) -> str:
+    """The two tables that a fit ends with, and those of a scene's remarks that say that a hold was guessed: all else rests on it."""
+    warnings = "".join(f"\n\nwarning: {remark}" for remark in remarks if GUESSED in remark)
+    return f"{parameter_table(fit)}\n\n{text_table(judgement)}{warnings}"

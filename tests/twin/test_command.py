@@ -310,6 +310,11 @@ def test_the_table_tells_parameters_intervals_and_held_out_errors(folder, fitted
     from physsim.twin.terminal import summary
 
     text = summary(fitted[1].fit, fitted[1].judged.judgement)
+    assert "warning" not in text
+    guessed = "handle 'hand': what it holds was guessed, as the motion does not tell: the 25 points next to it; give its radius or places"
+    text = summary(fitted[1].fit, fitted[1].judged.judgement, ("what is seen is flat", guessed))
+    assert text.endswith(f"warning: {guessed}")
+    assert "what is seen is flat" not in text
     assert "Young's modulus" in text and "95 % interval" in text and "held-out" in text and "last frame held" in text
 
 
