@@ -5,7 +5,11 @@ family of regions about the handle (balls, and ends of the body cut off across i
 
     variance(d) = noise^2 + (c d^a)^2,    d: distance from the region at rest
 
-is most likely, with the best c > 0 and a from 1 to 2. It must beat what a hold of a single spot explains.
+is most likely, with the best c > 0 and a from 1 to 2. A body that hardly deforms next to the hand tells little by this, and then what
+sensors get wrong would decide. So what the place of the handle suggests (`physsim.twin.nearby`) stands unless another region is likelier by
+a margin, which widens with how badly even the best region explains the scatter, and is borne out where the two differ: what it adds is seen
+to keep its place within the noise or, where it is but a part of the guess, what it leaves out is seen to move. The law's distance knows no
+directions: a sheet between two hands moves less along its edge than below it, and without this the edge would count as held.
 """
 
 from dataclasses import dataclass
@@ -18,19 +22,20 @@ from physsim.capture.capture import Capture, Handle
 from physsim.twin.body import SoftBody
 from physsim.twin.clouds import inliers, sampled
 from physsim.twin.elements import elements_of
+from physsim.twin.nearby import LARGEST, LAYER, LEAST, at_rest, nearby
 from physsim.twin.registration import across_elements
-from physsim.twin.rigid import robust_pose
 
 FRAMES = 40  # that are looked at
-LEAST = 8  # of them, and of points, with which anything can be told
+FEWEST = 8  # frames, and points, with which anything can be told
 SCOPE = 0.4  # of the body's extent about the handle: further away distances say little
 WRONG = 8.0  # log likelihood that one point can cost: some are tracked wrongly
 ALIKE = 4.0  # numbers of a point that count as one, because errors of the shape and of neighbouring frames go together
-BESIDE = 20  # points of the body next to a handle
-SURE = 3.0  # log likelihood by which a region must beat the spot nearest to the handle
-FITTING = 4.5  # log likelihood a point that the law itself may cost: beyond it the scatter has other reasons
+SURE = 3.0  # log likelihood by which a region must beat what the place of the handle suggests
+FOLLOWS = 2.0  # variance of what is held, in those of the noise
+SHOWN = 3  # points that show what is added to a hold or left out of it
+DOUBT = 0.25  # share of them that may show otherwise: some are tracked wrongly
+COST = 0.5  # log likelihood that a point costs on average where the law is right
 POWERS = (1.0, 1.5, 2.0)
-LARGEST = 0.6  # share of the body's points that a handle may hold
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +56,7 @@ class Scatter:
 
 
 def gripped(capture: Capture, body: SoftBody, handle: Handle, name: str) -> np.ndarray | None:
-    """Numbers of the body's points that a handle holds, increasing; None where the motion does not tell.
+    """Numbers of the body's points that a handle holds, increasing; None where the motion tells nothing better than its place does.
 
     Args:
         capture: Capture.
@@ -60,7 +65,7 @@ def gripped(capture: Capture, body: SoftBody, handle: Handle, name: str) -> np.n
     """
     frames = capture.fit
     frames = frames[np.unique(np.linspace(0, len(frames) - 1, FRAMES).astype(int))] if len(frames) else frames
-    if len(frames) < LEAST:
+    if len(frames) < FEWEST:
         return None
     start = float(capture.times[frames[0]])
     spot = handle.at(np.array(start))[0]
@@ -69,25 +74,24 @@ def gripped(capture: Capture, body: SoftBody, handle: Handle, name: str) -> np.n
         scatter = _of_clouds(capture, body, handle, frames)
     if scatter is None:
         return None
-    # where the handle would be at rest: carried along with the part of the body that is next to it
-    beside = np.argsort(np.linalg.norm(body.pose - spot, axis=1), kind="stable")[:BESIDE]
-    turn, shift = robust_pose(body.pose[beside], body.points[beside])
-    at_rest = turn @ spot + shift
+    # carried along with the part of the body that is next to it
+    resting = at_rest(body, np.stack([spot, *(h.at(np.array(start))[0] for n, h in capture.handles.items() if n != name)]), spot)
     extent = float(np.ptp(body.points, axis=0).max())
-    away = np.linalg.norm(scatter.rest - at_rest, axis=1)
-    use = away < SCOPE * extent + np.linalg.norm(body.points - at_rest, axis=1).min()
-    for other in (h for n, h in capture.handles.items() if n != name):
-        place = turn @ other.at(np.array(start))[0] + shift
+    away = np.linalg.norm(scatter.rest - resting[0], axis=1)
+    use = away < SCOPE * extent + np.linalg.norm(body.points - resting[0], axis=1).min()
+    for place in resting[1:]:
         use &= away < np.linalg.norm(scatter.rest - place, axis=1)
-    if use.sum() < LEAST or not (scatter.variance[use] > 2.0 * scatter.noise**2).any():
+    if use.sum() < FEWEST or not (scatter.variance[use] > 2.0 * scatter.noise**2).any():
         return None
     scatter = Scatter(scatter.rest[use], scatter.variance[use], scatter.count[use], scatter.noise)
-    regions = _regions(body, at_rest)
+    guess = nearby(body, resting[0])
+    away = np.linalg.norm(body.points - resting[:, None], axis=2)
+    own = away[0] <= away.min(axis=0)
+    regions = [guess, *(r for r in _regions(body, resting[0]) if own[r].all() and _borne_out(scatter, body, r, guess))]
     likely = np.array([_likelihood(scatter, body, region) for region in regions])
     best = int(likely.argmax())
-    if likely[best] < max(likely[0] + SURE, -FITTING * len(scatter.rest)):
-        return None
-    return regions[best]
+    excess = max(1.0, -likely[best] / (COST * len(scatter.rest)))
+    return regions[best] if likely[best] > likely[0] + SURE * excess else None
 
 
 def _regions(body, spot):
@@ -110,13 +114,28 @@ def _regions(body, spot):
     return [found[0], *(r for key, r in unique.items() if key != found[0].tobytes())]
 
 
-def _likelihood(scatter, body, region):
-    """Log likelihood of the scatter when a region is held, at the best slope and power."""
+def _borne_out(scatter, body, region, guess):
+    """Whether points seen where a region adds to the guess keep their place, or, of a part of the guess, move where it leaves out."""
+    inside, outside = (_distance(scatter, body, r) < LAYER * body.cell_size for r in (region, guess))
+    moved = scatter.variance > FOLLOWS * scatter.noise**2
+    if len(np.setdiff1d(region, guess)):
+        added = moved[inside & ~outside]
+        return len(added) >= SHOWN and added.mean() < DOUBT
+    left = moved[outside & ~inside]
+    return len(region) >= LEAST[body.kind] and len(left) >= SHOWN and left.mean() > 1.0 - DOUBT
+
+
+def _distance(scatter, body, region):
+    """Of the seen points from a region at rest: from its elements, and its points [m], shape [p]."""
     elements = elements_of(body.mesh)
     whole = elements[np.isin(elements, region).all(axis=1)]
     distance = cKDTree(body.points[region]).query(scatter.rest)[0]
-    if len(whole):
-        distance = np.minimum(distance, nearest_element(scatter.rest, body.points[whole])[2])
+    return np.minimum(distance, nearest_element(scatter.rest, body.points[whole])[2]) if len(whole) else distance
+
+
+def _likelihood(scatter, body, region):
+    """Log likelihood of the scatter when a region is held, at the best slope and power."""
+    distance = _distance(scatter, body, region)
     size = max(float(distance.max()), 1e-9)
     own = scatter.count / ALIKE
     best = -np.inf
@@ -142,8 +161,8 @@ def _of_tracks(capture, body, handle, frames):
     if capture.tracks is None:
         return None
     seen = capture.tracks.visible[frames]
-    use = np.flatnonzero(seen.sum(axis=0) >= max(LEAST, 0.3 * len(frames)))
-    if len(use) < LEAST:
+    use = np.flatnonzero(seen.sum(axis=0) >= max(FEWEST, 0.3 * len(frames)))
+    if len(use) < FEWEST:
         return None
     start = float(capture.times[frames[0]])
     places = capture.tracks.positions[frames][:, use]
@@ -185,8 +204,8 @@ def _of_clouds(capture, body, handle, frames):
         beside = across.min(axis=1) < body.cell_size  # seen there, be it moved across or not
         lags[k] = np.where(beside, np.median(lag, axis=1), np.nan)
     count = np.isfinite(lags).sum(axis=0)
-    use = count >= max(LEAST, 0.5 * len(frames))
-    if use.sum() < LEAST:
+    use = count >= max(FEWEST, 0.5 * len(frames))
+    if use.sum() < FEWEST:
         return None
     lags = lags[:, use]
     variance = np.nanmean((lags - np.nanmedian(lags, axis=0)) ** 2, axis=0)

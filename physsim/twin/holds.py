@@ -1,6 +1,5 @@
 """How handles hold a body: which of its points, where in the handle's frame, and whether for the whole time."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +9,10 @@ from physsim.errors import InputError
 from physsim.physics.rods import Curve
 from physsim.twin.body import SoftBody
 from physsim.twin.grips import gripped
+from physsim.twin.nearby import LEAST, at_rest, nearby, spread
 from physsim.twin.touches import closed_times, touch_of
 
-LEAST = {"solid": 4, "sheet": 3, "rod": 2}  # points that a hold of a pose needs: fewer let the body turn about them
+GUESSED = "what it holds was guessed"  # of a handle of which neither radius nor places are known, and whose motion does not tell
 REACH, SHARE = 3.0, 0.25  # mesh edges, and share of the body's extent: a handle further away than both, and than its radius, holds nothing
 
 
@@ -43,8 +43,9 @@ def find_holds(capture: Capture, body: SoftBody, positions: np.ndarray | None = 
     """Which points of the body each handle holds.
 
     Those within the handle's radius of one of its places, or half a cell of places that are told, when the motion begins: if they lie on
-    one line the body hangs from it as from a hinge. Where neither radius nor places are known, those that keep their place in the handle's
-    frame; where the motion does not tell, the face in whose middle the handle sits, or those nearest: as many as a rigid hold needs.
+    one line the body hangs from it as from a hinge. Where neither radius nor places are known, a guess, which a remark says: the face or
+    the edge in whose middle the handle sits, the corner of a sheet next to it, or the nearest points (`physsim.twin.nearby`); unless the
+    motion shows that others keep their place in the handle's frame (`physsim.twin.grips`).
 
     Args:
         capture: Capture.
@@ -70,7 +71,11 @@ def find_holds(capture: Capture, body: SoftBody, positions: np.ndarray | None = 
         told = handle.radius is not None or (handle.places is not None and len(handle.places) > 0)
         points = None if told or distances[name].min() > _far(body) else gripped(capture, body, handle, name)
         if points is not None:
-            text = f"it is taken to hold the {len(points)} points that keep their place in its frame"
+            text = f"it is taken to hold the {len(points)} points that keep their place in its frame; give its radius or places if known"
+        elif not told and distances[name].min() <= _far(body):
+            spot = handle.at(np.array(max(time, begin) if np.isfinite(begin) else time))[0]
+            points = nearby(body, at_rest(body, spot[None], spot)[0])
+            text = f"{GUESSED}, as the motion does not tell: the {len(points)} points next to it; give its radius or places"
         else:
             points, text = _held(body, distances[name], handle, max(time, begin) if np.isfinite(begin) else time)
         if text:
@@ -118,50 +123,17 @@ def _held(body: SoftBody, distance: np.ndarray, handle: Handle, time: float) -> 
     if nearest > max(_far(body), 0.0 if radius is None else 2 * radius):
         return np.zeros(0, int), f"{nearest:.3g} m from the body when the motion begins: it holds nothing"
     within = np.flatnonzero(distance <= reach)
-    told = touch is not None or radius is not None
-    if not told and body.kind == "solid":
-        face = face_about(body, handle.at(np.array(time))[0])
-        if face is not None:
-            return face, f"the motion does not tell what it holds: the face in whose middle it sits is taken, {len(face)} points"
     if spread(body, within):
-        return within, "" if told else f"the motion does not tell what it holds: the {len(within)} nearest points are taken"
+        return within, ""
     # what is told is taken at its word: along one line, or at few places, a body hangs as from a hinge
-    if told and len(within) >= (2 if touch is not None and len(touch.places) > 1 else LEAST[body.kind]):
+    if len(within) >= (2 if touch is not None and len(touch.places) > 1 else LEAST[body.kind]):
         return within, f"it holds {len(within)} points, about which the body can turn as about a hinge"
     for count in range(max(len(within) + 1, LEAST[body.kind]), len(order) + 1):
         if spread(body, order[:count]):
             break
     chosen = np.sort(order[:count])
-    if not told:
-        return chosen, f"the motion does not tell what it holds: the {count} nearest points are taken"
     text = f"its places and its radius of {radius or reach:.3g} m hold {len(within)} points, too few to carry the body's turns"
     return chosen, f"{text}; the {count} nearest are held"
-
-
-def face_about(body: SoftBody, spot: np.ndarray) -> np.ndarray | None:
-    """Points of the flat end of a body in whose middle a place lies [m], shape [3]; None where it lies in the middle of none."""
-    points, size = body.pose, body.cell_size
-    best = None
-    for axis in np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2]:
-        along = points @ axis
-        for end in (along.min(), along.max()):
-            face = np.flatnonzero(np.abs(along - end) < 0.3 * size)
-            width = float(np.ptp(points[face], axis=0).max())
-            off = float(np.linalg.norm(points[face].mean(axis=0) - spot))
-            if len(face) >= LEAST["solid"] and off < 0.3 * size + 0.1 * width and (best is None or off < best[0]):
-                best = off, face
-    return None if best is None else best[1]
-
-
-def spread(body: SoftBody, points: Sequence[int]) -> bool:
-    """Whether points held fix the body's pose: enough of them, and not in one line where the body is no rod."""
-    if len(points) < LEAST[body.kind]:
-        return False
-    if body.kind == "rod":
-        return bool((np.diff(np.sort(points)) == 1).any())
-    places = body.points[np.asarray(points)]
-    sizes = np.linalg.svd(places - places.mean(axis=0), compute_uv=False)
-    return bool(sizes[1] > 0.1 * sizes[0])
 
 
 def _hold(handle, name, body, points, positions, time, begin, end):
