@@ -27,6 +27,9 @@ FOLLOWED = 20  # tracks, at least, that carry a pose
 DENSE = 20_000  # points that tell how far a cloud reaches
 SHOWN = 0.8  # share of a sheet's area that is seen where it shows all of it
 SLENDER = 0.12  # second over first extent of a rod, in pieces of it
+DOUBTED = 3.0  # noises off: another pose is tried, and if that is no better it is said
+LEAST = 1e-3  # of the extent: how far points that nothing is said of are off at least
+ROUNDING = 1e-3  # of that: of noise that is stated to be less
 TOUCHED = 0.9  # share of its places at which a touch must find a body that lies as it is given
 THIN = 0.06  # third over first extent of a sheet
 
@@ -50,8 +53,9 @@ def sight_at(capture: Capture, mesh: object, kind: str, frame: int, seed: int, b
         cloud = cloud[: len(cloud) - len(touched(capture, frame))]  # these come in as touches, without noise
     few = sampled(cloud, SAMPLED, seed)
     shown = [cloud_noise(few) if len(few) > 20 else np.nan, np.nan if bound is None else track_noise(capture.tracks.positions)]
-    told = np.nanmax(shown) if np.isfinite(shown).any() else 1e-3 * float(np.ptp(rest_points(mesh), axis=0).max())
-    noise = sensor_noise(capture, float(told))
+    # what is still, or was smoothed, scatters less than it is off: where a marker sits is known no better than this
+    least = LEAST * float(np.ptp(rest_points(mesh), axis=0).max())
+    noise = max(sensor_noise(capture, float(np.nanmax([*shown, least]))), ROUNDING * least)
     whole = len(few) > 0 and shows_all(few, mesh, kind)
     tracks, nodes, weights = bound if bound is not None else (np.zeros(0, int), np.zeros((0, 1), int), np.zeros((0, 1)))
     points = capture.tracks.positions[frame][tracks] if bound is not None else np.zeros((0, 3))
@@ -131,14 +135,15 @@ def laid(capture: Capture, mesh: object, kind: str, frame: int, seed: int) -> tu
         return rest, [f"frame {frame} shows {len(sight.cloud)} points: the mesh is taken to lie as it is given"]
     if bound is None and kind == "rod" and isinstance(mesh, Curve) and not mesh.closed:
         return _laid_rod(capture, mesh, frame, sight), []
-    pose, misfit = None, np.inf
-    if lies_held(rest, sight):
-        pose, misfit = bent_to(mesh, kind, rest, with_held(rest, sight), only_if_near=True)
-    if pose is None:
+    tried = []
+    if lies_held(rest, sight):  # where a hand finds it, it may have sagged far since
+        tried.append(bent_to(mesh, kind, rest, with_held(rest, sight), only_if_near=not sight.touches))
+    if not tried or tried[0][0] is None or tried[0][1] > DOUBTED:
         turned = turned_to(mesh, rest, sight)
-        pose, misfit = bent_to(mesh, kind, turned, with_held(turned, sight))
+        tried.append(bent_to(mesh, kind, turned, with_held(turned, sight)))
+    pose, misfit = min((found for found in tried if found[0] is not None), key=lambda found: found[1])
     remarks = []
-    if misfit > 3.0:
+    if misfit > DOUBTED:
         remarks.append(f"the mesh lies {misfit:.1f} noises from what is seen in frame {frame}: is it the right shape and size?")
     return pose, remarks
 

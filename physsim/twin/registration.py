@@ -74,8 +74,8 @@ def bent_to(mesh: object, kind: str, x: np.ndarray, sight: Sight, only_if_near: 
     found = []
     for level, (strain, rough) in enumerate(SOFTER[kind]):
         x = problem.solve(x, strain, rough, BENT[level > 0])
-        if found and sight.held and problem.strain(x) > TORN:
-            break
+        if found and sight.held and problem.strain(x) > TORN:  # softer ones may be less strained: they reach what they are drawn to
+            continue
         found.append((x, problem.misfit(x)))
         if found[-1][1] <= EXPLAINED and not dense:
             break

@@ -290,7 +290,7 @@ def test_a_pickle_in_the_arrays_is_not_opened(folder, tmp_path):
     arrays = dict(load_arrays(folder / "run.npz", kind="run"))
     arrays["times"] = np.array([Trap()], dtype=object)
     np.savez(folder / "run.npz", **{"physsim kind": np.array("run")}, **arrays)
-    with pytest.raises(ps.InputError, match="cannot be read as npz of plain arrays"):
+    with pytest.raises(ps.InputError, match="holds Python objects"):
         Run.load(folder)
     assert not (tmp_path / "sprung").exists()
 

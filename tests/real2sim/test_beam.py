@@ -160,7 +160,7 @@ def test_impossible_experiments_get_one_line_and_exit_code_2(recordings, tmp_pat
     data["recordings"] = {"heavy": {"file": str(recordings[0])}}
     change(data)
     (tmp_path / "e.json").write_text(json.dumps(data))
-    code = cli.main(["demo", "--experiment", str(tmp_path / "e.json"), "--cells", "4", "1", "1", "--quiet", "--out", str(tmp_path)])
+    code = cli.main(["demo", "beam", "--experiment", str(tmp_path / "e.json"), "--cells", "4", "1", "1", "--quiet", "--out", str(tmp_path)])
     told = capsys.readouterr().err
     assert (code, told.count("\n")) == (2, 1)
     assert said in told
@@ -168,7 +168,7 @@ def test_impossible_experiments_get_one_line_and_exit_code_2(recordings, tmp_pat
 
 def test_recordings_that_cannot_be_used_get_one_line_and_exit_code_2(recordings, tmp_path, capsys):
     def refused(path, said, *words):
-        code = cli.main(["demo", "--fit", str(path), *words, "--cells", "4", "1", "1", "--quiet", "--out", str(tmp_path / "out")])
+        code = cli.main(["demo", "beam", "--fit", str(path), *words, "--cells", "4", "1", "1", "--quiet", "--out", str(tmp_path / "out")])
         told = capsys.readouterr().err
         assert (code, told.count("\n")) == (2, 1)
         assert said in told
