@@ -1,5 +1,6 @@
 """What the README prints runs as printed and ends as its comments say; commands, names and files that it tells of exist."""
 
+import json
 import re
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 import physsim as ps
-from physsim import cli
+from physsim import assets, cli
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,13 +41,21 @@ def run(monkeypatch, tmp_path):
 
 
 def test_every_block_is_run_here():
-    assert len(BLOCKS) == 3 and [sum(word in b for b in BLOCKS) for word in ("LBFGS", "PyBulletRobot", "PosedSplats")] == [1, 1, 1]
+    words = ("LBFGS", "PyBulletRobot", "PosedSplats", "identify_twin")
+    assert len(BLOCKS) == len(words) and all(sum(word in b for b in BLOCKS) == 1 for word in words)
 
 
 def test_the_stiffness_of_the_beam_is_found_from_its_tip(run, capsys):
     names = run("LBFGS")
     assert names["log_young"].exp().item() == pytest.approx(2.6e5, rel=1e-3)
     assert "tensor(" in capsys.readouterr().out
+
+
+def test_the_shaken_block_is_as_stiff_as_its_maker_hangs_it(run, capsys):
+    names = run("identify_twin")
+    truth = json.loads((assets.folder("twin_capture") / "truth.json").read_text(encoding="utf-8"))["young"]
+    assert 0.85 * truth["least"] < names["fit"].values["young"] < 1.15 * truth["most"]
+    assert names["positions"].shape[0] == 20 and "young = " in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from physsim.twin.holds import GUESSED
 from physsim.twin.report import digits, misfits, scaled, span, text_table, words
 from physsim.twin.results import TwinFit
 
@@ -100,5 +101,6 @@ def summary(fit: TwinFit, judgement: object, assumed: Sequence[str] = (), notes:
         notes: sentences for the top of the report.
     """
     doubts = [f"doubt: {line}" for line in misfits(fit)]
-    lines = [parameter_table(fit), *(f"assumed: {line}" for line in assumed), *doubts, *(f"note: {line}" for line in notes)]
+    told = (f"{'warning' if GUESSED in line else 'assumed'}: {line}" for line in assumed)
+    lines = [parameter_table(fit), *told, *doubts, *(f"note: {line}" for line in notes)]
     return "\n".join([*lines, "", text_table(judgement)])

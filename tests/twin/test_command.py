@@ -315,13 +315,20 @@ def test_the_table_tells_parameters_intervals_and_held_out_errors(folder, fitted
 
 
 def test_the_table_and_the_verdict_tell_a_misfit_and_what_was_assumed(fitted):
+    from physsim.twin.holds import GUESSED
     from physsim.twin.report import verdict
     from physsim.twin.terminal import summary
 
     off = "tracks: residuals of 0.0044 m, 4.4 times the data's own noise: the model, its shape or its start is off"
     fit, judgement = replace(fitted[1].fit, statement=f"young = 1\n{off}"), fitted[1].judged.judgement
-    text = summary(fit, judgement, ["the hand's hold was guessed"], ["the rest shape was changed"])
-    assert f"doubt: {off}" in text and "assumed: the hand's hold was guessed" in text and "note: the rest shape was changed" in text
+    guessed = f"handle 'hand': {GUESSED}"
+    text = summary(fit, judgement, ["it is 1 mm thick", guessed], ["the rest shape was changed"])
+    assert (
+        f"doubt: {off}" in text
+        and "assumed: it is 1 mm thick" in text
+        and f"warning: {guessed}" in text
+        and "note: the rest shape was changed" in text
+    )
     assert any(off in line for line in verdict(judgement, fit)) and not any(off in line for line in verdict(judgement, fitted[1].fit))
 
 
