@@ -209,9 +209,9 @@ class _Job:
             v = u.variable
             if u.name.split("[")[0] in DAMPINGS:
                 usual = float(np.clip(first[u.name] * grown, v.lower, v.upper))
-                if long:
-                    v = replace(v, lower=max(v.lower, FADED * min(usual, first[u.name])))
-                u = replace(u, variable=v.started_at(max(float(np.mean(v.start)), usual)))
+                lower = max(v.lower, FADED * min(usual, first[u.name])) if long else v.lower
+                begin = float(np.clip(max(float(np.mean(v.start)), usual), lower, v.upper))
+                u = replace(u, variable=replace(v, start=begin, lower=lower))
             out.append(u)
         return out
 
