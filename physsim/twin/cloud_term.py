@@ -15,7 +15,8 @@ class CloudTerm:
     """Distances of measured points from the nearest places of the body's surface [m].
 
     Along the surface a point tells nothing but where the surface ends: within it the residual is the distance from the triangle's plane,
-    beyond an edge the distance from the edge. What one camera cannot see does not enter. Nearest places are found anew at every
+    beyond an edge the distance from the edge. What one camera cannot see does not enter. Of a point that was seen from a known place the
+    plane is the one that its ray strikes, and where it strikes none the distance is the ray's. Places are found anew at every
     linearisation; that they move along does not change the distance to first order.
 
     Args:
@@ -62,22 +63,29 @@ class CloudTerm:
         y, eye = self.points[int(frame)], self.eyes[int(frame)]
         if not len(y):
             return measured(np.zeros((0, 1)), np.zeros(0), np.zeros((0, 1), int), np.zeros((0, 1, 1, 3)), len(x), self.sigma, self.sharp)
-        foot = self.surface.nearest(y, x, eye)
-        directions, distance = self._directions(y, x, foot, eye)
+        foot, missed = self._foot(y, x, eye)
+        directions, distance = self._directions(y, x, foot, eye, missed)
         residuals = np.concatenate([distance[:, None], np.zeros((len(y), directions.shape[1] - 1))], axis=1)
         slope = -directions[:, :, None, :] * foot.weights[:, None, :, None]
         linear = measured(residuals, np.ones(len(y)), foot.nodes, slope, len(x), self.sigma, self.sharp)
         return Linear(linear.residuals, linear.weights, linear.apply, linear.shrink, linear.pull, distance[foot.inner])
 
-    def _directions(self, y, x, foot, eye):
+    def _foot(self, y, x, eye):
+        """(Foot of the place that each point is compared with, whether the ray on which it was measured misses the body [p])."""
+        foot = self.surface.nearest(y, x, eye)
+        if eye is None or self.surface.is_rod:
+            return foot, np.zeros(len(y), bool)
+        hit, struck = self.surface.struck(y, x, eye)
+        return foot.replaced(hit, struck), ~hit
+
+    def _directions(self, y, x, foot, eye, missed):
         """Unit vectors along which a point's distance counts [p, rows, 3], and the distance [m], shape [p].
 
-        On a triangle its normal; on an edge, a corner or a rod's node the way to the point; on a rod's edge across the axis, and a second
-        one across both: there the distance does not change to first order, but to second.
+        On a triangle its normal; on an edge, a corner or a rod's node the way to the point, of a ray that misses the way to the ray; on a
+        rod's edge across the axis, and a second one across both: there the distance does not change to first order, but to second.
         """
         half = self.surface.half
         away = y - foot.place
-        size = np.linalg.norm(away, axis=1)
         if self.surface.is_rod:
             along = x[foot.nodes[:, 1]] - x[foot.nodes[:, 0]]
             side = np.cross(along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-300), foot.normal)
@@ -85,9 +93,15 @@ class CloudTerm:
             return np.stack([foot.normal, side], axis=1), np.einsum("pd,pd->p", foot.normal, away) - half
         height = np.einsum("pd,pd->p", foot.normal, away)
         side = np.sign(height if eye is None else np.einsum("pd,pd->p", foot.normal, eye - y))
-        edge = (foot.weights.min(axis=1) <= 1e-9) & (size > 0.1 * self.sigma)
+        edge = missed if eye is not None else foot.weights.min(axis=1) <= 1e-9
+        if eye is not None:
+            ray = (y - eye) / np.maximum(np.linalg.norm(y - eye, axis=1, keepdims=True), 1e-300)
+            away = away - np.einsum("pd,pd->p", away, ray)[:, None] * ray
+        size = np.linalg.norm(away, axis=1)
+        edge = edge & (size > 0.1 * self.sigma)
         direction = np.where(edge[:, None], away / np.maximum(size, 1e-300)[:, None], foot.normal)
-        return direction[:, None], np.where(edge, size - half, height - half * side)
+        distance = np.where(edge, size - half, np.where(missed, 0.0, height - half * side))
+        return direction[:, None], distance
 
     def data(self) -> list:
         """Arrays that make this term what it is, for a fingerprint."""

@@ -97,11 +97,12 @@ def identify_field_twin(
     stated = [term.sigma for term in terms]
     if fit is None:
         fit = identify_twin(scene, terms, wanted, start=start, progress=progress, level=level, seed=seed, **options)
+    scene = scene.with_step(fit.dt)
     job = FieldStages(scene, terms, names, _from(fit, others), start, fit, stated, progress)
     _bind(job)
     final = {"start": job.start, "progress": progress, "level": level, "seed": seed} | options
     if not isinstance(basis, str):
-        return _by_part(job, labels, None, final)
+        return _given_parts(job, labels, final)
     if basis == "smooth":
         return _smooth(job, count or COLUMNS, level)
     return _found_parts(job, count or PATCHES, most_parts, least_ratio, seed, final)
@@ -142,10 +143,17 @@ def _bind(job):
             term.bind(int(frame), poses[int(frame)])
 
 
+def _given_parts(job, labels, options):
+    """One value in each given region: as a field with damping going along first, which also says how the damping's is shared out."""
+    stage = job.run("parts", job.regions(labels), job.others)
+    job.others = stage.others
+    return _by_part(job, labels, stage.z + np.where(np.arange(len(stage.z)) > 0, stage.z[0], 0.0), options)
+
+
 def _by_part(job, labels, values, options, blend=None):
     """The general fit with one value a part, cells at a border keeping what share of it they are of (`blend`: log values of cells)."""
     scene = job.scene
-    cells = np.zeros(len(labels)) if values is None else values[labels] if blend is None else blend
+    cells = values[labels] if blend is None else blend
     shares = np.exp(cells - cells.mean())
     middle = float(np.exp(cells.mean()))
     unknowns = [u for u in job.others if u.name not in job.damping]
@@ -155,7 +163,7 @@ def _by_part(job, labels, values, options, blend=None):
             unknowns.append(replace(u.started_at(float(np.clip(first, u.variable.lower, u.variable.upper))), pattern=shares))
     for name in job.names:
         base = float(np.exp(np.log(job.base[scene.parameters[name].name]).mean()))
-        parts = part_unknowns(scene, name, labels, base if values is None else base * np.exp(values))
+        parts = part_unknowns(scene, name, labels, base * np.exp(values))
         if blend is not None:
             parts = [replace(u, pattern=u.pattern * np.exp(blend - values[labels])) for u in parts]
         unknowns += parts
@@ -341,4 +349,5 @@ def _smooth(job, count, level):
         parts=None,
         statement=statement,
         converged=stage.result.reason[0] != MAX_ITERATIONS,
+        dt=problem.dt,
     )

@@ -240,6 +240,14 @@ class FieldStages:
         columns, rates = smooth_columns(self.cells, count)
         return self._graded(columns, rates, "field", self.names[0])
 
+    def regions(self, labels):
+        """A field with one value in each given region: the first one's, and the others' over it."""
+        columns = region_basis(labels)
+        columns[:, 0] = 1.0
+        names = (self.names[0], *(f"region[{i}]" for i in range(1, columns.shape[1])))
+        priors = np.array([np.inf, *[STRENGTH] * (len(names) - 1)])
+        return ColumnField(columns, names, np.zeros(len(names)), priors)
+
     def patched(self, count, seed):
         """(field that is constant on patches, in modes of their graph; labels [cells]; modes [patches, patches])."""
         labels = patches(self.cells, count, seed)

@@ -119,6 +119,7 @@ class FitJob:
             fit = fitted("fit with weight", scene, unknowns)
         else:
             fit = fitted("fit", scene, unknowns)
+        scene = scene.with_step(fit.dt)
         if request.stiffness == "one":
             return scene, fit
         from physsim.twin.field import COLUMNS, identify_field_twin

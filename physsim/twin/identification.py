@@ -2,7 +2,9 @@
 
 Levenberg-Marquardt on the simulation's tangents. Several starts decades apart compete over the first part of the motion at a long step;
 the best goes on to all of it, and then to the scene's own step. Each term's noise is estimated anew from its residuals, so that a
-term that the model cannot follow closely does not outvote the others, and the last stage repeats until the noise stays.
+term that the model cannot follow closely does not outvote the others, and the last stage repeats until the noise stays. Last the step
+is halved as long as that moves what is wanted by more than a share of its interval: too long a step slows vibrations down, which would
+pass for too little stiffness.
 """
 
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from physsim.twin.checkpoint import Checkpoint, Remembered
 from physsim.twin.fingerprint import fingerprint
 from physsim.twin.problem import TwinProblem
 from physsim.twin.results import TwinFit
+from physsim.twin.statement import step_lines, term_lines, value_lines
 from physsim.twin.terms import default_terms
 from physsim.twin.uncertainty import density_sentence, determine, wanted_values
 from physsim.twin.unknowns import DAMPINGS, PARAMETER, STIFFNESSES, Unknown, chosen_unknowns, start_unknowns
@@ -33,6 +36,9 @@ LEAST_FRAMES = 8  # in the first part
 FADED = 0.03  # of the usual damping, below which none falls while the step is long
 STEADY = 0.15  # relative change of a noise below which it has been found
 ROUNDS = 3  # of the last stage at most
+HALVINGS = 2  # of the step at most
+CLOSE = 0.1  # of a variable's size, or of what was expected of it: within it the tangents that intervals stand on may be taken
+NOTICED, LEAST = 0.3, 0.01  # change by half a step that counts: over half the interval's width, and over a variable's size
 COARSE = {"until_best": True, "outrun": 2.0, "max_iterations": 12, "relative_decrease": 2e-2, "gradient": 1e-2, "step_size": 1e-2}
 FINE = {"max_iterations": 20, "relative_decrease": 1e-3, "gradient": 1e-3, "step_size": 3e-4}
 
@@ -68,6 +74,7 @@ def identify_twin(
     seed: int = 0,
     horizons: tuple | None = None,
     near: bool = False,
+    halvings: int = HALVINGS,
     checkpoint: str | None = None,
     progress: Callable | None = None,
     level: float = 0.95,
@@ -86,6 +93,7 @@ def identify_twin(
         seed: of the first one's choices.
         horizons: lengths of motion [s] fitted one after the other, None for all; None: a third of the frames, then all.
         near: whether the unknowns start near their answer: then all of the motion is fitted at once, at the scene's own step.
+        halvings: how often the scene's step may be halved at the end, where that moves the result; `TwinFit.dt` is the last one.
         checkpoint: folder that keeps every evaluation, so that a fit that was killed goes on; None: none is kept.
         progress: called as progress(stage, horizon [s], iteration, cost, values) after every iteration, with the best candidate.
         level: of the intervals.
@@ -102,6 +110,7 @@ def identify_twin(
     if not 0.0 < level < 1.0:
         raise InputError(f"level = {level}: must lie between 0 and 1; 0.95 is usual")
     seeds = int(validation.array("seeds", seeds, (), kind="i", lower=1))
+    halvings = int(validation.array("halvings", halvings, (), kind="i", lower=0))
     if start is None:
         from physsim.twin.start import find_start
 
@@ -112,7 +121,7 @@ def identify_twin(
         own = default_terms(scene, seed=seed + k) if terms is None else list(terms)
         folder = checkpoint if checkpoint is None or k == 0 else f"{checkpoint}/seed_{k}"
         first = wanted if k == 0 else _scattered(wanted, np.random.default_rng((seed, k)))
-        fits.append(_Job(scene, own, first, start, tuple(starts), ways, horizons, bool(near), folder, progress, level).run())
+        fits.append(_Job(scene, own, first, start, tuple(starts), ways, horizons, bool(near), halvings, folder, progress, level).run())
     if seeds > 1:
         fits[0].spread = {name: [fit.values[name] for fit in fits] for name in fits[0].values}
     return fits[0]
@@ -133,10 +142,11 @@ def _scattered(unknowns, chance):
 class _Job:
     """One fit, stage by stage."""
 
-    def __init__(self, scene, terms, unknowns, start, factors, ways, horizons, near, folder, progress, level):
+    def __init__(self, scene, terms, unknowns, start, factors, ways, horizons, near, halvings, folder, progress, level):
         self.scene, self.terms, self.unknowns, self.start = scene, terms, unknowns, start
         self.factors, self.level, self.progress = factors, level, progress
         self.horizons, self.near = _horizons(scene, horizons), near
+        self.halvings, self.moved, self.settled = halvings, {}, False  # `moved`: scaled unknowns by the last halving that was tried
         self.extent = float(np.ptp(start.positions[scene.body.particles], axis=0).max())
         self.ways = min(int(ways), len(start.ways))
         self.stated = [term.sigma for term in terms]
@@ -144,7 +154,16 @@ class _Job:
         self.remembered = Remembered(kept)
 
     def _fingerprint(self):
-        parts = [self._plan(), self.factors, self.ways, self.level, self.scene.dt, self.scene.integrator, self.start.positions]
+        parts = [
+            self._plan(),
+            self.factors,
+            self.ways,
+            self.level,
+            self.halvings,
+            self.scene.dt,
+            self.scene.integrator,
+            self.start.positions,
+        ]
         parts += [self.start.velocities, self.start.ways, self.start.at_rest, self.scene.model.rest, self.scene.capture.times]
         for u in self.unknowns:
             v = u.variable
@@ -172,7 +191,7 @@ class _Job:
             factors = self.factors if number == 0 else (1.0,)
             name = f"fit {number + 1} of {len(plan)}"
             found = self._stage(name, self._frames(horizon), unknowns, factors, dt, found, number == len(plan) - 1)
-        return self._finish(found)
+        return self._finish(self._halved(found))
 
     def _plan(self):
         """(horizon [s], step [s]) of each stage: long steps first, all of the motion at the scene's own step last."""
@@ -249,6 +268,51 @@ class _Job:
             problem.unknowns = [u.started_at(found.values[u.name]) for u in unknowns]
         return found
 
+    def _halved(self, found):
+        """The fit in steps so short that half of them would not move it noticeably, or in the shortest allowed."""
+        for halving in range(self.halvings):
+            coarse = found.problem
+            coarse.unknowns = [u.started_at(found.values[u.name]) for u in coarse.unknowns]
+            finer = coarse.halved() if coarse.model.envs == 1 else self._single(coarse).halved()
+            call = self.remembered.calls(finer)
+            residuals, jacobian = (part[0] for part in call(_starts(finer.unknowns, 1), np.ones(1, bool)))
+            if not np.isfinite(residuals).all():
+                break
+            step = _newton_step(residuals, jacobian) - _newton_step(*self._best(found))
+            self.moved = {u.name: float(change) for u, change in zip(finer.unknowns, step, strict=True) if u.wanted}
+            self.settled = not self._noticed(found)
+            if self.settled:
+                break
+            length = float(self.scene.capture.times[finer.frames[-1]] - self.start.time)
+            self._sharpen(True)
+            found.result = self._solve(f"step halved, {halving + 1}", finer, call, length, FINE, found)
+            found.problem = finer
+            found.values = dict(zip([u.name for u in finer.unknowns], found.result.theta[0].tolist(), strict=True))
+            found.converged = found.result.reason[0] != MAX_ITERATIONS
+            self._weigh(finer, self.remembered.noise_at(found.result.scaled[0]))
+        return found
+
+    def _single(self, problem):
+        """The same problem of one candidate."""
+        one = TwinProblem(problem.scene, self.terms, problem.unknowns, self.start, problem.frames, 1, problem.dt)
+        one.assume(self._middle(problem.unknowns))
+        return one
+
+    @staticmethod
+    def _best(found):
+        return found.result.residuals[found.result.best], found.result.jacobian[found.result.best]
+
+    def _noticed(self, found):
+        """Whether half a step moves something wanted by more than a share of what it is known to."""
+        problem, scaled = found.problem, found.result.scaled[found.result.best]
+        bounds, _ = determine(problem, scaled, *self._best(found), self.level, self._excess())
+        for u in problem.unknowns:
+            if u.wanted:
+                low, high = (float(u.variable.scaled(end)) for end in bounds[u.name])
+                if abs(self.moved[u.name]) > max(NOTICED * (high - low) / 2, LEAST * u.variable.size):
+                    return True
+        return False
+
     def _sharpen(self, sharp):
         """Let what is far off pull less and less (once the fit is near), or as much as what is a little off."""
         for term in self.terms:
@@ -277,7 +341,8 @@ class _Job:
                 values = {u.name: float(theta[best, i]) for i, u in enumerate(problem.unknowns) if u.wanted}
                 self.progress(name, length, iteration, float(cost[best]), values)
 
-        problem.renew()  # so that no stage ends on tangents of another place without having looked
+        if not problem.borrows:
+            problem.renew()  # so that no stage ends on tangents of another place without having looked
         try:
             return least_squares(call, problem.variables, progress=show, **options)
         except RuntimeError as error:
@@ -288,8 +353,9 @@ class _Job:
         best = result.best
         scaled = result.scaled[best]
         values, units = wanted_values(problem, scaled)
-        problem.renew()
-        residuals, jacobian = (part[0] for part in problem(np.tile(scaled, (problem.model.envs, 1))))  # with tangents of this place
+        if not (problem.dt < self.scene.dt and problem.is_near(scaled, CLOSE)):
+            problem.renew()  # tangents of the place itself; those of steps that were halved cost most, and were taken close by
+        residuals, jacobian = (part[0] for part in problem(np.tile(scaled, (problem.model.envs, 1))))
         bounds, sentences = determine(problem, scaled, residuals, jacobian, self.level, self._excess())
         sentences |= density_sentence(self.scene, values)
         everyone = np.tile(scaled, (problem.model.envs, 1))
@@ -311,30 +377,27 @@ class _Job:
             camera_pose=(turn, problem.centre + pose[3:] - turn @ problem.centre),
             noise={term.name: term.sigma for term in self.terms},
             history=found.history,
-            statement=self._statement(values, units, bounds, sentences, found),
+            statement="\n".join(self._lines(values, units, bounds, sentences, found)),
             converged=found.converged,
+            dt=problem.dt,
         )
+
+    def _lines(self, values, units, bounds, sentences, found):
+        """What is to be said of the fit, line by line."""
+        lines = value_lines(values, units, bounds, sentences, self.level) + term_lines(self.terms, self.stated)
+        logs = {u.name for u in found.problem.unknowns if u.variable.scale == "log"} - set(sentences)
+        lines += step_lines(found.problem.dt, {name: change for name, change in self.moved.items() if name in logs}, self.settled)
+        return lines if found.converged else [*lines, "the fit was stopped before it had converged"]
 
     def _excess(self):
         """Largest share of a term's residuals in the noise that its data have by themselves."""
         return max(term.sigma / stated for term, stated in zip(self.terms, self.stated, strict=True))
 
-    def _statement(self, values, units, bounds, sentences, found):
-        lines = []
-        for name, value in values.items():
-            low, high = bounds[name]
-            unit = f" {units[name]}" if units[name] else ""
-            lines.append(sentences.get(name) or f"{name} = {value:.4g}{unit}, {100 * self.level:g} % interval {low:.4g} to {high:.4g}")
-        lines += [text for name, text in sentences.items() if name not in values]
-        for term, stated in zip(self.terms, self.stated, strict=True):
-            unit = {"mask": " pixel", "colour": ""}.get(term.name.split()[0], " m")
-            lines.append(f"{term.name}: residuals of {term.sigma:.3g}{unit}")
-            if term.sigma > 3.0 * stated:
-                lines[-1] += f", {term.sigma / stated:.1f} times the data's own noise: the model, its shape or its start is off"
-        lines += [term.remark for term in self.terms if getattr(term, "remark", "")]
-        if not found.converged:
-            lines.append("the fit was stopped before it had converged")
-        return "\n".join(lines)
+
+def _newton_step(residuals, jacobian):
+    """Gauss-Newton step in scaled space, shape [p]."""
+    scale = np.maximum(np.linalg.norm(jacobian, axis=0), 1e-300)
+    return np.linalg.lstsq(jacobian / scale, -residuals, rcond=1e-8)[0] / scale
 
 
 def _least(noise):
@@ -396,6 +459,7 @@ def predict(scene: object, fit: TwinFit, frames: np.ndarray | None = None) -> np
     if frames is None:
         frames = np.flatnonzero(times >= fit.start_time - 1e-9)
     frames = validation.array("frames", frames, (None,), kind="i", lower=0, upper=len(times) - 1)
+    scene = scene.with_step(fit.dt)
     model = scene.model.replicated(1) if scene.model.envs == 1 else scene.model
     parameters = model.parameters.replace({name: np.broadcast_to(v, (model.envs, *np.shape(v))) for name, v in fit.settings.items()})
     x, v = fit.start

@@ -30,6 +30,7 @@ SLENDER = 0.12  # second over first extent of a rod, in pieces of it
 DOUBTED = 3.0  # noises off: another pose is tried, and if that is no better it is said
 LEAST = 1e-3  # of the extent: how far points that nothing is said of are off at least
 ROUNDING = 1e-3  # of that: of noise that is stated to be less
+SEATED = 30  # rounds in which what is held is laid onto its places
 TOUCHED = 0.9  # share of its places at which a touch must find a body that lies as it is given
 THIN = 0.06  # third over first extent of a sheet
 
@@ -83,6 +84,25 @@ def with_held(x: np.ndarray, sight: Sight) -> Sight:
         parts.append((x[held] @ R.T + t, nodes, weights))
     points, nodes, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
     return replace(sight, points=points, nodes=nodes, weights=weights, held=int(taken.sum()))
+
+
+def seated(pose: np.ndarray, rest: np.ndarray, sight: Sight) -> np.ndarray:
+    """The pose [n, 3] with what told places hold lying on them as at rest: a hand's turn carries on to all that hangs from it."""
+    out = pose.copy()
+    for touch in sight.touches:
+        held = touch.within(pose)
+        if len(held) < 2:
+            continue
+        every = np.ones(len(held))
+        R, t = robust_pose(rest[held], pose[held], every)
+        for _ in range(SEATED):
+            moved = rest[held] @ R.T + t
+            turn, shift = robust_pose(moved, touch.aims(moved), every)
+            R, t = turn @ R, turn @ t + shift
+        moved = rest[held] @ R.T + t
+        if np.median(np.linalg.norm(touch.onto(moved) - moved, axis=1)) < TOLD:
+            out[held] = moved
+    return out
 
 
 def lies_held(x: np.ndarray, sight: Sight) -> bool:
@@ -145,7 +165,7 @@ def laid(capture: Capture, mesh: object, kind: str, frame: int, seed: int) -> tu
     remarks = []
     if misfit > DOUBTED:
         remarks.append(f"the mesh lies {misfit:.1f} noises from what is seen in frame {frame}: is it the right shape and size?")
-    return pose, remarks
+    return seated(pose, rest, sight), remarks
 
 
 def _laid_rod(capture, mesh, frame, sight):

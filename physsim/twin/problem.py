@@ -19,6 +19,7 @@ from physsim.physics.solvers.static import SolverStatic
 from physsim.real2sim.sampled_run import run_sampled
 from physsim.twin.linear import curvature, deviation
 from physsim.twin.offsets import centred
+from physsim.twin.poses import seen_by_cameras, tilted
 from physsim.twin.unknowns import GRAVITY, PARAMETER, PLACE, POSE, SPEED, TIME
 
 TANGENT = 1e-4  # relative residual of the tangents' solves: Gauss-Newton asks for no more
@@ -94,6 +95,7 @@ class TwinProblem:
         self._base = None  # scaled unknowns [p] at which tangents were taken last, and may be used again from
         self._chords = 0  # evaluations since then
         self._tangents = None  # of the base: its key and, of every frame, those of positions as cameras see them, [p, n, 3]
+        self._lender = None  # problem of longer steps whose tangents are used as long as they are near
         self._fewer = {}  # number of candidates -> problem of so many
         self._runs = {}  # of the last simulations: with other weights only their frames are looked at again
         self.noise = np.full((envs, len(self.terms)), np.nan)  # that the residuals of the last call show, [k, terms]
@@ -133,7 +135,7 @@ class TwinProblem:
             else:
                 made[u.role][:, u.index], slopes[u.role][i, :, u.index] = value, slope
         if any(u.role == GRAVITY for u in self.unknowns):
-            params["gravity"], tangents["gravity"] = _tilted(self.model.parameters["gravity"], made[GRAVITY], slopes[GRAVITY])
+            params["gravity"], tangents["gravity"] = tilted(self.model.parameters["gravity"], made[GRAVITY], slopes[GRAVITY])
         parameters = self.model.parameters.replace(params)
         parts = [part for role in (POSE, PLACE, SPEED) for part in (made[role], slopes[role])]
         return Settings(parameters, tangents, made[TIME][:, 0], slopes[TIME][:, :, 0], *parts)
@@ -224,9 +226,28 @@ class TwinProblem:
         residuals, jacobian, self.noise, self.flatness = out
         return residuals, jacobian
 
+    def is_near(self, scaled: np.ndarray, share: float) -> bool:
+        """Whether tangents were taken within a share of each variable's size, or of what was expected of it, from unknowns [p]."""
+        size = np.array([u.variable.size if u.prior is None else min(u.prior, u.variable.size) for u in self.unknowns])
+        return self._base is not None and bool((np.abs(scaled - self._base) <= share * size).all())
+
     def renew(self) -> None:
         """Take tangents anew at the next evaluation."""
-        self._base = None
+        self._base = self._lender = None
+
+    @property
+    def borrows(self) -> bool:
+        """Whether it uses the tangents of a problem of longer steps."""
+        return self._lender is not None
+
+    def halved(self) -> "TwinProblem":
+        """The problem in steps half as long. It begins with the tangents of this one, which are nearly the same and there already."""
+        scene = self.scene.with_step(self.dt / 2)
+        finer = TwinProblem(scene, self.terms, self.unknowns, self.start, self.frames, self.model.envs)
+        finer.assume(self._middle)
+        if self.model.envs == 1 and self._base is not None:
+            finer._base, finer._lender = self._base.copy(), self
+        return finer
 
     def pass_by(self, scaled: np.ndarray) -> bool:
         """Note an evaluation at unknowns [k, p]; returns whether it takes tangents anew, or uses those of one nearby.
@@ -234,26 +255,34 @@ class TwinProblem:
         A single candidate's tangents change little over a short way, and cost several times what its motion does. An evaluation that is
         known from before is to be noted, too: which tangents later ones use depends on it.
         """
-        size = np.array([u.variable.size if u.prior is None else min(u.prior, u.variable.size) for u in self.unknowns])
-        near = len(scaled) == 1 and self._base is not None and bool((np.abs(scaled[0] - self._base) <= NEAR * size).all())
+        near = len(scaled) == 1 and self.is_near(scaled[0], NEAR)
         if near and self._chords < CHORDS:
             self._chords += not np.array_equal(scaled[0], self._base)
             return False
-        self._base, self._chords = scaled[0].copy(), 0
+        self._base, self._chords, self._lender = scaled[0].copy(), 0, None
         return True
 
     def _run(self, scaled):
         """(Mask [k] of what failed; a list of (environment, frame, x, moved) as cameras see it)."""
-        if self.pass_by(scaled) or np.array_equal(scaled[0], self._base):
+        if self.pass_by(scaled) or (self._lender is None and np.array_equal(scaled[0], self._base)):
             return self._moving(scaled)
-        base = self._base[None]
-        if self._tangents is None or self._tangents[0] != base.tobytes():
-            failed, run = self._moving(base)
-            if failed.any():
-                return self._moving(scaled)
-            self._tangents = base.tobytes(), {f: moved for _, f, _, moved in run}
+        tangents = self._base_tangents()
+        if tangents is None:
+            return self._moving(scaled)
         failed, places = self._moving(scaled, slopes=False)
-        return failed, [(env, f, x, self._tangents[1][f]) for env, f, x, _ in places]
+        return failed, [(env, f, x, tangents[f]) for env, f, x, _ in places]
+
+    def _base_tangents(self):
+        """Frame -> tangents of the base; None where it cannot be simulated."""
+        if self._lender is not None:
+            return self._lender._base_tangents()
+        key = self._base.tobytes()
+        if self._tangents is None or self._tangents[0] != key:
+            failed, run = self._moving(self._base[None])
+            if failed.any():
+                return None
+            self._tangents = key, {f: moved for _, f, _, moved in run}
+        return self._tangents[1]
 
     def _moving(self, scaled, slopes=True):
         """As `_run`, with tangents or without; the last runs are kept."""
@@ -441,50 +470,3 @@ class _Looks:
         count = np.maximum(seen.sum(axis=0), 2)  # each track's offset took one of its frames
         freed = np.sqrt(count / (count - 1.0))[:, None] if term.free else 1.0
         self._errors[t].append(((found.residuals * freed)[seen] * term.sigma).ravel())
-
-
-def seen_by_cameras(x: np.ndarray, moved: np.ndarray | None, pose: np.ndarray, slope: np.ndarray | None, centre: np.ndarray) -> tuple:
-    """Positions in the cameras' world from those in the handles' world, and their tangents.
-
-    Args:
-        x: [m], shape [n, 3]; moved: their tangents [p, n, 3], or None.
-        pose: rotation vector [rad] and shift [m] that take the cameras' world to the handles', shape [6]: handles = R (cameras - centre)
-            + centre + shift.
-        slope: of the pose, [p, 6].
-        centre: [m], shape [3].
-    """
-    if not pose.any() and (slope is None or not slope.any()):
-        return x, moved
-    turn = Rotation.from_rotvec(pose[:3]).as_matrix()
-    arm = x - centre - pose[3:]
-    seen = arm @ turn + centre
-    if moved is None:
-        return seen, None
-    # d(exp(-[w]) a) = exp(-[w]) [a]x Jr(-w) dw
-    spin = slope[:, :3] @ _right_jacobian(-pose[:3]).T
-    along = np.cross(arm[None], spin[:, None]) + moved - slope[:, None, 3:]
-    return seen, along @ turn
-
-
-def _right_jacobian(w):
-    """Of the exponential map of rotations, shape [3, 3]."""
-    angle = float(np.linalg.norm(w))
-    k = np.array([[0, -w[2], w[1]], [w[2], 0, -w[0]], [-w[1], w[0], 0]])
-    if angle < 1e-6:
-        return np.eye(3) - k / 2
-    return np.eye(3) - (1 - np.cos(angle)) / angle**2 * k + (angle - np.sin(angle)) / angle**3 * (k @ k)
-
-
-def _tilted(gravity, tilt, slope):
-    """Gravity [k, 3] tilted about two axes across it by [k, 2] rad, and its tangents [p, k, 3]."""
-    size = np.maximum(np.linalg.norm(gravity, axis=1, keepdims=True), 1e-300)
-    down = gravity / size
-    first = np.eye(3)[np.abs(down[0]).argmin()] - down * down[:, [np.abs(down[0]).argmin()]]
-    first /= np.linalg.norm(first, axis=1, keepdims=True)
-    second = np.cross(down, first)
-    raw = down + tilt[:, :1] * first + tilt[:, 1:] * second
-    length = np.linalg.norm(raw, axis=1, keepdims=True)
-    unit = raw / length
-    moved = slope[..., :1] * first + slope[..., 1:] * second
-    moved = (moved - np.einsum("pkd,kd->pk", moved, unit)[..., None] * unit) / length
-    return size * unit, size * moved

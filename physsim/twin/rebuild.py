@@ -42,7 +42,7 @@ def twin_asset(scene: TwinScene, fit: TwinFit, residual: dict | None = None, nam
         kind=body.kind,
         pose=body.pose,
         material=scene.material,
-        dt=scene.dt,
+        dt=scene.dt if fit.dt is None else fit.dt,
         source=body.source,
         remarks=list(scene.remarks),
         holds={hold.handle: {"points": hold.points, "local": hold.local, "begin": hold.begin, "end": hold.end} for hold in scene.holds},
@@ -117,7 +117,7 @@ def begun(scene: TwinScene, fit: TwinFit, seed: int = 0) -> TwinFit:
         seed: of the choice of points.
     """
     start = find_start(scene, seed=seed)
-    plain = replace(fit, start=(start.positions, start.velocities), start_time=float(start.time))
+    plain = replace(fit, start=(start.positions, start.velocities), start_time=float(start.time), dt=scene.dt)
     if start.at_rest:
         state, report = scene.static(strict=False).solve(start.state(scene), scene.control, fitted_parameters(scene, fit))
         return replace(plain, start=(state.x.numpy().reshape(-1, 3), start.velocities)) if np.all(report.converged) else plain
@@ -130,10 +130,10 @@ def begun(scene: TwinScene, fit: TwinFit, seed: int = 0) -> TwinFit:
     wanted = [replace(u, wanted=True) for u in start_unknowns(min(FINE_WAYS, len(start.ways)), float(np.ptp(middle, axis=0).max()))]
     wanted += _held_fast(fit, middle.mean(axis=0))
     try:
-        found = identify_twin(known, None, wanted, start=start, starts=(1.0,), ways=0, horizons=(None,), seed=seed)
+        found = identify_twin(known, None, wanted, start=start, starts=(1.0,), ways=0, horizons=(None,), halvings=0, seed=seed)
     except SolverError:
         return plain
-    return replace(fit, start=found.start, start_time=found.start_time)
+    return replace(plain, start=found.start, start_time=found.start_time)
 
 
 def _held_fast(fit: TwinFit, centre: np.ndarray) -> list[Unknown]:

@@ -74,7 +74,7 @@ def fit_unsagged(
             return (
                 "The rest shape is the one that was seen, weight and all: the motion does not tell the stiffness that says how far it sags."
             )
-        spread, history = fit.spread, list(fit.history)
+        spread, history, scene = fit.spread, list(fit.history), scene.with_step(fit.dt)
     settings = {} if fit is None else fit.settings
     try:
         for round_ in range(ROUNDS):
@@ -87,7 +87,7 @@ def fit_unsagged(
             low, high = fit.intervals.get(STIFF, (young, young))
             if abs(fit.values.get(STIFF, young) - young) <= ALIKE * (high - low):
                 break
-        resting = _resting(scene, settings)
+        resting = _resting(scene, settings).with_step(fit.dt)
         x = _equilibrium(resting, start, settings)
     except SolverError as error:
         return f"The rest shape is the one that was seen, weight and all: none was found that sags to it ({error})."

@@ -47,6 +47,7 @@ class TwinFit:
         stages: Stages.
         spread: name -> estimates of other seeds, where asked for.
         converged: whether the last horizon ended by its own criteria.
+        dt: step of the simulation in which it was found [s]; None: the scene's.
     """
 
     values: dict
@@ -67,3 +68,4 @@ class TwinFit:
     stages: list = entry(default_factory=list)
     spread: dict = entry(default_factory=dict)
     converged: bool = True
+    dt: float | None = None

@@ -1,5 +1,7 @@
 """A capture's body as a model: material, handles that hold it, ground and gravity, ready to be simulated and fitted."""
 
+import copy
+
 import numpy as np
 
 from physsim.appearance.nearest import nearest_element
@@ -159,6 +161,15 @@ class TwinScene:
         times = self.start_time + self.dt * np.arange(-before, steps + 1)
         targets = [hold.targets(self.capture.handles[hold.handle], times) for hold in self.holds]
         return Control(times, {HOLDS: np.concatenate(targets, axis=1)})
+
+    def with_step(self, dt: float | None) -> "TwinScene":
+        """The same scene simulated in steps of dt [s]; None: in its own."""
+        if dt is None or dt == self.dt:
+            return self
+        other = copy.copy(self)
+        other.dt = float(dt)
+        other.control = other._control()
+        return other
 
     @property
     def held(self) -> np.ndarray:

@@ -98,7 +98,7 @@ def _orthonormal(columns: np.ndarray, count: int) -> np.ndarray:
     """The first `count` directions of columns made orthonormal in turn; what earlier ones hold already is left out."""
     kept = []
     for column in columns.T:
-        column = column / np.linalg.norm(column)
+        column = column / max(np.linalg.norm(column), 1e-300)
         for _ in range(2):
             for other in kept:
                 column = column - (other @ column) * other

@@ -1,6 +1,7 @@
 """A body's surface in a pose: the nearest place on it to what was seen, where tracked points sit on it, and what a camera sees of it."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -29,6 +30,14 @@ class Foot:
     place: np.ndarray
     normal: np.ndarray
     inner: np.ndarray
+
+    def replaced(self, chosen: np.ndarray, others: "Foot") -> "Foot":
+        """With those of a mask [p] replaced by others, in order."""
+        values = []
+        for own, other in zip(vars(self).values(), vars(others).values(), strict=True):
+            values.append(own.copy())
+            values[-1][chosen] = other
+        return Foot(*values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +79,34 @@ class BodySurface:
         normal = np.cross(b - a, c - a)
         return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-300)
 
+    def silhouette(self, x: np.ndarray, eye: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Edges at which the surface ends as seen from a place: those of one triangle, and those between one that is turned towards it and
+        one that is turned away; some may be hidden by other parts of the surface.
+
+        Args:
+            x: positions of the particles [m], shape [n, 3].
+            eye: [m], shape [3].
+
+        Returns:
+            (Ends of the edges, shape [s, 2]; the corner opposite, on whose side the surface lies, shape [s].)
+        """
+        corners = x[self.elements]
+        towards = np.einsum("td,td->t", self.normals(x), eye - corners[:, 0]) > 0.0
+        edges, first, second = self._sides
+        chosen = np.flatnonzero((second < 0) | (towards[first // 3] != towards[second // 3]))
+        near = np.where((second[chosen] < 0) | towards[first[chosen] // 3], first[chosen], second[chosen])
+        return edges[chosen], self.elements[near // 3, near % 3]
+
+    @cached_property
+    def _sides(self):
+        """(Edges [e, 2]; 3 * triangle + corner opposite in the one or two triangles of each, -1 for none, each [e])."""
+        ends = np.stack([self.elements[:, [1, 2]], self.elements[:, [2, 0]], self.elements[:, [0, 1]]], axis=1).reshape(-1, 2)
+        edges, first, owner = np.unique(np.sort(ends, axis=1), axis=0, return_index=True, return_inverse=True)
+        second = np.full(len(edges), -1)
+        later = np.setdiff1d(np.arange(len(ends)), first)
+        second[owner.reshape(-1)[later]] = later
+        return edges, first, second
+
     def nearest(self, y: np.ndarray, x: np.ndarray, eye: np.ndarray | None = None) -> Foot:
         """Nearest place to each point.
 
@@ -101,6 +138,36 @@ class BodySurface:
         if len(unsure) and not (self.closed and eye is not None):
             element[unsure], weight[unsure], _ = nearest_element(y[unsure], corners)
         return self._foot(y, x, element, weight, normals)
+
+    def struck(self, y: np.ndarray, x: np.ndarray, eye: np.ndarray) -> tuple[np.ndarray, Foot]:
+        """Places of triangles that the rays on which points were measured strike.
+
+        Where a depth camera errs it errs along the ray. The place that the ray strikes does not depend on that, the nearest one does:
+        errors of points by an edge would draw it outwards.
+
+        Args:
+            y: points [m], shape [p, 3].
+            x: positions of the particles [m], shape [n, 3].
+            eye: where each point was seen from [m], shape [p, 3].
+
+        Returns:
+            (Whether each ray strikes a triangle near its point, on the side that can be seen [p]; the Foot of those, in order.)
+        """
+        corners = x[self.elements]
+        k = min(NEIGHBOURS, len(corners))
+        which = cKDTree(corners.mean(axis=1)).query(y, k=k)[1].reshape(len(y), k)
+        reach = np.linalg.norm(y - eye, axis=1)
+        ray = _unit(y - eye)
+        weights, along = _crossings(eye, ray, corners[which])
+        good = (weights >= -1e-9).all(axis=2) & (along > 0.0)
+        if self.closed:
+            good &= np.einsum("pkd,pd->pk", self.normals(x)[which], ray) < 0.0
+        off = np.where(good, np.abs(along - reach[:, None]), np.inf)
+        best = off.argmin(axis=1)
+        rows = np.arange(len(y))
+        hit = np.isfinite(off[rows, best])
+        element, weight = which[rows, best][hit], np.clip(weights[rows, best][hit], 0.0, 1.0)
+        return hit, self._foot(y[hit], x, element, weight, self.normals(x))
 
     def _foot(self, y, x, element, weights, normals):
         nodes = self.elements[element]
@@ -137,6 +204,21 @@ def _border_edges(elements):
     nodes, counts = np.unique(elements, return_counts=True)
     ends = nodes[counts == 1]
     return np.isin(elements[:, ::-1], ends)
+
+
+def _crossings(origin, ray, corners):
+    """Where rays [p, 3] cross the planes of triangles [p, k, 3, 3]: barycentric coordinates [p, k, 3], way along the ray [p, k]."""
+    a = corners[:, :, 0]
+    first, second = corners[:, :, 1] - a, corners[:, :, 2] - a
+    across = np.cross(ray[:, None], second)
+    volume = np.einsum("pkd,pkd->pk", first, across)
+    safe = np.where(np.abs(volume) > 1e-300, volume, np.nan)
+    arm = origin[:, None] - a
+    other = np.cross(arm, first)
+    u = np.einsum("pkd,pkd->pk", arm, across) / safe
+    v = np.einsum("pd,pkd->pk", ray, other) / safe
+    along = np.einsum("pkd,pkd->pk", second, other) / safe
+    return np.nan_to_num(np.stack([1.0 - u - v, u, v], axis=-1), nan=-1.0), np.nan_to_num(along, nan=-1.0)
 
 
 def _unit(v):

@@ -202,6 +202,8 @@ def _check_fit(fit):
         validation.array("Twin.fit.parts", fit.parts, (None,), kind="i", lower=0)
     if not isinstance(fit.statement, str) or not isinstance(fit.converged, bool | np.bool_):
         raise InputError("Twin.fit: a statement in words, and converged as true or false, are needed")
+    if fit.dt is not None:
+        validation.array("Twin.fit.dt", fit.dt, (), lower=0.0, lower_open=True)
     if not isinstance(fit.history, list) or not all(_is_history(row) for row in fit.history):
         raise InputError("Twin.fit.history: a list of (stage, horizon [s], cost) is needed")
     for stage in fit.stages:

@@ -16,6 +16,7 @@ from physsim.twin.start import Start
 FRAMES, RATE = 40, 30
 YOUNG, VISCOSITY, POISSON = 3.0e4, 60.0, 0.3
 LENGTH, CELLS = 0.2, (8, 2, 2)
+FINE = 1 / 480  # step of the true motion [s]
 
 
 def wave(times, amplitude=0.03, hertz=1.5):
@@ -53,7 +54,7 @@ def true_motion(lag=0.0, **material):
     """The bar with the true material, sagged at rest at first: scene, positions at the frames [f, n, 3], those of the start [n, 3]."""
     scene = scene_of(bar_capture(lag), **({"young": YOUNG, "viscosity": VISCOSITY} | material))
     rest, _ = scene.static().solve(scene.state(), scene.control)
-    fit = TwinFit({}, {}, {}, {}, 0.95, {}, (rest.positions, 0.0 * rest.positions), 0.0)
+    fit = TwinFit({}, {}, {}, {}, 0.95, {}, (rest.positions, 0.0 * rest.positions), 0.0, dt=FINE)
     return SimpleNamespace(scene=scene, positions=predict(scene, fit), start=rest.positions)
 
 

@@ -16,7 +16,8 @@ import physsim as ps
 from physsim.twin.foreground import Foreground
 from physsim.twin.identification import identify_twin, predict
 from physsim.twin.linear import Linear
-from physsim.twin.problem import TwinProblem, seen_by_cameras
+from physsim.twin.poses import seen_by_cameras
+from physsim.twin.problem import TwinProblem
 from physsim.twin.terms import default_terms
 from physsim.twin.unknowns import chosen_unknowns, gravity_unknowns, part_unknowns, pose_unknowns, start_unknowns, time_unknown
 
@@ -143,6 +144,19 @@ def test_the_cameras_world_is_the_handles_turned_back_and_shifted_back():
     y, pose, centre = rng.standard_normal((5, 3)), 0.3 * rng.standard_normal(6), rng.standard_normal(3)
     handles = (y - centre) @ Rotation.from_rotvec(pose[:3]).as_matrix().T + centre + pose[3:]
     assert seen_by_cameras(handles, None, pose, None, centre)[0] == pytest.approx(y)
+
+
+def test_a_step_that_slows_the_motion_down_is_halved_until_it_does_not_matter(truth):
+    scene = made.scene_of(tracked(truth))
+    given = {"start": made.start_at(scene, truth.start, at_rest=True), "starts": ONE}
+    fit, as_told = identify_twin(scene, **given), identify_twin(scene, halvings=0, **given)
+    assert as_told.dt == scene.dt
+    assert fit.dt in (scene.dt / 2, scene.dt / 4)
+    assert abs(fit.values["young"] / made.YOUNG - 1) < 0.3 * abs(as_told.values["young"] / made.YOUNG - 1)
+    assert f"steps of {1e3 * fit.dt:.3g} ms" in fit.statement
+    positions = predict(scene, fit)
+    assert np.abs(positions - predict(scene.with_step(fit.dt), fit)).max() == 0.0
+    assert np.abs(positions - predict(scene, replace(fit, dt=None))).max() > 1e-4
 
 
 def test_stiffness_and_damping_come_out_of_noisy_tracks_of_which_some_are_wrong(truth):
