@@ -19,6 +19,7 @@ from physsim.physics.solvers.implicit import SolverImplicit
 from physsim.real2sim.least_squares import MAX_ITERATIONS, least_squares
 from physsim.real2sim.sampled_run import run_sampled
 from physsim.twin.checkpoint import Checkpoint, Remembered
+from physsim.twin.disagreement import newton_step, without_each
 from physsim.twin.fingerprint import fingerprint
 from physsim.twin.problem import TwinProblem
 from physsim.twin.results import TwinFit
@@ -278,7 +279,7 @@ class _Job:
             residuals, jacobian = (part[0] for part in call(_starts(finer.unknowns, 1), np.ones(1, bool)))
             if not np.isfinite(residuals).all():
                 break
-            step = _newton_step(residuals, jacobian) - _newton_step(*self._best(found))
+            step = newton_step(residuals, jacobian) - newton_step(*self._best(found))
             self.moved = {u.name: float(change) for u, change in zip(finer.unknowns, step, strict=True) if u.wanted}
             self.settled = not self._noticed(found)
             if self.settled:
@@ -358,6 +359,7 @@ class _Job:
         residuals, jacobian = (part[0] for part in problem(np.tile(scaled, (problem.model.envs, 1))))
         bounds, sentences = determine(problem, scaled, residuals, jacobian, self.level, self._excess())
         sentences |= density_sentence(self.scene, values)
+        bounds, self.differ = without_each(problem, scaled, bounds, self.level, self._excess()) if problem.model.envs == 1 else (bounds, [])
         everyone = np.tile(scaled, (problem.model.envs, 1))
         s = problem.settings(everyone)
         state, _, _, _ = problem.begin(s, slopes=False)
@@ -386,18 +388,13 @@ class _Job:
         """What is to be said of the fit, line by line."""
         lines = value_lines(values, units, bounds, sentences, self.level) + term_lines(self.terms, self.stated)
         logs = {u.name for u in found.problem.unknowns if u.variable.scale == "log"} - set(sentences)
+        lines += self.differ
         lines += step_lines(found.problem.dt, {name: change for name, change in self.moved.items() if name in logs}, self.settled)
         return lines if found.converged else [*lines, "the fit was stopped before it had converged"]
 
     def _excess(self):
         """Largest share of a term's residuals in the noise that its data have by themselves."""
         return max(term.sigma / stated for term, stated in zip(self.terms, self.stated, strict=True))
-
-
-def _newton_step(residuals, jacobian):
-    """Gauss-Newton step in scaled space, shape [p]."""
-    scale = np.maximum(np.linalg.norm(jacobian, axis=0), 1e-300)
-    return np.linalg.lstsq(jacobian / scale, -residuals, rcond=1e-8)[0] / scale
 
 
 def _least(noise):

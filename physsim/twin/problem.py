@@ -5,6 +5,7 @@ Every frame is linearised when the simulation reaches it. Of its m residuals r a
 memory does not grow with the number of points. Tracks are kept until the last frame, because their offsets are eliminated over all of them.
 """
 
+import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -225,6 +226,13 @@ class TwinProblem:
             whole[active] = part
         residuals, jacobian, self.noise, self.flatness = out
         return residuals, jacobian
+
+    def without(self, index: int) -> "TwinProblem":
+        """The problem without one of its terms, for a look at what was simulated last."""
+        other = copy.copy(self)
+        other.terms, other.covers = ([x for k, x in enumerate(part) if k != index] for part in (self.terms, self.covers))
+        other._chords = 0
+        return other
 
     def is_near(self, scaled: np.ndarray, share: float) -> bool:
         """Whether tangents were taken within a share of each variable's size, or of what was expected of it, from unknowns [p]."""

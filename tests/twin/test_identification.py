@@ -159,6 +159,28 @@ def test_a_step_that_slows_the_motion_down_is_halved_until_it_does_not_matter(tr
     assert np.abs(positions - predict(scene, replace(fit, dt=None))).max() > 1e-4
 
 
+@pytest.mark.parametrize("stiffer", [1.0, 1.3])
+def test_an_interval_reaches_to_what_sensors_that_disagree_say(truth, stiffer):
+    """Tracks of two trackers, of which the second may have followed a stiffer bar from the same start."""
+    other = made.true_motion(young=stiffer * made.YOUNG)
+    shifted = other.positions + (truth.start - other.start)
+    rng = np.random.default_rng(5)
+    captures = [made.bar_capture(tracks=made.tracks_of(truth.scene, x, rng, wrong=0.0)) for x in (truth.positions, shifted)]
+    scene = made.scene_of(captures[0])
+    terms = [default_terms(made.scene_of(capture))[0] for capture in captures]
+    terms[1].name = "other tracks"
+    fit = identify_twin(scene, terms, start=made.start_at(scene, truth.start, at_rest=True), starts=ONE)
+    low, high = fit.intervals["young"]
+    assert low < fit.values["young"] < high
+    if stiffer == 1.0:
+        assert "sensors differ" not in fit.statement
+        assert high / low < 1.1
+    else:
+        assert "without other tracks young would be" in fit.statement
+        assert low < 1.03 * made.YOUNG
+        assert high > 0.97 * stiffer * made.YOUNG
+
+
 def test_stiffness_and_damping_come_out_of_noisy_tracks_of_which_some_are_wrong(truth):
     scene = made.scene_of(tracked(truth, wrong=0.05), young=3 * made.YOUNG, viscosity=made.VISCOSITY)
     fit = identify_twin(scene, start=made.start_at(scene, truth.start, at_rest=True), starts=ONE)
