@@ -4,7 +4,8 @@ Parts are found in four steps. A field that is constant on compact patches is fi
 direction a patch, with a prior that ties neighbours. In the linear model that results the patches are sorted into the few parts that
 explain the data best, with borders as short as they allow. Then the borders are moved by Gauss-Newton through the simulation itself: each
 cell is a blend of parts by its distance from the border, and the border's displacement is a smooth field. Last every part gets one value,
-with an interval, by the general fit; parts that the data do not tell apart become one. Damping goes along with stiffness.
+with an interval, by the general fit; parts that the data do not tell apart become one, and there are no more of them than it takes to
+leave the data's noise. Damping goes along with stiffness.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ from physsim.twin.identification import identify_twin, predict
 from physsim.twin.parts import neighbours, partitions, tidy
 from physsim.twin.results import TwinFit
 from physsim.twin.terms import default_terms
-from physsim.twin.uncertainty import density_sentence, determine, wanted_values
+from physsim.twin.uncertainty import EXCESS, density_sentence, determine, wanted_values
 from physsim.twin.unknowns import STIFFNESSES, chosen_unknowns, part_unknowns
 
 PATCHES = 16  # of which parts are made
@@ -201,9 +202,17 @@ def _found_parts(job, count, most, ratio, seed, options):
     times = path[0].cost / stage.chance()
     if times < CHANCE:
         return _one_part(job, f"a field of {len(sizes)} patches explains {times:.1f} times as much as it would of errors alone")
-    chosen = _enough(path)
-    others = stage.others
-    labels, values = chosen.labels[cells_patch], chosen.values
+    found = None
+    for chosen in path[1 : _enough(path)]:
+        more = _settled(job, chosen.labels[cells_patch], chosen.values, stage.others, ratio, options)
+        found = found if more is None else more
+        if more is None or _explained(job, more):
+            break
+    return _one_part(job, "no two parts could be told apart") if found is None else found
+
+
+def _settled(job, labels, values, others, ratio, options):
+    """The fit of parts from where patches say that they are: borders moved, parts that are too alike made one; None: one is left."""
     widths = WIDTHS
     while len(values) > 1:
         labels, values, others, blend = _refined(job, labels, values, others, widths)
@@ -216,7 +225,12 @@ def _found_parts(job, count, most, ratio, seed, options):
             return found
         labels, values = _joined(job, found, labels, pair)
         widths = WIDTHS[-1:]  # the borders that are left lie about right
-    return _one_part(job, "no two parts could be told apart")
+    return None
+
+
+def _explained(job, fit):
+    """Whether what a fit leaves is the noise that the data have by themselves: a further part would explain the model's errors."""
+    return all(fit.noise[term.name] < EXCESS * stated for term, stated in zip(job.terms, job.stated, strict=True))
 
 
 def _spread(values, sizes):
@@ -228,12 +242,10 @@ def _spread(values, sizes):
 
 def _enough(path):
     """As many parts as each explain WORTH of what one part leaves over free patches."""
-    whole, chosen = path[0].cost, path[0]
-    for more in path[1:]:
-        if chosen.cost - more.cost < WORTH * whole:
-            break
-        chosen = more
-    return chosen
+    whole, count = path[0].cost, 1
+    while count < len(path) and path[count - 1].cost - path[count].cost >= WORTH * whole:
+        count += 1
+    return count
 
 
 def _refined(job, labels, values, others, widths):

@@ -84,7 +84,7 @@ def _motion(mesh, young, times):
     hold = builder.attach(body, held, name="holds")
     model = builder.finalize()
     rest, _ = ps.solve_equilibrium(model)
-    steps = 4  # a frame
+    steps = 16  # a frame
     moments = np.arange(steps * (len(times) - 1) + 2) / (steps * RATE)
     control = ps.Control(moments, {hold: mesh.points[held] + hand(moments)[:, None]})
     rollout = Rollout(ps.SolverImplicit(model, 1 / (steps * RATE), "bdf2"), rest, model.parameters, control)

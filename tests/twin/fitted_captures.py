@@ -42,12 +42,12 @@ def bar_capture(lag=0.0, poisson=POISSON, **streams):
     )
 
 
-def scene_of(capture, **material):
-    """The bar, held by its end face."""
+def scene_of(capture, dt=1 / 60, **material):
+    """The bar, held by its end face, in steps with which a fit may begin."""
     mesh = capture.mesh
     end = np.flatnonzero(mesh.points[:, 0] < 1e-9)
     stuff = {"young": 1.5 * YOUNG, "poisson": POISSON, "density": 1000.0, "viscosity": 1.5 * VISCOSITY} | material
-    return TwinScene(capture, SoftBody("solid", mesh), ps.NeoHookean(**stuff), holds=[Hold("hand", end, mesh.points[end])], dt=1 / 60)
+    return TwinScene(capture, SoftBody("solid", mesh), ps.NeoHookean(**stuff), holds=[Hold("hand", end, mesh.points[end])], dt=dt)
 
 
 def true_motion(lag=0.0, **material):

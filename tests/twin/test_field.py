@@ -183,7 +183,7 @@ def test_a_smooth_field_is_found():
     made = hanging_block(lambda x: 2e4 * 4.0 ** (-x[:, 2] / 0.12))
     fit = identify_field_twin(made.scene, basis="smooth", count=8, unknowns=["young", "viscosity"], start=made.start, starts=(1.0,))
     x = centres(made.scene.soft_body.mesh)
-    upper = x[:, 2] > -0.09  # nothing hangs on the lowest quarter: how stiff it is can hardly be told
+    upper = x[:, 2] > -0.08  # little hangs on the lowest third: how stiff it is can hardly be told
     error = np.log(fit.field["young"] / (2e4 * 4.0 ** (-x[:, 2] / 0.12)))
     assert np.sqrt(np.mean(error[upper] ** 2)) < 0.25
     assert fit.parts is None

@@ -265,7 +265,7 @@ def test_clocks_and_poses_that_are_off_are_found(truth):
     rest = made.tracks_of(late.scene, np.broadcast_to(late.scene.model.rest, shifted.shape), np.random.default_rng(5), noise=0.0, wrong=0.0)
     tracks = ps.SeenTracks(seen.positions, rest=rest.positions[0])
     capture = made.bar_capture(tracks=tracks)
-    scene = made.scene_of(capture)
+    scene = made.scene_of(capture, dt=1 / 120)
     unknowns = ("young", "viscosity", "time_offset", "camera_pose")
     fit = identify_twin(scene, unknowns=unknowns, start=made.start_at(scene, late.start, at_rest=True), starts=ONE)
     assert fit.time_offset == pytest.approx(-lag, abs=3e-3)

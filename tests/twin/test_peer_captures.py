@@ -98,7 +98,6 @@ def test_a_block_is_as_stiff_as_mujoco_hangs_it_and_held_out_frames_are_predicte
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.xfail(strict=False, reason="33.4 kPa is found where MuJoCo hangs it as one of 28.4: 18 % too stiff")
 def test_a_cloth_with_markers_is_as_stiff_as_mujoco_hangs_it_and_held_out_frames_are_predicted():
     specimen = cloth(count=16)
     _, fit, judgement = fitted(capture_of(specimen, 160, 120, marked=True))
