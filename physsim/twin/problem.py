@@ -25,6 +25,7 @@ from physsim.twin.unknowns import GRAVITY, PARAMETER, PLACE, POSE, SPEED, TIME
 
 TANGENT = 1e-4  # relative residual of the tangents' solves: Gauss-Newton asks for no more
 NEAR = 0.25  # of a variable's size or of what was expected of it beforehand: within it tangents are used again
+BORROWED = 0.5  # likewise of tangents of steps twice as long
 CHORDS = 4  # evaluations in a row with the same tangents at most
 KEPT = 2e8  # bytes of runs that are kept for another look
 MOST_ITERATIONS = 80  # of Newton in a step: a candidate that needs more is no good one
@@ -263,7 +264,7 @@ class TwinProblem:
         A single candidate's tangents change little over a short way, and cost several times what its motion does. An evaluation that is
         known from before is to be noted, too: which tangents later ones use depends on it.
         """
-        near = len(scaled) == 1 and self.is_near(scaled[0], NEAR)
+        near = len(scaled) == 1 and self.is_near(scaled[0], BORROWED if self.borrows else NEAR)
         if near and self._chords < CHORDS:
             self._chords += not np.array_equal(scaled[0], self._base)
             return False
