@@ -72,11 +72,12 @@ class CloudTerm:
 
     def _foot(self, y, x, eye):
         """(Foot of the place that each point is compared with, whether the ray on which it was measured misses the body [p])."""
-        foot = self.surface.nearest(y, x, eye)
         if eye is None or self.surface.is_rod:
-            return foot, np.zeros(len(y), bool)
+            return self.surface.nearest(y, x, eye), np.zeros(len(y), bool)
         hit, struck = self.surface.struck(y, x, eye)
-        return foot.replaced(hit, struck), ~hit
+        if hit.all():
+            return struck, ~hit
+        return struck.spread(hit, self.surface.nearest(y[~hit], x, eye[~hit])), ~hit
 
     def _directions(self, y, x, foot, eye, missed):
         """Unit vectors along which a point's distance counts [p, rows, 3], and the distance [m], shape [p].

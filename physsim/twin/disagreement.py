@@ -22,7 +22,7 @@ def without_each(problem: object, scaled: np.ndarray, bounds: dict, level: float
     """Intervals that reach to what a fit would find without one of its terms, where that is further than chance would move it.
 
     Args:
-        problem: TwinProblem of one candidate that was evaluated at `scaled`.
+        problem: TwinProblem that was evaluated at `scaled`.
         scaled: the estimate in scaled space, shape [p].
         bounds: name -> (lower, upper) in user units of the wanted unknowns.
         level, excess: as of `determine`.
@@ -34,7 +34,7 @@ def without_each(problem: object, scaled: np.ndarray, bounds: dict, level: float
     wanted = [(i, u.variable) for i, u in enumerate(problem.unknowns) if u.wanted]
     for index, term in enumerate(problem.terms if len(problem.terms) > 1 else ()):
         rest = problem.without(index)
-        residuals, jacobian = (part[0] for part in rest(scaled[None]))
+        residuals, jacobian = (part[0] for part in rest(np.tile(scaled, (rest.model.envs, 1))))
         step = newton_step(residuals, jacobian)
         ends, _ = determine(rest, scaled, residuals, jacobian, level, excess)
         for i, v in wanted:

@@ -274,7 +274,7 @@ class _Job:
         for halving in range(self.halvings):
             coarse = found.problem
             coarse.unknowns = [u.started_at(found.values[u.name]) for u in coarse.unknowns]
-            finer = coarse.halved() if coarse.model.envs == 1 else self._single(coarse).halved()
+            finer = coarse.halved()
             call = self.remembered.calls(finer)
             residuals, jacobian = (part[0] for part in call(_starts(finer.unknowns, 1), np.ones(1, bool)))
             if not np.isfinite(residuals).all():
@@ -292,12 +292,6 @@ class _Job:
             found.converged = found.result.reason[0] != MAX_ITERATIONS
             self._weigh(finer, self.remembered.noise_at(found.result.scaled[0]))
         return found
-
-    def _single(self, problem):
-        """The same problem of one candidate."""
-        one = TwinProblem(problem.scene, self.terms, problem.unknowns, self.start, problem.frames, 1, problem.dt)
-        one.assume(self._middle(problem.unknowns))
-        return one
 
     @staticmethod
     def _best(found):
@@ -359,7 +353,7 @@ class _Job:
         residuals, jacobian = (part[0] for part in problem(np.tile(scaled, (problem.model.envs, 1))))
         bounds, sentences = determine(problem, scaled, residuals, jacobian, self.level, self._excess())
         sentences |= density_sentence(self.scene, values)
-        bounds, self.differ = without_each(problem, scaled, bounds, self.level, self._excess()) if problem.model.envs == 1 else (bounds, [])
+        bounds, self.differ = without_each(problem, scaled, bounds, self.level, self._excess())
         everyone = np.tile(scaled, (problem.model.envs, 1))
         s = problem.settings(everyone)
         state, _, _, _ = problem.begin(s, slopes=False)

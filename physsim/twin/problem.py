@@ -250,9 +250,10 @@ class TwinProblem:
         return self._lender is not None
 
     def halved(self) -> "TwinProblem":
-        """The problem in steps half as long. It begins with the tangents of this one, which are nearly the same and there already."""
+        """The problem of one candidate in steps half as long. It begins with the tangents of this one, if they are of one: they are nearly
+        the same, and there already."""
         scene = self.scene.with_step(self.dt / 2)
-        finer = TwinProblem(scene, self.terms, self.unknowns, self.start, self.frames, self.model.envs)
+        finer = TwinProblem(scene, self.terms, self.unknowns, self.start, self.frames)
         finer.assume(self._middle)
         if self.model.envs == 1 and self._base is not None:
             finer._base, finer._lender = self._base.copy(), self

@@ -31,12 +31,13 @@ class Foot:
     normal: np.ndarray
     inner: np.ndarray
 
-    def replaced(self, chosen: np.ndarray, others: "Foot") -> "Foot":
-        """With those of a mask [p] replaced by others, in order."""
+    def spread(self, chosen: np.ndarray, others: "Foot") -> "Foot":
+        """These where a mask [p] is set, others elsewhere, each in order."""
         values = []
         for own, other in zip(vars(self).values(), vars(others).values(), strict=True):
-            values.append(own.copy())
-            values[-1][chosen] = other
+            whole = np.empty((len(chosen), *own.shape[1:]), own.dtype)
+            whole[chosen], whole[~chosen] = own, other
+            values.append(whole)
         return Foot(*values)
 
 
@@ -99,13 +100,7 @@ class BodySurface:
 
     @cached_property
     def _sides(self):
-        """(Edges [e, 2]; 3 * triangle + corner opposite in the one or two triangles of each, -1 for none, each [e])."""
-        ends = np.stack([self.elements[:, [1, 2]], self.elements[:, [2, 0]], self.elements[:, [0, 1]]], axis=1).reshape(-1, 2)
-        edges, first, owner = np.unique(np.sort(ends, axis=1), axis=0, return_index=True, return_inverse=True)
-        second = np.full(len(edges), -1)
-        later = np.setdiff1d(np.arange(len(ends)), first)
-        second[owner.reshape(-1)[later]] = later
-        return edges, first, second
+        return _sides_of(self.elements)
 
     def nearest(self, y: np.ndarray, x: np.ndarray, eye: np.ndarray | None = None) -> Foot:
         """Nearest place to each point.
@@ -160,14 +155,15 @@ class BodySurface:
         ray = _unit(y - eye)
         weights, along = _crossings(eye, ray, corners[which])
         good = (weights >= -1e-9).all(axis=2) & (along > 0.0)
+        normals = self.normals(x)
         if self.closed:
-            good &= np.einsum("pkd,pd->pk", self.normals(x)[which], ray) < 0.0
+            good &= np.einsum("pkd,pd->pk", normals[which], ray) < 0.0
         off = np.where(good, np.abs(along - reach[:, None]), np.inf)
         best = off.argmin(axis=1)
         rows = np.arange(len(y))
         hit = np.isfinite(off[rows, best])
         element, weight = which[rows, best][hit], np.clip(weights[rows, best][hit], 0.0, 1.0)
-        return hit, self._foot(y[hit], x, element, weight, self.normals(x))
+        return hit, self._foot(y[hit], x, element, weight, normals)
 
     def _foot(self, y, x, element, weights, normals):
         nodes = self.elements[element]
@@ -188,10 +184,19 @@ class BodySurface:
 
 def _border_list(triangles):
     """(triangle, corner opposite) of edges that belong to one triangle only, shape [b, 2]."""
-    edges = np.sort(np.stack([triangles[:, [1, 2]], triangles[:, [2, 0]], triangles[:, [0, 1]]], axis=1).reshape(-1, 2), axis=1)
-    _, first, count = np.unique(edges, axis=0, return_index=True, return_counts=True)
-    single = first[count == 1]
+    _, first, second = _sides_of(triangles)
+    single = first[second < 0]
     return np.stack([single // 3, single % 3], axis=1)
+
+
+def _sides_of(triangles):
+    """(Edges [e, 2]; 3 * triangle + corner opposite in the one or two triangles of each, -1 for none, each [e])."""
+    ends = np.stack([triangles[:, [1, 2]], triangles[:, [2, 0]], triangles[:, [0, 1]]], axis=1).reshape(-1, 2)
+    edges, first, owner = np.unique(np.sort(ends, axis=1), axis=0, return_index=True, return_inverse=True)
+    second = np.full(len(edges), -1)
+    later = np.setdiff1d(np.arange(len(ends)), first)
+    second[owner.reshape(-1)[later]] = later
+    return edges, first, second
 
 
 def _border_edges(elements):
